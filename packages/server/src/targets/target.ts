@@ -1,0 +1,142 @@
+/**
+ * The seam between change-sets and the things they change.
+ *
+ * A target kind knows how to look at its targets, what an operation would do to them, and how to bring one from a state
+ * to another. It decides nothing about risk, policy, approval or order: `change-sets` does. Every kind passes
+ * `exerciseTarget(kind)` (`test/support/exercise-target.ts`).
+ *
+ * INVARIANT: what an item does is a list of effects, each bringing one target from the state `before` to the state
+ * `after`. Undoing it is the same list backwards. Nothing is changed whose state is not `before`.
+ */
+import type { EffectFlag, ItemInput, JsonValue, Problem, Reversibility, TargetKindName, TenantId } from "@countersign/contract";
+import type { Actor, EntryDraft, Guard, Snapshot } from "../ledger/index.js";
+
+/** Identity of a target in its tenant. Two refs with the same `key` and `kind` are the same target. */
+export interface TargetRef {
+  readonly kind: TargetKindName;
+  /** `CONFIG`, `COMPONENT`, …; `FILE` for files. */
+  readonly type: string;
+  /** resource: its id; file: `<workspace>:<path>`. */
+  readonly id: string;
+  readonly environment: string;
+  /** Comparable identity, the name of the target's epoch: `resource:<environment>:<type>:<id>`, `file:<workspace id>:<path folded>`. */
+  readonly key: string;
+  /** file: path below the root as given. */
+  readonly path?: string;
+  /** file: id of the workspace row. */
+  readonly workspaceId?: string;
+}
+
+/** What is stored of a state: enough to recognise it and to bring it back. */
+export interface StateImage {
+  readonly exists: boolean;
+  /** Hex SHA-256 over the canonical state; equal hashes are equal states. Absent: null. */
+  readonly hash: string | null;
+  /** resource: the document. */
+  readonly document?: JsonValue;
+  /** file: hex SHA-256 of the bytes, their number, and the permission bits. */
+  readonly blob?: string;
+  readonly bytes?: number;
+  readonly mode?: number;
+}
+
+/** A state in memory while planning or acting: the image, and for files the bytes. */
+export interface TargetState {
+  readonly image: StateImage;
+  readonly bytes?: Uint8Array;
+}
+
+export const absentState: TargetState = { image: { exists: false, hash: null } };
+
+/** One target brought from one state to another. */
+export interface Effect {
+  readonly target: TargetRef;
+  readonly before: StateImage;
+  readonly after: StateImage;
+}
+
+/** An item after its kind has checked its form: what it needs of the world to be planned. */
+export interface CheckedItem {
+  readonly input: ItemInput;
+  readonly kind: TargetKindName;
+  /** The targets it touches, the one it is about first. Their `read` grant is checked before anything is read. */
+  readonly targets: readonly TargetRef[];
+}
+
+export interface PlannedItem {
+  readonly effects: readonly Effect[];
+  /** For people: RFC 6902 for JSON, `{format:"text", unified}` or `{format:"binary", before, after}` (sizes) for files. */
+  readonly diff: JsonValue;
+  readonly reversibility: Reversibility;
+  readonly flags: readonly EffectFlag[];
+  /** Bytes that must be kept until the item is applied, by their hex SHA-256. */
+  readonly blobs: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Bytes by their hex SHA-256, sealed at rest. `get` throws `backup_unusable` when missing or damaged. */
+export interface Blobs {
+  put(bytes: Uint8Array): Promise<string>;
+  get(digest: string): Promise<Uint8Array>;
+}
+
+/** Where a kind looks things up: one snapshot of the database, the workspaces and blobs of the tenant. */
+export interface TargetContext {
+  readonly tenant: TenantId;
+  readonly snapshot: Snapshot;
+  readonly blobs: Blobs;
+}
+
+/** The states an item sees: earlier items' effects laid over the targets as they are. */
+export interface PlanView {
+  state(ref: TargetRef): Promise<TargetState>;
+}
+
+/** What changed outside the database by one step, or why it did not. */
+export type ActOutcome =
+  | { readonly kind: "done" }
+  /** The step was refused before any effect (drift, missing parent, path escaped): nothing changed. */
+  | { readonly kind: "refused"; readonly problem: Problem }
+  /** It failed underway; what the targets hold now must be read. */
+  | { readonly kind: "failed"; readonly problem: Problem };
+
+interface TargetKindBase {
+  readonly name: TargetKindName;
+  /** Form of the item: which fields the operation takes, names, paths. Touches nothing but the registered workspaces. All problems, with pointers below `pointer`. */
+  check(item: ItemInput, pointer: string, context: TargetContext): Promise<CheckedItem | readonly Problem[]>;
+  /** The target as it is now. Throws `RefusalError` `target_unavailable` when it cannot be read. */
+  read(ref: TargetRef, context: TargetContext): Promise<TargetState>;
+  /** What the item would do to the states of `view`. Changes nothing. */
+  plan(item: CheckedItem, pointer: string, view: PlanView, context: TargetContext): Promise<PlannedItem | readonly Problem[]>;
+}
+
+/** Its writes join the commit that records them: applied and recorded are one. */
+export interface AtomicTargetKind extends TargetKindBase {
+  readonly atomic: true;
+  /**
+   * The guards and entries (with their writes) that bring the targets from `before` to `after`, for effects in order
+   * (several may touch one target: written once). `drift` problems when a target is not in `before`.
+   */
+  change(
+    effects: readonly Effect[],
+    by: { readonly actor: Actor; readonly changeSetId: string },
+    context: TargetContext,
+  ): Promise<{ readonly guards: readonly Guard[]; readonly entries: readonly EntryDraft[] } | readonly Problem[]>;
+}
+
+/** Acts on the world between an intent and an outcome entry; can be undone by acting again. */
+export interface CompensatingTargetKind extends TargetKindBase {
+  readonly atomic: false;
+  /**
+   * Brings the targets from `before` to `after`, each change of one target atomic, durable on return. Refuses without
+   * effect when a target is not in `before`. Doing it again when all targets are in `after` is `done`.
+   * `token` is stable over retries of the same step.
+   */
+  act(step: { readonly effects: readonly Effect[]; readonly token: string }, context: TargetContext): Promise<ActOutcome>;
+}
+
+export type TargetKind = AtomicTargetKind | CompensatingTargetKind;
+
+/** Same state: both absent, or equal hashes. */
+export function sameState(a: StateImage, b: StateImage): boolean {
+  return a.exists === b.exists && a.hash === b.hash;
+}
