@@ -1,0 +1,22 @@
+-- Undone only while nothing was governed: children before parents.
+drop table countersign.api_key_uses;
+drop table countersign.application_leases;
+drop table countersign.blobs;
+drop table countersign.backups;
+drop table countersign.target_holds;
+drop table countersign.application_items;
+drop table countersign.applications;
+drop table countersign.votes;
+drop table countersign.items;
+drop table countersign.revisions;
+drop table countersign.change_sets;
+drop table countersign.resource_versions;
+drop table countersign.resources;
+drop table countersign.workspaces;
+drop table countersign.kill_switches;
+drop table countersign.role_bindings;
+drop table countersign.api_keys;
+drop table countersign.enrolment_codes;
+drop table countersign.signing_keys;
+drop table countersign.principals;
+drop table countersign.tenants;
