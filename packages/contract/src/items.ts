@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { limits } from "./limits.js";
 
-export const operations = [
+export const itemOperations = [
   "CREATE",
   "UPDATE",
   "DELETE",
@@ -17,7 +17,7 @@ export const operations = [
   "ADD_CHILD",
   "REMOVE_CHILD",
 ] as const;
-export type ItemOperation = (typeof operations)[number];
+export type ItemOperation = (typeof itemOperations)[number];
 
 export const targetKinds = ["resource", "file"] as const;
 export type TargetKindName = (typeof targetKinds)[number];
@@ -67,7 +67,7 @@ export const patchOperation = z
 
 export const itemInput = z
   .strictObject({
-    operation: z.enum(operations),
+    operation: z.enum(itemOperations),
     target,
     after: jsonValue.optional().meta({ description: "The whole document after the operation (CREATE, UPDATE of JSON)." }),
     patch: z.array(patchOperation).min(1).max(limits.patchOperationsMax).optional().meta({ description: "JSON Patch (RFC 6902) against the document as it is." }),

@@ -1,0 +1,22 @@
+/** Every operation, by id. Adding a capability is adding a row here and a handler in `server/src/dispatch/handlers.ts`. */
+import type { z } from "zod";
+import { changeSetOperations } from "./changeSets.js";
+import type { Operation } from "./operation.js";
+import { peopleOperations } from "./people.js";
+import { recordOperations } from "./records.js";
+
+export const operations = { ...changeSetOperations, ...peopleOperations, ...recordOperations };
+export type Operations = typeof operations;
+export type OperationId = keyof Operations;
+export const operationIds = Object.keys(operations) as readonly OperationId[];
+
+/** What a caller passes. */
+export type OperationInput<K extends OperationId> = z.input<Operations[K]["input"]>;
+/** What the handler gets, checked and with defaults. */
+export type CheckedInput<K extends OperationId> = z.output<Operations[K]["input"]>;
+export type OperationOutput<K extends OperationId> = z.output<Operations[K]["output"]>;
+
+export function operationRow(id: OperationId): Operation {
+  return operations[id];
+}
+export * from "./operation.js";

@@ -1,0 +1,113 @@
+import { z } from "zod";
+import { changeSetRef, digest, timestamp, uuid } from "../changeSets.js";
+import { environmentName, jsonObject, jsonValue } from "../items.js";
+import { entryView, verifyReport } from "../ledger.js";
+import { operation } from "./operation.js";
+import { page, paged, several } from "./changeSets.js";
+
+const resourceName = { environment: environmentName.default("development"), type: z.string().min(1), id: z.string().min(1) };
+const resourceView = z
+  .object({ uuid, environment: z.string(), type: z.string(), id: z.string(), revision: z.int(), deleted: z.boolean(), hash: digest.nullable(), document: jsonValue.nullable() })
+  .meta({ id: "Resource" });
+export type ResourceView = z.infer<typeof resourceView>;
+
+export const recordOperations = {
+  listResources: operation({
+    method: "GET",
+    path: "/api/ledger/resources",
+    summary: "JSON resources, without their documents.",
+    tag: "Targets",
+    input: z.strictObject({ environment: z.string().optional(), type: z.string().optional(), prefix: z.string().optional(), deleted: z.stringbool().default(false), ...page }),
+    output: paged(resourceView.omit({ document: true })),
+    status: 200,
+    permission: "resources.read",
+    errors: ["read_not_granted"],
+    cli: "resource list",
+  }),
+  getResource: operation({
+    method: "GET",
+    path: "/api/ledger/resource",
+    summary: "One JSON resource as it is now, or as it was at a revision.",
+    tag: "Targets",
+    input: z.strictObject({ ...resourceName, revision: z.coerce.number().int().min(1).optional() }),
+    output: resourceView,
+    status: 200,
+    permission: "resources.read",
+    errors: ["read_not_granted"],
+    cli: "resource show",
+  }),
+  getResourceHistory: operation({
+    method: "GET",
+    path: "/api/ledger/resource/history",
+    summary: "The revisions of a resource and the change-sets that made them.",
+    tag: "Targets",
+    input: z.strictObject({ ...resourceName, ...page }),
+    output: paged(z.object({ revision: z.int(), hash: digest.nullable(), deleted: z.boolean(), changeSetId: uuid.nullable(), changeSetNumber: z.string().nullable(), at: timestamp })),
+    status: 200,
+    permission: "resources.read",
+    errors: ["read_not_granted"],
+    cli: "resource history",
+  }),
+  getConfiguration: operation({
+    method: "GET",
+    path: "/api/ledger/config",
+    summary: "The configuration in force: each document, and whether it is the built-in default.",
+    tag: "Configuration",
+    input: z.strictObject({}),
+    output: z.object({ rows: z.array(z.object({ name: z.string(), document: jsonObject, source: z.enum(["default", "resource"]), revision: z.int().nullable() })) }),
+    status: 200,
+    permission: "config.read",
+    errors: [],
+    cli: "config pull",
+  }),
+  listAudit: operation({
+    method: "GET",
+    path: "/api/ledger/audit/changes",
+    summary: "The ledger, newest first: by actor, action, subject, time, change-set.",
+    tag: "Audit",
+    input: z.strictObject({
+      actor: z.string().optional().meta({ description: "Id or name of a principal." }),
+      action: several(z.string()),
+      subject: z.string().optional().meta({ description: "Id of the subject." }),
+      changeSet: changeSetRef.optional(),
+      since: timestamp.optional(),
+      until: timestamp.optional(),
+      order: z.enum(["asc", "desc"]).default("desc"),
+      ...page,
+    }),
+    output: paged(entryView),
+    status: 200,
+    permission: "audit.read",
+    errors: [],
+    cli: "audit log",
+  }),
+  exportAudit: operation({
+    method: "GET",
+    path: "/api/ledger/audit/export",
+    summary: "A range of the ledger as a bundle that verifies offline (docs/ledger-format.md).",
+    tag: "Audit",
+    input: z.strictObject({
+      from: z.coerce.number().int().min(0).default(0),
+      to: z.coerce.number().int().min(0).optional().meta({ description: "Last sequence number; the head when left out." }),
+      bodies: z.stringbool().default(true),
+    }),
+    output: jsonObject,
+    status: 200,
+    permission: "audit.read",
+    stream: "application/jsonl",
+    errors: [],
+    cli: "audit export",
+  }),
+  verifyChain: operation({
+    method: "GET",
+    path: "/api/ledger/chain/verify",
+    summary: "Verify the tenant's ledger on the server. For a verdict that does not trust it: `countersign audit verify`, or a bundle.",
+    tag: "Audit",
+    input: z.strictObject({ from: z.coerce.number().int().min(0).default(0), state: z.stringbool().default(true).meta({ description: "Hold the state against the ledger too." }) }),
+    output: verifyReport,
+    status: 200,
+    permission: "audit.verify",
+    errors: [],
+    cli: "audit verify",
+  }),
+};
