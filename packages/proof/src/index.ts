@@ -1,1 +1,9 @@
-export {};
+/** `@countersign/proof`: canonical bytes, hashes, signatures and verification of a Countersign ledger. No dependencies. */
+export * from "./formatVersion.js";
+export type { JsonObject, JsonValue } from "./json.js";
+export { CanonicalJsonError, canonicalDepthMax, canonicalize, hasLoneSurrogate, isCanonical } from "./canonicalJson.js";
+export * from "./hash.js";
+export * from "./entry.js";
+export * from "./digests.js";
+export * from "./signature.js";
+export * from "./strictJson.js";

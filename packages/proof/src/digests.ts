@@ -1,0 +1,68 @@
+/**
+ * Digests of a change-set, and the bytes a vote signs. Approvals are signatures over these for ever: a change needs a new
+ * version tag.
+ */
+import { canonicalize } from "./canonicalJson.js";
+import { tag } from "./formatVersion.js";
+import { sha256Hex } from "./hash.js";
+import type { JsonObject, JsonValue } from "./json.js";
+
+/** What a revision's digest covers: everything that decides what applying it does. Values are canonicalised as they are. */
+export interface RevisionParts {
+  /** 32 random bytes as hex: two equal revisions have different digests, and a digest gives nothing away. */
+  readonly nonce: string;
+  readonly items: JsonValue;
+  readonly bases: JsonValue;
+  readonly effects: JsonValue;
+  readonly reversibility: JsonValue;
+}
+
+/** What an approval covers besides the revision: who had to agree, how risky it was shown to be, what policy said. */
+export interface ApprovalParts {
+  /** `revisionDigest`, hex. */
+  readonly revision: string;
+  readonly route: JsonValue;
+  readonly riskLevel: string;
+  readonly policy: JsonValue;
+}
+
+export interface VoteParts {
+  readonly tenant: string;
+  readonly changeSetId: string;
+  readonly approvalDigest: string;
+  readonly decision: string;
+  readonly voterId: string;
+  readonly atMs: number;
+}
+
+/** SHA-256("countersign.revision.v…" 0x00 JCS({nonce, items, bases, effects, reversibility})), hex. */
+export function revisionDigest(parts: RevisionParts): string {
+  const { nonce, items, bases, effects, reversibility } = parts;
+  return taggedDigest("revision", { nonce, items, bases, effects, reversibility });
+}
+
+/** SHA-256("countersign.approval.v…" 0x00 JCS({revision, route, riskLevel, policy})), hex. */
+export function approvalDigest(parts: ApprovalParts): string {
+  const { revision, route, riskLevel, policy } = parts;
+  return taggedDigest("approval", { revision, route, riskLevel, policy });
+}
+
+/** The bytes a person signs to vote. Throws if a field could be read as two. */
+export function voteSigningBytes(vote: VoteParts): Buffer {
+  return Buffer.from(voteSigningText(vote), "utf8");
+}
+
+/** The same as text, for showing a person what they sign. */
+export function voteSigningText(vote: VoteParts): string {
+  const { tenant, changeSetId, approvalDigest: digest, decision, voterId, atMs } = vote;
+  // INVARIANT: no field holds a line feed, so lines and fields are the same thing.
+  for (const field of [tenant, changeSetId, digest, decision, voterId]) {
+    if (!/^[\x21-\x7e]+$/.test(field)) throw new Error(`a vote's field is not printable ASCII: ${JSON.stringify(field)}`);
+  }
+  if (!Number.isSafeInteger(atMs) || atMs < 0) throw new Error(`a vote's time is not an integer of milliseconds: ${atMs}`);
+  return `${tag("vote")}\n${tenant}\n${changeSetId}\n${digest}\n${decision}\n${voterId}\n${atMs}\n`;
+}
+
+function taggedDigest(name: "revision" | "approval", value: JsonObject): string {
+  return sha256Hex(`${tag(name)}\u0000${canonicalize(value)}`);
+}

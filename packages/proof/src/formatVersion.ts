@@ -1,0 +1,11 @@
+/**
+ * The version that stands in every tag of the ledger format (`countersign.entry.v…`) and in `content.v`.
+ * Stored hashes depend on it for ever: another version is another set of tags, and the old ones stay verifiable.
+ * Version 0 is the draft: it becomes 1 when a second verifier, written from `docs/ledger-format.md` alone, has passed.
+ */
+export const FORMAT_VERSION = 0;
+
+/** `countersign.<name>.v<FORMAT_VERSION>`: the first bytes of everything that is hashed or signed. */
+export function tag(name: "entry" | "body" | "row" | "revision" | "approval" | "vote" | "bundle" | "resource" | "file"): string {
+  return `countersign.${name}.v${FORMAT_VERSION}`;
+}
