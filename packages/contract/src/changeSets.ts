@@ -18,13 +18,14 @@ export const agentTypes = ["UI_VELOCITY", "DESIGN_SYSTEM", "BACKEND_SERVICES", "
 export type AgentType = (typeof agentTypes)[number];
 export const priorities = ["LOW", "NORMAL", "HIGH", "CRITICAL"] as const;
 export type Priority = (typeof priorities)[number];
+/** Lowest first: a change-set has the highest of its items' categories. */
 export const categories = [
-  "CONTENT",
   "UI_LAYOUT",
   "DESIGN_SYSTEM",
   "CONFIG_UPDATE",
-  "API_CHANGE",
+  "OTHER",
   "INTEGRATION",
+  "API_CHANGE",
   "INFRASTRUCTURE",
   "COMPLIANCE",
   "SECURITY",

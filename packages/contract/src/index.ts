@@ -8,3 +8,4 @@ export * from "./limits.js";
 export * from "./operations/index.js";
 export * from "./permissions.js";
 export * from "./principals.js";
+export * from "./visible.js";
