@@ -1,0 +1,55 @@
+/**
+ * Where this installation keeps what is its own: keys, credentials, the embedded database, backups.
+ * Promises: outside any workspace, of one user, closed to everybody else. Moving the default would lose people's data:
+ * it never changes.
+ */
+import { chmodSync, mkdirSync, realpathSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { isAbsolute, join, resolve } from "node:path";
+import { refused, RefusalError } from "@countersign/contract";
+
+export interface DataDirectoryRequest {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly platform: NodeJS.Platform;
+  readonly home: string;
+}
+
+/** The path, not touched: COUNTERSIGN_DATA, else what is usual on the platform. */
+export function dataDirectoryPath(request: DataDirectoryRequest = { env: process.env, platform: process.platform, home: homedir() }): string {
+  const { env, platform, home } = request;
+  const chosen = env["COUNTERSIGN_DATA"];
+  if (chosen !== undefined && chosen !== "") return resolve(chosen);
+  if (platform === "darwin") return join(home, "Library", "Application Support", "countersign");
+  if (platform === "win32") return join(env["LOCALAPPDATA"] ?? join(home, "AppData", "Local"), "countersign");
+  const xdg = env["XDG_DATA_HOME"];
+  // XDG Base Directory Specification: relative paths are invalid and ignored.
+  return join(xdg !== undefined && isAbsolute(xdg) ? xdg : join(home, ".local", "share"), "countersign");
+}
+
+/** Makes the directory (0700) or checks the one that is there. Returns its real path. */
+export function openDataDirectory(path: string): string {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw unusable(`cannot create the data directory \`${path}\`; set COUNTERSIGN_DATA to a directory this user can write`, cause);
+  }
+  const real = realpathSync(path);
+  const { uid, mode } = statSync(real);
+  if (process.platform === "win32") return real;
+  const own = process.getuid?.();
+  if (own !== 0 && uid !== own) {
+    throw unusable(`the data directory \`${real}\` belongs to user ${uid}; run as that user or set COUNTERSIGN_DATA`);
+  }
+  if ((mode & 0o002) !== 0) {
+    // Whoever could write here may already have put a key or a database of theirs in it: closing it now would not help.
+    throw unusable(`anybody may write to the data directory \`${real}\`; look through it, then run \`chmod 700 '${real}'\``);
+  }
+  // Only the pass-through bit may be there: as root the embedded PostgreSQL's own user has to reach its directory.
+  if ((mode & 0o066) !== 0) chmodSync(real, mode & 0o711);
+  return real;
+}
+
+function unusable(message: string, cause?: unknown): RefusalError {
+  const refusal = refused("data_directory_unusable", message);
+  return cause === undefined ? new RefusalError(refusal) : new RefusalError(refusal, { cause });
+}

@@ -1,0 +1,107 @@
+/**
+ * Connections to the one database: the application's pool, the owner's, and snapshots of one tenant.
+ *
+ * Promises: a snapshot is one repeatable-read, read-only transaction in which row-level security shows one tenant ·
+ * a database that is away is `database_unavailable` (503, Retry-After), and pools recover by themselves · a connection
+ * goes back to its pool without a transaction, or is destroyed.
+ */
+import pg from "pg";
+import { failure } from "./failure.js";
+
+export interface PoolLimits {
+  /** Most connections at once. */
+  readonly connectionsMax: number;
+  /** How long a caller waits for a connection. */
+  readonly waitMs: number;
+}
+
+export const applicationPoolLimits: PoolLimits = { connectionsMax: 16, waitMs: 10_000 };
+export const ownerPoolLimits: PoolLimits = { connectionsMax: 2, waitMs: 10_000 };
+
+/** What a snapshot offers: questions. */
+export interface SnapshotClient {
+  query<R extends pg.QueryResultRow>(statement: string | pg.QueryConfig, values?: unknown[]): Promise<pg.QueryResult<R>>;
+}
+
+const TENANT = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const RETRY_AFTER_SECONDS = 2;
+
+export function openPool(login: pg.ClientConfig, name: string, limits: PoolLimits): pg.Pool {
+  const pool = new pg.Pool({
+    ...login,
+    max: limits.connectionsMax,
+    connectionTimeoutMillis: limits.waitMs,
+    idleTimeoutMillis: 60_000,
+    application_name: name,
+    keepAlive: true,
+    // Statements of one transaction are sent without waiting for each other's answers: begin, setting and first query are one round trip.
+    pipeline: true,
+  });
+  // An idle connection that breaks is dropped from the pool; the next caller opens another and meets the error if it persists.
+  pool.on("error", () => undefined);
+  return pool;
+}
+
+/** Runs `read` in a snapshot of `tenant`. Two round trips around its own queries, the first shared with the first of them. */
+export async function withSnapshot<T>(pool: pg.Pool, tenant: string, read: (client: SnapshotClient) => Promise<T>): Promise<T> {
+  // INVARIANT: what goes into the statement is a lower-case UUID and nothing else.
+  if (!TENANT.test(tenant)) throw new Error(`\`${tenant}\` is not a tenant id`);
+  const client = await connect(pool);
+  let broken: Error | undefined;
+  const opening = client.query(`begin isolation level repeatable read read only; select set_config('app.tenants', '{${tenant}}', true)`);
+  // Awaited below; a query sent behind it fails as well, and its error must not reach the process as unhandled.
+  opening.catch(() => undefined);
+  try {
+    const answer = await read({ query: (statement, values) => client.query(statement as string, values) });
+    await opening;
+    return answer;
+  } catch (error) {
+    broken = connectionLost(error) ? (error as Error) : undefined;
+    throw broken === undefined ? error : unavailable(error);
+  } finally {
+    // Nothing was written: there is nothing to wait for. The next user's statements queue behind it on the same connection.
+    if (broken === undefined) client.query("commit").catch(() => undefined);
+    client.release(broken);
+  }
+}
+
+/** A connection of the pool, or `database_unavailable`. */
+export async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
+  try {
+    return await pool.connect();
+  } catch (error) {
+    throw connectionLost(error) ? unavailable(error) : error;
+  }
+}
+
+/** Runs one statement on the pool; for readiness and other questions that belong to no tenant. */
+export async function ask<R extends pg.QueryResultRow>(pool: pg.Pool, statement: string, values?: unknown[]): Promise<pg.QueryResult<R>> {
+  try {
+    return await pool.query<R>(statement, values);
+  } catch (error) {
+    throw connectionLost(error) ? unavailable(error) : error;
+  }
+}
+
+/** SQLSTATE class 08 connection, 53 resources, 57P01..57P05 shutdown and recovery: the statement may succeed elsewhere or later. */
+const AWAY_STATES = /^(08...|53300|57P0[1-5])$/;
+const AWAY_CODES = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN"]);
+const AWAY_MESSAGES =
+  /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error|connection ended|not queryable|client was closed|connection error/i;
+
+/** Whether an error of the driver says that the database is away (rather than that a statement was wrong). */
+export function connectionLost(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== undefined && (AWAY_STATES.test(code) || AWAY_CODES.has(code))) return true;
+  return !(error instanceof pg.DatabaseError) && AWAY_MESSAGES.test(error.message);
+}
+
+/** The typed refusal for a database that is away. */
+export function unavailable(cause: unknown): Error {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return failure("database_unavailable", `the database does not answer (${why}); it is tried again with every request`, {
+    cause,
+    retryAfterSeconds: RETRY_AFTER_SECONDS,
+  });
+}

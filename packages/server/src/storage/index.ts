@@ -1,0 +1,133 @@
+/**
+ * Storage: one PostgreSQL, embedded or by URL, as the rest of the program sees it.
+ *
+ * Promises: after `openStorage` the database answers and its roles exist (the schema is brought up by `migrate`) ·
+ * `close` ends every connection and, if this process started or adopted the embedded server, the server too.
+ */
+import pg from "pg";
+import { applicationPoolLimits, openPool, ownerPoolLimits, withSnapshot, type PoolLimits, type SnapshotClient } from "./connections.js";
+import { attachEmbedded, startEmbedded, type EmbeddedOptions } from "./embedded.js";
+import { openExternal } from "./external.js";
+import { readServerFacts, type ServerFacts } from "./queries.js";
+import { acquireServerLock, currentHolder, inUse } from "./serverLock.js";
+
+export { ask, connect, connectionLost, unavailable, withSnapshot, type SnapshotClient } from "./connections.js";
+export {
+  assertSchemaCurrent,
+  createMigration,
+  migrateDown,
+  migrateUp,
+  migrationStatus,
+  readMigrations,
+  type MigrationStatus,
+} from "./migrations.js";
+export { tables, tableClasses, type GovernedTable, type TableClass, type TableName } from "./tables.js";
+
+export interface StorageConfig {
+  /** From `openDataDirectory`. */
+  readonly dataDirectory: string;
+  /** DATABASE_URL; without it the embedded PostgreSQL is used. */
+  readonly databaseUrl?: string | undefined;
+  /** A login of its own for the application's role on that server. */
+  readonly applicationDatabaseUrl?: string | undefined;
+  /** Who asks, for whoever is refused because of us: `server at http://…`, `countersign migrate`. */
+  readonly doing: string;
+  /** A command joins the embedded server of a running process instead of being refused, and leaves it running. */
+  readonly mayJoin?: boolean;
+  readonly embedded?: EmbeddedOptions;
+  readonly poolLimits?: PoolLimits;
+}
+
+export interface StorageDescription extends ServerFacts {
+  readonly kind: "embedded" | "external";
+  /** Socket directory or host. Never a password. */
+  readonly at: string;
+  /** Embedded: whether this process started the server, found it running, or joined another's. */
+  readonly how: "started" | "adopted" | "joined" | "connected";
+}
+
+export interface Storage {
+  readonly kind: "embedded" | "external";
+  /** Login of the application's role; for connections of one's own (the door, LISTEN). */
+  readonly applicationLogin: pg.ClientConfig;
+  readonly ownerLogin: pg.ClientConfig;
+  /** The application's role; in pipeline mode. */
+  readonly app: pg.Pool;
+  /** The owner; for migrations and what is about the whole database. */
+  readonly owner: pg.Pool;
+  describe(): Promise<StorageDescription>;
+  /** One repeatable-read, read-only transaction that sees `tenant` alone. */
+  withSnapshot<T>(tenant: string, read: (client: SnapshotClient) => Promise<T>): Promise<T>;
+  /** Embedded: what a refused second process is told from now on. */
+  nameYourself(doing: string): void;
+  close(): Promise<void>;
+}
+
+interface Opened {
+  readonly kind: "embedded" | "external";
+  readonly how: StorageDescription["how"];
+  readonly at: string;
+  readonly owner: pg.ClientConfig;
+  readonly application: pg.ClientConfig;
+  readonly poolLimits?: PoolLimits | undefined;
+  readonly nameYourself?: (doing: string) => void;
+  readonly close?: () => Promise<void>;
+}
+
+export async function openStorage(config: StorageConfig): Promise<Storage> {
+  if (config.databaseUrl !== undefined) {
+    const external = await openExternal(config.databaseUrl, config.applicationDatabaseUrl);
+    const at = new pg.Client(external.owner).host;
+    return storageOver({ kind: "external", how: "connected", at, owner: external.owner, application: external.application, poolLimits: config.poolLimits });
+  }
+  return storageOver({ ...(await openEmbedded(config)), poolLimits: config.poolLimits });
+}
+
+async function openEmbedded(config: StorageConfig): Promise<Opened> {
+  const { dataDirectory } = config;
+  const answers = async (): Promise<boolean> => (await attachEmbedded(dataDirectory)) !== undefined;
+  if (config.mayJoin === true) {
+    const holder = await currentHolder(dataDirectory, answers);
+    const joined = holder && (await attachEmbedded(dataDirectory));
+    if (joined) return { kind: "embedded", how: "joined", at: String(joined.owner.host), ...joined };
+    if (holder) throw inUse(dataDirectory, holder);
+  }
+  const lock = await acquireServerLock(dataDirectory, config.doing, answers);
+  try {
+    const embedded = await startEmbedded(dataDirectory, config.embedded);
+    const { cluster, owner, application } = embedded;
+    const close = async (): Promise<void> => {
+      try {
+        await embedded.stop();
+      } finally {
+        lock.release();
+      }
+    };
+    return { kind: "embedded", how: cluster.how, at: cluster.socketDirectory, owner, application, close, nameYourself: lock.describe };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+/** Storage over logins that exist. Opens no connection yet. */
+export function storageOver(opened: Opened): Storage {
+  const app = openPool(opened.application, "countersign", opened.poolLimits ?? applicationPoolLimits);
+  const owner = openPool(opened.owner, "countersign owner", ownerPoolLimits);
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    await Promise.all([app.end(), owner.end()]);
+    await opened.close?.();
+  };
+  return {
+    kind: opened.kind,
+    applicationLogin: opened.application,
+    ownerLogin: opened.owner,
+    app,
+    owner,
+    describe: async () => ({ kind: opened.kind, how: opened.how, at: opened.at, ...(await readServerFacts(owner)) }),
+    withSnapshot: (tenant, read) => withSnapshot(app, tenant, read),
+    nameYourself: (doing) => opened.nameYourself?.(doing),
+    close: () => (closing ??= close()),
+  };
+}
