@@ -1,0 +1,69 @@
+/**
+ * The one door: load in a snapshot, decide purely, commit what was decided, unless what the decision depended on has moved.
+ * Promises: at most `transactAttemptsMax` decisions; what a caller can meet comes back as a refusal, not as an exception.
+ */
+import { isRefusal, limits, refused, RefusalError, type Refusal, type TenantId } from "@countersign/contract";
+import type { Door, MovedGuard } from "./groups.js";
+import { prepareChange, type Preparation } from "./prepare.js";
+import { isRecorded, type RefusalLog } from "./refusals.js";
+import type { Actor, Decided, DecideContext, Outcome, Reference, Snapshot } from "./types.js";
+
+export interface TransactParts {
+  readonly door: Door;
+  readonly refusals: RefusalLog;
+  snapshot<T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T>;
+  /** Time, randomness, sealing and the catalogue, fresh for each decision. */
+  preparation(): Preparation;
+}
+
+export interface TransactOptions {
+  /** Who is refused what, if the decision refuses with a code that is recorded. */
+  readonly refusal?: { readonly actor: Actor; readonly subject: Reference };
+}
+
+export async function transact<L, R>(
+  parts: TransactParts,
+  tenant: TenantId,
+  load: (snapshot: Snapshot) => Promise<L>,
+  decide: (loaded: L, context: DecideContext) => Refusal | Decided<R>,
+  options: TransactOptions = {},
+): Promise<Outcome<R>> {
+  try {
+    const outcome = await attempt(parts, tenant, load, decide);
+    if (isRefusal(outcome) && options.refusal !== undefined && isRecorded(outcome.code)) {
+      parts.refusals.record(tenant, { ...options.refusal, code: outcome.code });
+    }
+    return outcome;
+  } catch (error) {
+    if (error instanceof RefusalError) return error.refusal;
+    throw error;
+  }
+}
+
+async function attempt<L, R>(
+  { door, snapshot, preparation }: TransactParts,
+  tenant: TenantId,
+  load: (snapshot: Snapshot) => Promise<L>,
+  decide: (loaded: L, context: DecideContext) => Refusal | Decided<R>,
+): Promise<Outcome<R>> {
+  let moved: readonly MovedGuard[] = [];
+  for (let tries = 0; tries < limits.transactAttemptsMax; tries++) {
+    const loaded = await snapshot(tenant, load);
+    const context = preparation();
+    const decision = decide(loaded, context);
+    if (decision.kind !== "change") return decision;
+    const committed = await door.submit(prepareChange({ tenant, ...decision.change }, context));
+    if (committed.kind === "committed") return { kind: "committed", result: decision.result, receipts: committed.receipts };
+    moved = committed.guards;
+  }
+  return refusedForMoved(moved);
+}
+
+function refusedForMoved(moved: readonly MovedGuard[]): Refusal {
+  const [first] = moved;
+  const culprit = first === undefined ? "something" : `${first.table} ${first.key}`;
+  return refused("conflict", `\`${culprit}\` was changed by others ${limits.transactAttemptsMax} times meanwhile; read it again and repeat`, {
+    retryAfterSeconds: 1,
+    details: { moved },
+  });
+}

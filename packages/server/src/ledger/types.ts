@@ -1,0 +1,123 @@
+/**
+ * What goes through the door: a change, which is data, and what comes back.
+ * Promises nothing by itself: `prepare.ts` checks a change, `groups.ts` commits it.
+ */
+import type { Refusal, TenantId } from "@countersign/contract";
+import type { GovernedTable, TableName, tables } from "../storage/index.js";
+import type { JsonObject, JsonValue } from "@countersign/proof";
+
+export type { GovernedTable, TableName };
+export type AttachedTable = { [N in TableName]: (typeof tables)[N]["class"] extends "attached" ? N : never }[TableName];
+
+/** Who did it. `humans`: the human roots, those answerable for it. */
+export interface Actor {
+  readonly type: "human" | "agent" | "service" | "system";
+  readonly id: string;
+  readonly humans: readonly string[];
+}
+
+export interface Reference {
+  readonly type: string;
+  readonly id: string;
+}
+
+/** Column name → value. Null and left out are the same. Neither tenant_id nor version nor row_salt: the door gives those. */
+export type Row = Readonly<Record<string, JsonValue | undefined>>;
+
+export type Write =
+  | { readonly verb: "insert"; readonly table: GovernedTable; readonly row: Row }
+  /** The whole new row; version goes from `from` to `from + 1`. */
+  | { readonly verb: "update"; readonly table: GovernedTable; readonly row: Row; readonly from: number };
+
+/** What a decision depended on. A guard that does not hold any more makes the door load and decide again. */
+export type Guard =
+  | { readonly kind: "row"; readonly table: GovernedTable; readonly id: string; readonly version: number }
+  /** No row under a unique key of the table; `key` names its columns besides tenant_id. */
+  | { readonly kind: "absent"; readonly table: TableName; readonly key: Readonly<Record<string, string | number>> }
+  /** 0 = never moved. */
+  | { readonly kind: "epoch"; readonly name: string; readonly value: number }
+  /** Adds to a counter, unless the sum would be above `max`. Evaluated in the database, so exact limits do not livelock. */
+  | { readonly kind: "counter"; readonly key: string; readonly add: number; readonly max: number };
+
+/** One entry to be appended, with the governed rows it is the record of. */
+export interface EntryDraft {
+  readonly actor: Actor;
+  /** `change_set.approved`: noun.verb_past, lower snake. */
+  readonly action: string;
+  /** The aggregate root whose rows are written: the newest digest of a row is searched among the entries of its subject. */
+  readonly subject: Reference;
+  readonly refs?: readonly Reference[];
+  /** Ids, enums, integers, booleans, digests, signatures only. */
+  readonly data?: JsonObject;
+  /** Texts and states that people read: sealed, behind a salted commitment. */
+  readonly body?: JsonObject;
+  readonly writes?: readonly Write[];
+}
+
+/** A row written beside the entries, in the same commit, e.g. the response an idempotency key remembers. */
+export interface AttachedRow {
+  readonly verb: "insert" | "update";
+  readonly table: AttachedTable;
+  /** All columns but tenant_id. An update goes by the primary key. */
+  readonly row: Row;
+}
+
+export interface Change {
+  readonly tenant: TenantId;
+  readonly guards: readonly Guard[];
+  /** At least one, appended in this order. */
+  readonly entries: readonly EntryDraft[];
+  readonly attached?: readonly AttachedRow[];
+}
+
+export type Decided<R> =
+  | { readonly kind: "change"; readonly change: Omit<Change, "tenant">; readonly result: R }
+  /** Nothing is to be written: a read-only answer, e.g. an idempotent replay. */
+  | { readonly kind: "nothing"; readonly result: R };
+
+/** An entry is in the ledger: where, and the hash that proves it. */
+export interface Receipt {
+  readonly tenant: TenantId;
+  readonly seq: number;
+  readonly entryId: string;
+  readonly hash: string;
+  readonly timeMs: number;
+}
+
+export type Outcome<R> =
+  | { readonly kind: "committed"; readonly result: R; readonly receipts: readonly Receipt[] }
+  | { readonly kind: "nothing"; readonly result: R }
+  | Refusal;
+
+/** Time and randomness for a decision, so that the decision itself stays pure. */
+export interface DecideContext {
+  readonly nowMs: number;
+  /** UUIDv7. */
+  uuid(): string;
+  randomBytes(count: number): Uint8Array;
+}
+
+export interface Query {
+  /** Prepared once a connection under this name. */
+  readonly name: string;
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/** One repeatable-read, read-only transaction that sees one tenant. */
+export interface Snapshot {
+  readonly tenant: TenantId;
+  query<T>(query: Query): Promise<T[]>;
+  /** 0 = never moved. */
+  epoch(name: string): Promise<number>;
+  epochs(names: readonly string[]): Promise<ReadonlyMap<string, number>>;
+  /** 0 = never used. */
+  counter(key: string): Promise<number>;
+}
+
+/** The write that moves an epoch from the value it was read with. */
+export function moveEpoch(name: string, fromValue: number): Write {
+  return fromValue === 0
+    ? { verb: "insert", table: "epochs", row: { id: name } }
+    : { verb: "update", table: "epochs", row: { id: name }, from: fromValue };
+}
