@@ -44,8 +44,9 @@ export function openDataDirectory(path: string): string {
     // Whoever could write here may already have put a key or a database of theirs in it: closing it now would not help.
     throw unusable(`anybody may write to the data directory \`${real}\`; look through it, then run \`chmod 700 '${real}'\``);
   }
-  // Only the pass-through bit may be there: as root the embedded PostgreSQL's own user has to reach its directory.
-  if ((mode & 0o066) !== 0) chmodSync(real, mode & 0o711);
+  // As root the pass-through bit may be there: the embedded PostgreSQL's own user has to reach its directory.
+  const allowed = own === 0 ? 0o711 : 0o700;
+  if ((mode & 0o777 & ~allowed) !== 0) chmodSync(real, mode & allowed);
   return real;
 }
 

@@ -50,8 +50,13 @@ export interface TestPostgres {
 /** Passed to `startEmbedded` by the tests. */
 export const testSettings: readonly string[] = ["fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=300"];
 
+const directories = new Set<string>();
 let shared: Promise<TestPostgres> | undefined;
-afterAll(async () => (await shared)?.close());
+afterAll(async () => {
+  await (await shared)?.close();
+  removeDirectories();
+});
+process.once("exit", removeDirectories);
 
 /** The PostgreSQL of this test file; made at the first call, ended after its last test. */
 export function testPostgres(): Promise<TestPostgres> {
@@ -71,12 +76,12 @@ export async function startTestPostgres(): Promise<TestPostgres> {
 
 const PREFIX = "cs-test-";
 
-/** A fresh directory that goes with the process; others may pass through it, as PostgreSQL's own user must when the tests run as root. */
+/** A fresh directory that goes with the test file; others may pass through it, as PostgreSQL's own user must when the tests run as root. */
 export function temporaryDirectory(): string {
   const directory = join(tmpdir(), `${PREFIX}${process.pid}-${randomUUID().slice(0, 8)}`);
   mkdirSync(directory, { mode: 0o711 });
   chmodSync(directory, 0o711);
-  process.once("exit", () => removeWithPostgres(directory));
+  directories.add(directory);
   return directory;
 }
 
@@ -227,6 +232,11 @@ function sweepAfterTheKilled(): void {
     const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
     if (pid !== undefined && !isAlive(Number(pid))) removeWithPostgres(join(tmpdir(), name));
   }
+}
+
+function removeDirectories(): void {
+  for (const directory of directories) removeWithPostgres(directory);
+  directories.clear();
 }
 
 function removeWithPostgres(directory: string): void {
