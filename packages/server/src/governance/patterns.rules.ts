@@ -1,0 +1,252 @@
+/**
+ * Target patterns: which targets a grant, a rule, a window is about. `docs/policy.md` has the grammar and a table of examples,
+ * which `test/governance-patterns.test.ts` reads and runs.
+ *
+ * INVARIANT: matching takes at most (|pattern| + 1) · (|name| + 1) steps; there is no backtracking beyond the last star.
+ * INVARIANT: a permitting pattern reaches the environment `system` only by naming it.
+ * INVARIANT: restricting patterns match files whatever their case, because some file systems do.
+ */
+import type { TargetFacts } from "./facts.js";
+
+/** A permit is read narrowly, a restriction widely. */
+export type PatternUse = "permit" | "restrict";
+
+/** One segment: pieces of text between stars. `["a", "b"]` is `a*b`, `["a"]` is `a`. */
+type Segment = { readonly kind: "text"; readonly pieces: readonly string[] } | { readonly kind: "globstar" };
+
+export type Pattern =
+  | { readonly kind: "any"; readonly text: string }
+  | { readonly kind: "resource"; readonly text: string; readonly environment: Segment; readonly type: Segment; readonly id: readonly Segment[] }
+  | { readonly kind: "file"; readonly text: string; readonly workspace: Segment; readonly path: readonly Segment[]; readonly folded: { readonly workspace: Segment; readonly path: readonly Segment[] } };
+
+export interface PatternError {
+  readonly kind: "error";
+  readonly message: string;
+}
+
+const systemEnvironment = "system";
+/** More stars in one pattern are never meant, and only cost time. */
+export const patternStarsMax = 32;
+
+/** A star that was not escaped. Cannot occur in a pattern: U+0000 is refused at the edge, and here. */
+const star = "\u0000";
+
+/** Splits at an unescaped `:`, at most `parts` parts, and keeps escapes for the next step. */
+function splitParts(text: string, parts: number): string[] {
+  const found: string[] = [];
+  let begin = 0;
+  for (let at = 0; at < text.length && found.length < parts - 1; at++) {
+    if (text[at] === "\\") at++;
+    else if (text[at] === ":") {
+      found.push(text.slice(begin, at));
+      begin = at + 1;
+    }
+  }
+  found.push(text.slice(begin));
+  return found;
+}
+
+/** Resolves escapes; unescaped stars become `star`. */
+function unescape(text: string): string | PatternError {
+  let out = "";
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at] as string;
+    if (char === "*") out += star;
+    else if (char !== "\\") out += char;
+    else {
+      const next = text[++at];
+      if (next === undefined || !"*\\:".includes(next))
+        return { kind: "error", message: `\`\\${next ?? ""}\` is no escape; \`\\*\`, \`\\\\\` and \`\\:\` are` };
+      out += next;
+    }
+  }
+  return out;
+}
+
+function parseSegment(raw: string, allowGlobstar: boolean): Segment | PatternError {
+  const text = unescape(raw);
+  if (typeof text !== "string") return text;
+  if (text === star + star && allowGlobstar) return { kind: "globstar" };
+  if (text.includes(star + star))
+    return { kind: "error", message: allowGlobstar ? `\`**\` stands alone between slashes, not in \`${raw}\`` : `\`**\` is for ids and paths, not for \`${raw}\`` };
+  return { kind: "text", pieces: text.split(star) };
+}
+
+function parsePart(raw: string, what: string): Segment | PatternError {
+  if (raw === "") return { kind: "error", message: `the ${what} is empty; \`*\` stands for any` };
+  return parseSegment(raw, false);
+}
+
+function parsePath(raw: string, what: string): readonly Segment[] | PatternError {
+  if (raw === "") return { kind: "error", message: `the ${what} is empty; \`**\` stands for any` };
+  const segments: Segment[] = [];
+  for (const part of raw.split("/")) {
+    const segment = parseSegment(part, true);
+    if (segment.kind === "error") return segment;
+    // `**/**` says no more than `**`.
+    if (segment.kind === "globstar" && segments.at(-1)?.kind === "globstar") continue;
+    segments.push(segment);
+  }
+  return segments;
+}
+
+/** Text as it is compared: composed, and for restrictions on files without case. */
+function normal(text: string): string {
+  return text.normalize("NFC");
+}
+function folded(text: string): string {
+  // Upper first: `ſ` and `ß` meet `s` and `ss`. Wider than any file system folds, which is safe for a restriction.
+  return text.normalize("NFC").toUpperCase().toLowerCase().normalize("NFC");
+}
+
+function mapSegment(segment: Segment, change: (text: string) => string): Segment {
+  return segment.kind === "globstar" ? segment : { kind: "text", pieces: segment.pieces.map(change) };
+}
+
+function isError(value: object): value is PatternError {
+  return "kind" in value && value.kind === "error";
+}
+
+/** Reads a pattern. Normalisation is to NFC, so a pattern matches a name however its accents are written. */
+export function parsePattern(given: string): Pattern | PatternError {
+  const text = normal(given);
+  if (text.includes(star)) return { kind: "error", message: "the pattern holds U+0000" };
+  if (text === "*") return { kind: "any", text };
+  if ((text.match(/\*/g)?.length ?? 0) > patternStarsMax) return { kind: "error", message: `the pattern has more than ${patternStarsMax} stars` };
+  const [kind, ...rest] = splitParts(text, 2);
+  if (kind === "resource") return parseResource(text, rest[0] ?? "");
+  if (kind === "file") return parseFile(text, rest[0] ?? "");
+  return { kind: "error", message: `\`${text}\` begins with neither \`resource:\` nor \`file:\`; \`*\` alone stands for every target` };
+}
+
+function parseResource(text: string, rest: string): Pattern | PatternError {
+  const parts = splitParts(rest, 3);
+  if (parts.length < 3) return { kind: "error", message: `\`${text}\` is not of the form \`resource:<environment>:<TYPE>:<id>\`` };
+  const environment = parsePart(parts[0] as string, "environment");
+  if (environment.kind === "error") return environment;
+  const type = parsePart(parts[1] as string, "type");
+  if (type.kind === "error") return type;
+  const id = parsePath(parts[2] as string, "id");
+  if (isError(id)) return id;
+  return { kind: "resource", text, environment, type, id };
+}
+
+function parseFile(text: string, rest: string): Pattern | PatternError {
+  const parts = splitParts(rest, 2);
+  if (parts.length < 2) return { kind: "error", message: `\`${text}\` is not of the form \`file:<workspace>:<path>\`` };
+  const workspace = parsePart(parts[0] as string, "workspace");
+  if (workspace.kind === "error") return workspace;
+  if ((parts[1] as string).startsWith("/")) return { kind: "error", message: `\`${text}\`: paths begin below the workspace, without \`/\`` };
+  const path = parsePath(parts[1] as string, "path");
+  if (isError(path)) return path;
+  return { kind: "file", text, workspace, path, folded: { workspace: mapSegment(workspace, folded), path: path.map((segment) => mapSegment(segment, folded)) } };
+}
+
+/** Counts steps, so that a test can hold the bound instead of the clock. */
+export interface Meter {
+  steps: number;
+}
+
+/** `text` begins with, ends with and holds in between, in order, the pieces. Greedy from the left is enough for stars. */
+function matchesSegment(segment: Segment, text: string, meter: Meter): boolean {
+  if (segment.kind === "globstar") return true;
+  const { pieces } = segment;
+  const first = pieces[0] ?? "";
+  meter.steps += Math.min(first.length, text.length) + 1;
+  if (pieces.length === 1) return text === first;
+  if (!text.startsWith(first)) return false;
+  const last = pieces.at(-1) ?? "";
+  let at = first.length;
+  for (const piece of pieces.slice(1, -1)) {
+    const found = text.indexOf(piece, at);
+    meter.steps += (found < 0 ? text.length : found) - at + piece.length;
+    if (found < 0) return false;
+    at = found + piece.length;
+  }
+  meter.steps += last.length;
+  return text.length - last.length >= at && text.endsWith(last);
+}
+
+/**
+ * `**` takes any number of segments, none included; at the end at least one. On a mismatch only the last `**` takes one
+ * segment more: what stood before it need not be tried again.
+ */
+export function matchesPath(pattern: readonly Segment[], segments: readonly string[], meter: Meter): boolean {
+  let p = 0;
+  let s = 0;
+  let retryPattern = -1;
+  let retrySegment = -1;
+  while (s < segments.length) {
+    const segment = pattern[p];
+    meter.steps++;
+    if (segment?.kind === "globstar") {
+      if (p === pattern.length - 1) return true; // at the end, and at least this segment is left
+      retryPattern = ++p;
+      retrySegment = s;
+    } else if (segment !== undefined && matchesSegment(segment, segments[s] as string, meter)) {
+      p++;
+      s++;
+    } else if (retryPattern >= 0) {
+      p = retryPattern;
+      s = ++retrySegment;
+    } else return false;
+  }
+  return p === pattern.length;
+}
+
+/** Whether the pattern is about the target, read as a permit or as a restriction. */
+export function matchesTarget(pattern: Pattern, target: TargetFacts, use: PatternUse, meter: Meter = { steps: 0 }): boolean {
+  if (use === "permit" && target.environment === systemEnvironment && !namesSystem(pattern)) return false;
+  switch (pattern.kind) {
+    case "any":
+      return true;
+    case "resource":
+      return (
+        target.kind === "resource" &&
+        matchesSegment(pattern.environment, normal(target.environment), meter) &&
+        matchesSegment(pattern.type, normal(target.type), meter) &&
+        matchesPath(pattern.id, normal(target.id).split("/"), meter)
+      );
+    case "file": {
+      if (target.kind !== "file" || target.path === undefined) return false;
+      const fold = use === "restrict" ? folded : normal;
+      const own = use === "restrict" ? pattern.folded : pattern;
+      return matchesSegment(own.workspace, fold(workspaceOf(target, target.path)), meter) && matchesPath(own.path, fold(target.path).split("/"), meter);
+    }
+  }
+}
+
+function namesSystem(pattern: Pattern): boolean {
+  if (pattern.kind !== "resource" || pattern.environment.kind !== "text") return false;
+  return pattern.environment.pieces.length === 1 && pattern.environment.pieces[0] === systemEnvironment;
+}
+
+/** The id of a file is `<workspace>:<path>`; a workspace's name may hold colons, its path is known. */
+function workspaceOf(target: TargetFacts, path: string): string {
+  return target.id.slice(0, Math.max(0, target.id.length - path.length - 1));
+}
+
+/** Parses patterns that were checked when their configuration was read. */
+export function knownPattern(text: string): Pattern {
+  const pattern = parsePattern(text);
+  if (pattern.kind === "error") throw new Error(`a checked pattern does not parse: ${pattern.message}`);
+  return pattern;
+}
+
+const parsed = new Map<string, Pattern>();
+const parsedMax = 10_000;
+
+/** The same, remembering what it parsed: configurations repeat their patterns from decision to decision. */
+export function cachedPattern(text: string): Pattern {
+  const known = parsed.get(text);
+  if (known !== undefined) return known;
+  const pattern = knownPattern(text);
+  if (parsed.size >= parsedMax) parsed.clear();
+  parsed.set(text, pattern);
+  return pattern;
+}
+
+/** Whether one of the checked patterns is about one of the targets. */
+export function anyMatches(patterns: readonly string[], targets: readonly TargetFacts[], use: PatternUse): boolean {
+  return patterns.some((text) => targets.some((target) => matchesTarget(cachedPattern(text), target, use)));
+}
