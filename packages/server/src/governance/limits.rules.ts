@@ -1,0 +1,56 @@
+/**
+ * How much one principal may do in an hour. Counted by counter guards, which the database evaluates in the commit, so a
+ * limit is exact however many processes there are.
+ */
+import { refused, type ConfigurationValue, type Refusal } from "@countersign/contract";
+import type { Guard } from "../ledger/index.js";
+
+export type LimitedCommand = "propose" | "submit" | "apply";
+type Counter = Extract<Guard, { kind: "counter" }>;
+
+export interface LimitQuestion {
+  readonly principal: { readonly id: string; readonly type: "human" | "agent" | "service" };
+  readonly nowMs: number;
+  /** Items of the change-set, for `propose`. */
+  readonly items: number;
+}
+
+const hourMs = 3_600_000;
+const dayMs = 86_400_000;
+
+/** Guards for the commit of the command. A key is used up with its hour. */
+export function limitGuards(command: LimitedCommand, question: LimitQuestion, limits: ConfigurationValue<"limits">): Counter[] {
+  const max = limits.perHour[question.principal.type === "human" ? "human" : "agent"];
+  const hour = Math.floor(question.nowMs / hourMs);
+  const counter = (what: string, add: number, most: number): Counter => ({ kind: "counter", key: `limit:${what}:${question.principal.id}:${hour}`, add, max: most });
+  switch (command) {
+    case "propose":
+      return [counter("change_sets", 1, max.changeSets), counter("items", question.items, max.items)];
+    case "submit":
+      return [counter("submits", 1, max.submits)];
+    case "apply":
+      return [counter("applies", 1, max.applies)];
+  }
+}
+
+/** Holds of the whole tenant by one agent in a day. */
+export function holdGuard(agentId: string, nowMs: number, limits: ConfigurationValue<"limits">): Counter {
+  return { kind: "counter", key: `limit:holds:${agentId}:d${Math.floor(nowMs / dayMs)}`, add: 1, max: limits.holdsPerDay };
+}
+
+/** For counters as they were loaded: refuses before the door would, so that the caller learns which limit and until when. */
+export function checkLimits(guards: readonly Counter[], used: ReadonlyMap<string, number>, nowMs: number): Refusal | undefined {
+  const over = guards.find((guard) => (used.get(guard.key) ?? 0) + guard.add > guard.max);
+  return over === undefined ? undefined : limitRefusal(over, nowMs);
+}
+
+/** What is said when a counter guard did not hold. */
+export function limitRefusal(guard: Counter, nowMs: number): Refusal {
+  const daily = /:d\d+$/.test(guard.key);
+  const span = daily ? dayMs : hourMs;
+  const what = (guard.key.split(":")[1] ?? "uses").replace("_", "-");
+  return refused("rate_limited", `\`${what}\` are limited to ${guard.max} ${daily ? "a day" : "an hour"}; wait, or raise it in \`system.config/limits\``, {
+    details: { limit: what, max: guard.max },
+    retryAfterSeconds: Math.ceil((span - (nowMs % span)) / 1000),
+  });
+}

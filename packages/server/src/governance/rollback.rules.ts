@@ -1,0 +1,62 @@
+/**
+ * Who may undo what, at once or by a route. An exact undo soon after, with nothing built on it, only restores what people
+ * knew: the author's human, an approver of it or the on-call role need nobody else.
+ */
+import { refused, type ConfigurationValue, type Permission, type Refusal } from "@countersign/contract";
+import type { AuthorFacts } from "./approvals.rules.js";
+import { undoUntilMs } from "./approvals.rules.js";
+
+export interface RollbackQuestion {
+  readonly actor: {
+    readonly id: string;
+    readonly name: string;
+    readonly type: "human" | "agent" | "service";
+    readonly roles: readonly string[];
+    readonly permissions: ReadonlySet<Permission>;
+  };
+  readonly author: AuthorFacts;
+  /** People whose approvals counted. */
+  readonly approvers: readonly string[];
+  /** Every item restores exactly what was there. */
+  readonly exact: boolean;
+  /** Later change-sets on its targets, by number. */
+  readonly laterOnTop: readonly string[];
+  readonly appliedAtMs: number;
+  readonly nowMs: number;
+}
+
+export type RollbackAuthority =
+  | { readonly kind: "at_once"; readonly as: "author_human" | "approver" | "on_call"; readonly why: string }
+  /** Somebody else must agree: the route of the change-set, asked again. */
+  | { readonly kind: "route"; readonly why: string };
+
+export function mayRollBack(question: RollbackQuestion, approvals: ConfigurationValue<"approvals">): RollbackAuthority | Refusal {
+  const { actor, author } = question;
+  const isAuthor = actor.id === author.id || author.humansNow.includes(actor.id) || author.humansAtProposal.includes(actor.id);
+  if (!isAuthor && !actor.permissions.has("change_sets.roll_back"))
+    return refused("rollback_not_permitted", `\`${actor.name}\` is neither answerable for the author nor holds \`change_sets.roll_back\`; ask the on-call role`);
+
+  const obstacles = routeReasons(question, approvals);
+  const as = authorityOf(question, approvals);
+  if (obstacles.length > 0) return { kind: "route", why: obstacles.join("; ") };
+  if (as === undefined) return { kind: "route", why: `only the author's human, an approver of it or role \`${approvals.onCallRole}\` may undo it at once` };
+  const words = { author_human: "answerable for its author", approver: "approved it", on_call: `holds role \`${approvals.onCallRole}\`` };
+  return { kind: "at_once", as, why: `\`${actor.name}\` ${as === "author_human" ? "is " : ""}${words[as]}` };
+}
+
+function authorityOf(question: RollbackQuestion, approvals: ConfigurationValue<"approvals">): "author_human" | "approver" | "on_call" | undefined {
+  const { actor, author } = question;
+  if (actor.type !== "human") return undefined;
+  if (actor.id === author.id || author.humansNow.includes(actor.id)) return "author_human";
+  if (question.approvers.includes(actor.id)) return "approver";
+  return actor.roles.includes(approvals.onCallRole) ? "on_call" : undefined;
+}
+
+function routeReasons(question: RollbackQuestion, approvals: ConfigurationValue<"approvals">): string[] {
+  const untilMs = undoUntilMs(question.appliedAtMs, approvals);
+  return [
+    ...(question.exact ? [] : ["not every item can be undone exactly"]),
+    ...(question.laterOnTop.length === 0 ? [] : [`later change-sets stand on its targets: ${question.laterOnTop.map((number) => `\`${number}\``).join(", ")}`]),
+    ...(question.nowMs < untilMs ? [] : [`the undo window of ${approvals.undoWindowHours} h ended at ${new Date(untilMs).toISOString()}`]),
+  ];
+}
