@@ -5,5 +5,12 @@ export { CanonicalJsonError, canonicalDepthMax, canonicalize, hasLoneSurrogate, 
 export * from "./hash.js";
 export * from "./entry.js";
 export * from "./digests.js";
+export * from "./requestSignatures.js";
 export * from "./signature.js";
+export * from "./states.js";
 export * from "./strictJson.js";
+export * from "./findings.js";
+export * from "./verify.js";
+export { VoteChecker, voteActions, type VoteOutcome, type VoteVerdict } from "./votes.js";
+export * from "./bundle.js";
+export * from "./state.js";

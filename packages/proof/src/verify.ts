@@ -1,0 +1,460 @@
+/**
+ * The verifier: takes the stored entries of one tenant in storage order and says whether the chain holds, and if not, what was
+ * done to which entry. Pure: no clock, no database, no files. Memory is constant, but for the signing keys seen and a bounded
+ * list of findings and suspects. Nothing read is trusted; hostile input ends in a finding, never in a crash.
+ *
+ * INVARIANT: entries that the writer made and nobody touched give no finding. INVARIANT: with every entry from seq 0 at hand,
+ * a changed byte in any stored field gives one. What a chain alone cannot show (a cut tail, a rewrite of everything up to the
+ * end) is `completeness`, and is said as such.
+ */
+import {
+  bodyCommitmentOfText,
+  contentHashHex,
+  entryHasher,
+  entryHashHex,
+  hashPattern,
+  parseEntryContent,
+  zeroHash,
+  type Link,
+} from "./entry.js";
+import { isCanonical } from "./canonicalJson.js";
+import { Findings, type Finding, type VerifyResult } from "./findings.js";
+import { VoteChecker } from "./votes.js";
+
+/** An entry as it is stored. Hashes are lower-case hex. */
+export interface StoredEntry {
+  readonly tenantId: string;
+  readonly seq: number;
+  readonly timeMs: number;
+  /** The column beside the content; null where the storage has none (bundles). */
+  readonly entryId: string | null;
+  readonly prev: string;
+  /** The exact text, or its UTF-8; null if erased. */
+  readonly content: string | Uint8Array | null;
+  readonly contentHash: string;
+  readonly hash: string;
+  /** The opened body, where it is at hand; its salt as 64 hex digits. */
+  readonly body?: { readonly salt: string; readonly text: string } | undefined;
+}
+
+export interface VerifyOptions {
+  readonly tenant: string;
+  /** First sequence number that must be there. Default 0. */
+  readonly from?: number;
+  /** Hash of entry `from - 1`, if known: otherwise the first link of a range cannot be checked. */
+  readonly prevHash?: string;
+  /** Last sequence number that must be there, if known. */
+  readonly to?: number;
+  /** Hash that entry `to` must have, if known. */
+  readonly headHash?: string;
+  /** Other tenants of the deployment: an entry whose hash fits one of them is named as moved. */
+  readonly otherTenants?: readonly string[];
+  /** Parses every content and holds it against the format, about twenty times slower. Default: votes and keys only. */
+  readonly thorough?: boolean;
+  /** Counts commitments whose body is not at hand. Default: false. */
+  readonly countBodies?: boolean;
+  readonly findingsMax?: number;
+  /** Milliseconds from any fixed point; default: durations are 0. */
+  readonly clock?: () => number;
+  /** Called every 65,536 entries. */
+  readonly onProgress?: (entries: number, bytes: number) => void;
+}
+
+/** Source of entries: one by one or in batches, at once or as they arrive. */
+export type EntrySource = AsyncIterable<StoredEntry | readonly StoredEntry[]> | Iterable<StoredEntry | readonly StoredEntry[]>;
+
+/** Verifies all of a source. What the source throws is no sign of tampering: it ends the reading, `undecided`. */
+export async function verifyEntries(source: EntrySource, options: VerifyOptions): Promise<VerifyResult> {
+  const verifier = new ChainVerifier(options);
+  try {
+    for await (const item of source) {
+      if (Array.isArray(item)) for (const entry of item as readonly StoredEntry[]) verifier.add(entry);
+      else verifier.add(item as StoredEntry);
+    }
+  } catch (error) {
+    if (error instanceof MalformedSourceError) verifier.malformed(error);
+    else return verifier.finish(error instanceof Error ? error.message : String(error));
+  }
+  return verifier.finish();
+}
+
+/** Thrown by a source whose bytes are not in the format. */
+export class MalformedSourceError extends Error {
+  override readonly name = "MalformedSourceError";
+}
+
+/** An entry that was read, as its successor and later suspects need it. */
+interface Candidate {
+  readonly link: Link;
+  readonly stored: string;
+  computed: string;
+  /** A finding already says what is wrong here. */
+  explained: boolean;
+}
+
+/** How many entries with a wrong hash are kept to recognise exchanged ones, and tried against other tenants. */
+const suspectsMax = 64;
+/** Ranges of missing sequence numbers kept to tell "out of order" from "deleted". */
+const missingMax = 10_000;
+/** Entries of one sequence number of which the next may continue any. */
+const alternativesMax = 4;
+const otherTenantsMax = 10_000;
+const progressMask = 0xffff;
+
+export class ChainVerifier {
+  readonly #options: VerifyOptions;
+  readonly #tenant: string;
+  readonly #from: number;
+  readonly #startedMs: number;
+  readonly #hash: ReturnType<typeof entryHasher>;
+  readonly #findings: Findings;
+  readonly #votes: VoteChecker;
+  /** Entries with the last sequence number in order; more than one only after a duplicate. */
+  #last: Candidate[] = [];
+  #next: number;
+  #suspects: Candidate[] = [];
+  /** Ascending, disjoint ranges of sequence numbers that were skipped. */
+  #missing: { first: number; last: number; finding: Finding }[] = [];
+  #entries = 0;
+  #bytes = 0;
+  #votesChecked = 0;
+  #votesUnchecked = 0;
+  #bodiesChecked = 0;
+  #bodiesAbsent = 0;
+  #sourceMalformed = false;
+
+  constructor(options: VerifyOptions) {
+    this.#options = options;
+    this.#tenant = options.tenant;
+    this.#from = options.from ?? 0;
+    this.#next = this.#from;
+    this.#hash = entryHasher(options.tenant);
+    this.#startedMs = options.clock?.() ?? 0;
+    this.#findings = new Findings(options.findingsMax ?? 100);
+    this.#votes = new VoteChecker(options.tenant);
+  }
+
+  /** Takes the next entry in storage order. Never throws for what is in it. */
+  add(entry: StoredEntry): void {
+    this.#entries++;
+    if ((this.#entries & progressMask) === 0) this.#options.onProgress?.(this.#entries, this.#bytes);
+    const problem = findMalformed(entry);
+    if (problem !== undefined) return this.#takeMalformed(entry, problem);
+
+    const contentHolds = this.#checkContent(entry);
+    if (entry.tenantId !== this.#tenant) {
+      this.#find("FOREIGN_ENTRY", entry.seq, this.#tenant, entry.tenantId, { detail: "the tenant column names another tenant" });
+    }
+    const candidate = this.#candidateOf(entry);
+    const selfBroken = candidate.computed !== entry.hash;
+    if (entry.seq !== this.#next) this.#takeOutOfPlace(candidate);
+    else this.#takeInPlace(candidate, selfBroken);
+    if (contentHolds) this.#checkMeaning(entry);
+  }
+
+  /** The source is not in the format from here on. */
+  malformed(error: Error): void {
+    this.#find("MALFORMED", null, "an entry in the documented form", error.message);
+    this.#sourceMalformed = true;
+  }
+
+  /** The verdict. `unreadable` says why reading ended early. */
+  finish(unreadable?: string): VerifyResult {
+    const readToTheEnd = unreadable === undefined && !this.#sourceMalformed;
+    this.#closeLast(undefined);
+    if (readToTheEnd) this.#checkEnd();
+    const findings = this.#findings.sorted;
+    const head = this.#last[0];
+    const decided = unreadable === undefined && this.#findings.total === 0;
+    const first = findings[0];
+    return {
+      integrity: this.#findings.tampered ? "tampered" : decided ? "ok" : "undecided",
+      completeness: {
+        status: "not_demanded",
+        unanchored: this.#entries,
+        statement: "no anchor is configured: entries cut from the end, or a ledger rewritten as a whole, would not show",
+      },
+      tenant: this.#tenant,
+      entries: this.#entries,
+      from: this.#from,
+      ...(head !== undefined ? { head: { seq: head.link.seq, hash: head.computed, timeMs: head.link.timeMs } } : {}),
+      ...(first !== undefined ? { first } : {}),
+      findings,
+      findingsTotal: this.#findings.total,
+      votes: { checked: this.#votesChecked, unchecked: this.#votesUnchecked },
+      bodies: { checked: this.#bodiesChecked, absent: this.#bodiesAbsent },
+      bytes: this.#bytes,
+      durationMs: (this.#options.clock?.() ?? 0) - this.#startedMs,
+      ...(unreadable !== undefined ? { undecided: unreadable } : {}),
+    };
+  }
+
+  // ---- content ------------------------------------------------------------------------------------------------------
+
+  /** True if the content is there and its hash is the one stored. */
+  #checkContent({ seq, content, contentHash }: StoredEntry): boolean {
+    if (content === null) {
+      this.#find("ERASED_WITHOUT_ENTRY", seq, "content", "none", { detail: "the content is gone and no entry says so" });
+      return false;
+    }
+    this.#bytes += content.length;
+    const actual = contentHashHex(content);
+    if (actual === contentHash) return true;
+    this.#find("CONTENT_MISMATCH", seq, contentHash, actual);
+    return false;
+  }
+
+  /** What the content says: its id, votes and keys, its body. Only content whose hash holds is asked. */
+  #checkMeaning(entry: StoredEntry): void {
+    const content = entry.content as string | Uint8Array;
+    if (entry.entryId !== null && !hasId(content, entry.entryId)) {
+      this.#find("COLUMN_MISMATCH", entry.seq, "the id in the content", entry.entryId, { detail: "entry_id" });
+    }
+    if (this.#options.thorough === true) {
+      const parsed = parseEntryContent(textOf(content));
+      if (!parsed.ok) this.#find("MALFORMED", entry.seq, "content in the documented form", parsed.problem);
+    }
+    this.#checkVotes(entry.seq, content);
+    if (entry.body !== undefined) this.#checkBody(entry.seq, content, entry.body);
+    else if (this.#options.countBodies === true && hasCommitment(content)) this.#bodiesAbsent++;
+  }
+
+  #checkVotes(seq: number, content: string | Uint8Array): void {
+    const outcome = this.#votes.take(seq, content);
+    if (outcome.kind === "none") return;
+    if (outcome.kind === "malformed") return this.#find("MALFORMED", seq, "content in the documented form", outcome.why);
+    if (outcome.kind === "good") this.#votesChecked++;
+    else if (outcome.kind === "forged") this.#find("VOTE_FORGED", seq, "a vote signed with the voter's key", outcome.why);
+    else if (this.#from > 0) this.#votesUnchecked++;
+    else this.#find("VOTE_FORGED", seq, "a key that was enrolled before", "unknown key");
+  }
+
+  #checkBody(seq: number, content: string | Uint8Array, body: { readonly salt: string; readonly text: string }): void {
+    this.#bodiesChecked++;
+    const parsed = parseEntryContent(textOf(content));
+    const expected = parsed.ok ? (parsed.content.body?.commitment ?? "no body") : parsed.problem;
+    const salt = hashPattern.test(body.salt) ? Buffer.from(body.salt, "hex") : undefined;
+    const actual = salt === undefined ? "a salt that is not 32 bytes" : bodyCommitmentOfText(salt, body.text);
+    if (actual !== expected) this.#find("REFERENCE_MISMATCH", seq, expected, actual, { detail: "the body is not the one committed to" });
+    else if (!isCanonical(body.text)) this.#find("MALFORMED", seq, "a body in canonical JSON", "another text");
+  }
+
+  // ---- the chain ----------------------------------------------------------------------------------------------------
+
+  #candidateOf(entry: StoredEntry): Candidate {
+    const { seq, timeMs, prev, contentHash } = entry;
+    const link = { tenant: this.#tenant, seq, timeMs, prev, contentHash };
+    return { link, stored: entry.hash, computed: this.#hash(seq, timeMs, prev, contentHash), explained: false };
+  }
+
+  #takeInPlace(candidate: Candidate, selfBroken: boolean): void {
+    if (selfBroken) this.#recogniseForeign(candidate);
+    this.#checkTime(candidate);
+    this.#checkLink(candidate, selfBroken);
+    this.#closeLast(candidate);
+    this.#last = [candidate];
+    this.#next = candidate.link.seq + 1;
+    if (selfBroken && candidate.computed !== candidate.stored) this.#recogniseExchanged(candidate);
+  }
+
+  /** `prev` is the hash of the entry before, computed here. */
+  #checkLink(candidate: Candidate, selfBroken: boolean): void {
+    const { seq, prev } = candidate.link;
+    const expected = this.#expectedPrev(prev);
+    if (expected === undefined || prev === expected || candidate.explained) return;
+    const before = this.#last[0];
+    if (before?.explained === true) return;
+    let suspect = before === undefined || selfBroken ? seq : seq - 1;
+    if (before !== undefined && before.computed !== before.stored) suspect = seq - 1;
+    if (selfBroken && entryHashHex({ ...candidate.link, prev: expected }) === candidate.stored) {
+      // With the right `prev` the stored hash is true: only that column was edited, and the chain goes on behind it.
+      suspect = seq;
+      candidate.computed = candidate.stored;
+    }
+    this.#find("LINK_BROKEN", seq, expected, prev, { suspect });
+    if (before !== undefined) before.explained = true;
+  }
+
+  /** Undefined where nothing is known about the entry before: at the start of a range, after a gap. */
+  #expectedPrev(actual: string): string | undefined {
+    if (this.#last.length > 0) return this.#last.find((one) => one.computed === actual)?.computed ?? this.#last[0]?.computed;
+    if (this.#next === 0) return zeroHash;
+    return this.#next === this.#from ? this.#options.prevHash : undefined;
+  }
+
+  /** Now that its successor is known (or there is none): was only the hash column of the last entry edited? */
+  #closeLast(successor: Candidate | undefined): void {
+    for (const one of this.#last) {
+      if (one.computed === one.stored || one.explained) continue;
+      one.explained = true;
+      const { seq } = one.link;
+      if (successor === undefined) this.#find("LINK_BROKEN", seq, one.computed, one.stored, { suspect: seq });
+      else if (successor.link.prev === one.computed) this.#find("COLUMN_MISMATCH", seq, one.computed, one.stored, { detail: "hash" });
+    }
+  }
+
+  #checkTime({ link, explained }: Candidate): void {
+    const before = this.#last[0];
+    if (before === undefined || explained || before.explained || link.timeMs >= before.link.timeMs) return;
+    this.#find("TIME_REGRESSION", link.seq, `${before.link.timeMs} or later`, String(link.timeMs));
+  }
+
+  /** The hash does not fit this tenant: does it fit another? */
+  #recogniseForeign(candidate: Candidate): void {
+    if (this.#suspects.length >= suspectsMax) return;
+    const others = this.#options.otherTenants?.slice(0, otherTenantsMax) ?? [];
+    const tenant = others.find((other) => entryHashHex({ ...candidate.link, tenant: other }) === candidate.stored);
+    if (tenant === undefined) return;
+    this.#find("FOREIGN_ENTRY", candidate.link.seq, this.#tenant, tenant, { detail: "the entry was chained for another tenant" });
+    candidate.explained = true;
+  }
+
+  /** Two entries whose stored hashes come true when fields of theirs are exchanged were exchanged. */
+  #recogniseExchanged(candidate: Candidate): void {
+    if (candidate.explained) return;
+    const other = this.#suspects.find((suspect) => wereExchanged(suspect, candidate));
+    if (other === undefined) {
+      if (this.#suspects.length < suspectsMax) this.#suspects.push(candidate);
+      return;
+    }
+    const [i, j] = [other.link.seq, candidate.link.seq];
+    const places = new Set([i, i + 1, j, j + 1]);
+    const finding = { class: "ORDER_BROKEN", seq: i, expected: `entry ${i}`, actual: `entry ${j}`, suspect: j, detail: "exchanged" } as const;
+    this.#findings.explain(finding, (found) => found.seq !== null && places.has(found.seq) && consequences.has(found.class));
+    candidate.explained = true;
+    other.explained = true;
+    this.#suspects = this.#suspects.filter((suspect) => suspect !== other);
+  }
+
+  /** The sequence number is not the next one: entries are missing, or this one stands elsewhere too or belongs elsewhere. */
+  #takeOutOfPlace(candidate: Candidate): void {
+    const { seq } = candidate.link;
+    if (seq > this.#next) return this.#takeAfterGap(candidate);
+    const gap = this.#missing.find((range) => range.first <= seq && seq <= range.last);
+    if (gap !== undefined) return this.#takeLate(candidate, gap);
+    if (seq < this.#from) return this.#find("ORDER_BROKEN", seq, `entry ${this.#next}`, `entry ${seq}`, { detail: "before the range" });
+    this.#find("DUPLICATE_SEQ", seq, `entry ${this.#next}`, `entry ${seq} again`);
+    if (seq === this.#next - 1 && this.#last.length < alternativesMax) {
+      candidate.explained = true;
+      this.#last.push(candidate);
+    }
+  }
+
+  #takeAfterGap(candidate: Candidate): void {
+    const { seq } = candidate.link;
+    this.#closeLast(undefined);
+    this.#reportGap(this.#next, seq - 1, `entry ${seq}`);
+    this.#last = [candidate];
+    this.#next = seq + 1;
+  }
+
+  #reportGap(first: number, last: number, actual: string): void {
+    const detail = first === last ? "1 entry is missing" : `${last - first + 1} entries are missing, up to ${last}`;
+    const finding: Finding = { class: "GAP", seq: first, expected: `entry ${first}`, actual, detail };
+    this.#findings.add(finding);
+    if (this.#missing.length < missingMax) this.#missing.push({ first, last, finding });
+  }
+
+  /** A missing entry comes after all: nothing was deleted, the order is broken. */
+  #takeLate(candidate: Candidate, gap: { first: number; last: number; finding: Finding }): void {
+    const { seq } = candidate.link;
+    const order: Finding = { ...gap.finding, class: "ORDER_BROKEN", detail: `entry ${seq} comes later` };
+    this.#findings.explain(order, (found) => found === gap.finding);
+    this.#missing = this.#missing.flatMap((range) =>
+      range !== gap
+        ? [range]
+        : [
+            { first: gap.first, last: seq - 1, finding: order },
+            { first: seq + 1, last: gap.last, finding: order },
+          ].filter(({ first, last }) => first <= last),
+    );
+    if (candidate.computed !== candidate.stored) this.#find("LINK_BROKEN", seq, candidate.computed, candidate.stored, { suspect: seq });
+  }
+
+  #checkEnd(): void {
+    const { to, headHash } = this.#options;
+    if (to !== undefined && this.#next <= to) this.#reportGap(this.#next, to, "the end");
+    const head = this.#last[0];
+    if (headHash !== undefined && head !== undefined && head.link.seq === to && head.computed !== headHash && !head.explained) {
+      this.#find("LINK_BROKEN", head.link.seq, headHash, head.computed, { suspect: head.link.seq, detail: "not the head named" });
+    }
+  }
+
+  // ---- findings -----------------------------------------------------------------------------------------------------
+
+  #takeMalformed(entry: StoredEntry, problem: string): void {
+    const seq = isCount(entry.seq) ? entry.seq : null;
+    this.#find("MALFORMED", seq, "an entry in the documented form", problem);
+    if (seq !== this.#next) return;
+    this.#closeLast(undefined);
+    this.#last = [];
+    this.#next = seq + 1;
+  }
+
+  #find(name: Finding["class"], seq: number | null, expected: string, actual: string, more: Partial<Finding> = {}): void {
+    this.#findings.add({ class: name, seq, expected: clip(expected), actual: clip(actual), ...more });
+  }
+}
+
+/** What else shows where two entries were exchanged. */
+const consequences: ReadonlySet<Finding["class"]> = new Set<Finding["class"]>(["LINK_BROKEN", "TIME_REGRESSION", "COLUMN_MISMATCH"]);
+
+/** Each field belongs to one of the two entries: 8 ways to deal four fields, the rest are the same with the entries swapped. */
+function wereExchanged(a: Candidate, b: Candidate): boolean {
+  for (let mask = 0; mask < 8; mask++) {
+    const pick = (mine: Link, other: Link): string =>
+      entryHashHex({
+        tenant: mine.tenant,
+        seq: mine.seq,
+        timeMs: (mask & 1) === 0 ? mine.timeMs : other.timeMs,
+        prev: (mask & 2) === 0 ? mine.prev : other.prev,
+        contentHash: (mask & 4) === 0 ? mine.contentHash : other.contentHash,
+      });
+    const one = pick(a.link, b.link);
+    if (one !== a.stored && one !== b.stored) continue;
+    if (pick(b.link, a.link) === (one === a.stored ? b.stored : a.stored)) return true;
+  }
+  return false;
+}
+
+/** Fields that cannot be what the format says, whatever the chain is. Wrong digits in a hash are the chain's business. */
+function findMalformed(entry: StoredEntry): string | undefined {
+  if (!isCount(entry.seq) || entry.seq >= Number.MAX_SAFE_INTEGER) return "seq is not a sequence number";
+  if (!isCount(entry.timeMs)) return "the time is not milliseconds";
+  if (typeof entry.prev !== "string" || entry.prev.length !== 64) return "prev is not a hash";
+  if (typeof entry.hash !== "string" || entry.hash.length !== 64) return "hash is not a hash";
+  if (typeof entry.contentHash !== "string" || entry.contentHash.length !== 64) return "the content's hash is not a hash";
+  if (typeof entry.tenantId !== "string") return "the tenant is not an id";
+  return undefined;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+/**
+ * In canonical JSON a content's `id` stands right before its `nonce`, and `data` never holds an object with both (the builder
+ * refuses it), so one search finds the id without parsing: 0.1 µs against 5.
+ */
+function hasId(content: string | Uint8Array, id: string): boolean {
+  const start = `,"id":"${id}","nonce":"`;
+  return typeof content === "string" ? content.includes(start) : bufferOf(content).includes(start, 0, "latin1");
+}
+
+function hasCommitment(content: string | Uint8Array): boolean {
+  const start = ',"body":{"commitment":"';
+  return typeof content === "string" ? content.includes(start) : bufferOf(content).includes(start, 0, "latin1");
+}
+
+function textOf(content: string | Uint8Array): string {
+  return typeof content === "string" ? content : bufferOf(content).toString("utf8");
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Foreign text in a finding is kept short. */
+function clip(text: string): string {
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
