@@ -1,16 +1,331 @@
-import { expect, test } from "vitest";
-import { createDatabase } from "./support/postgres.js";
+/** The embedded PostgreSQL, with real processes that are really killed. */
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import pg from "pg";
+import { describe, expect, test } from "vitest";
+import { openDataDirectory } from "../src/platform/index.js";
+import { startEmbedded } from "../src/storage/embedded.js";
+import { openStorage } from "../src/storage/index.js";
+import { isAlive } from "../src/storage/processes.js";
+import { clusterCopy, removeWithPostgres, temporaryDirectory, testSettings, withClient } from "./support/postgres.js";
+import { startProgram, type Program } from "./support/processes.js";
+import type { StorageMessage } from "./support/storageProgram.js";
 
-test("smoke", async () => {
-  let t = performance.now();
-  const lap = (what: string): void => { console.log(what, Math.round(performance.now() - t)); t = performance.now(); };
-  const u = await createDatabase({ migrated: false });
-  lap("first");
-  console.log(await u.storage.describe(), u.appUrl);
-  lap("describe");
-  const d = await createDatabase(); lap("migrated");
-  await createDatabase(); lap("again");
-  const r = await d.storage.withSnapshot("00000000-0000-7000-8000-000000000001", async (c) => (await c.query("select current_user, current_setting('app.tenants') t, current_setting('transaction_read_only') ro, count(*) from countersign.entries")).rows);
-  expect(r).toEqual([{ current_user: "countersign_app", t: "{00000000-0000-7000-8000-000000000001}", ro: "on", count: "0" }]);
-  lap("snapshot");
+type StorageProgram = Program<StorageMessage>;
+const program = new URL("./support/storageProgram.ts", import.meta.url);
+const address = "http://127.0.0.1:4870";
+
+interface Ready {
+  readonly server: StorageProgram;
+  readonly how: string;
+  readonly login: pg.ClientConfig;
+  readonly postgres: number;
+}
+
+async function ready(server: StorageProgram, dataDirectory: string): Promise<Ready> {
+  const message = await server.next();
+  if (message.kind !== "ready") throw new Error(JSON.stringify(message));
+  const { owner } = JSON.parse(readFileSync(join(dataDirectory, "postgres-credentials.json"), "utf8")) as { owner: string };
+  const login = { host: message.at, port: 5432, user: "countersign_owner", password: owner, database: "countersign" };
+  return { server, how: message.how, login, postgres: postmaster(dataDirectory) };
+}
+
+function serve(dataDirectory: string, mode = "", options: Parameters<typeof startProgram>[2] = {}): StorageProgram {
+  return startProgram<StorageMessage>(program, [dataDirectory, address, mode], options);
+}
+
+const clusterHome = (dataDirectory: string): string => (JSON.parse(readFileSync(join(dataDirectory, "postgres.json"), "utf8")) as { home: string }).home;
+const postmaster = (dataDirectory: string): number => Number(readFileSync(join(clusterHome(dataDirectory), "data", "postmaster.pid"), "utf8").split("\n")[0]);
+const serverLog = (dataDirectory: string): string => readFileSync(join(clusterHome(dataDirectory), "log", "postgresql.log"), "utf8");
+
+/** Resolves when a process is gone; polls, because the system does not tell of processes that are not one's children. */
+async function gone(pid: number): Promise<void> {
+  await expect.poll(() => isAlive(pid), { timeout: 30_000, interval: 10 }).toBe(false);
+}
+
+describe("first start", () => {
+  test("makes a cluster of its own, closed to everybody else, with what was acknowledged on the disk", async () => {
+    const dataDirectory = openDataDirectory(join(temporaryDirectory(), "data"));
+    const storage = await openStorage({ dataDirectory, doing: "a test" });
+    try {
+      const settings = await storage.owner.query<Record<string, string>>(`
+        select current_setting('fsync') as fsync, current_setting('synchronous_commit') as synchronous_commit,
+               current_setting('full_page_writes') as full_page_writes, current_setting('data_checksums') as checksums,
+               current_setting('listen_addresses') as listen, current_setting('max_wal_size') as max_wal_size,
+               current_setting('server_encoding') as encoding, datlocprovider::text as provider, datlocale as locale, current_user as user,
+               (select rolsuper from pg_roles where rolname = current_user) as super
+          from pg_database where datname = current_database()`);
+      expect(settings.rows).toEqual([
+        {
+          ...{ fsync: "on", synchronous_commit: "on", full_page_writes: "on", checksums: "on", listen: "", max_wal_size: "1GB" },
+          ...{ encoding: "UTF8", provider: "b", locale: "C.UTF-8", user: "countersign_owner", super: false },
+        },
+      ]);
+      const { at } = await storage.describe();
+      expect(lstatSync(at).mode & 0o777).toBe(0o700);
+      expect(statSync(clusterHome(dataDirectory)).mode & 0o777).toBe(0o700);
+      expect(statSync(join(dataDirectory, "postgres-credentials.json")).mode & 0o777).toBe(0o600);
+      expect(existsSync(join(clusterHome(dataDirectory), "initdb-password"))).toBe(false);
+      for (const user of ["countersign_app", "countersign_owner", "countersign_superuser", "postgres"]) {
+        await expect(withClient({ host: at, port: 5432, user, password: "guess", database: "countersign" }, (client) => client.query("select 1"))).rejects.toMatchObject({ code: "28P01" });
+      }
+    } finally {
+      await storage.close();
+    }
+    expect(existsSync(join(dataDirectory, "server.lock"))).toBe(false);
+  });
+
+  test("what a killed initdb left is made anew", async () => {
+    const dataDirectory = openDataDirectory(join(temporaryDirectory(), "data"));
+    mkdirSync(join(dataDirectory, "postgres", "data.partial"), { recursive: true });
+    writeFileSync(join(dataDirectory, "postgres", "data.partial", "PG_VERSION"), "18\n");
+    writeFileSync(join(dataDirectory, "postgres", "initdb-password"), "old\n");
+    const embedded = await startEmbedded(dataDirectory, { settings: testSettings });
+    expect(embedded.created).toBe(true);
+    await embedded.stop();
+  });
+
+  test("a path too long for a Unix socket", async () => {
+    const dataDirectory = openDataDirectory(join(temporaryDirectory(), "d".repeat(120), "data"));
+    const embedded = await startEmbedded(dataDirectory, { settings: testSettings });
+    try {
+      expect(embedded.cluster.socketDirectory.length).toBeLessThan(90);
+      expect(lstatSync(embedded.cluster.socketDirectory).mode & 0o777).toBe(0o700);
+      await withClient(embedded.owner, (client) => client.query("select 1"));
+    } finally {
+      await embedded.stop();
+      rmSync(embedded.cluster.socketDirectory, { recursive: true });
+    }
+  });
+
+  test("a cluster of another major version is refused", async () => {
+    const dataDirectory = await clusterCopy();
+    writeFileSync(join(dataDirectory, "postgres", "data", "PG_VERSION"), "17\n");
+    await expect(startEmbedded(dataDirectory)).rejects.toThrow(/was made by PostgreSQL 17, and this Countersign ships 18; back it up/);
+  });
 });
+
+describe("one server a data directory", () => {
+  test("the second is refused with the address of the first, and a command joins it", async () => {
+    const dataDirectory = await clusterCopy();
+    const first = await ready(serve(dataDirectory), dataDirectory);
+    const second = await serve(dataDirectory).next();
+    expect(second).toMatchObject({ kind: "refused", code: "data_directory_in_use" });
+    expect(second.kind === "refused" && second.message).toContain(`the server at ${address} (process ${first.server.pid})`);
+
+    const command = await ready(serve(dataDirectory, "join"), dataDirectory);
+    expect(command.how).toBe("joined");
+    command.server.kill("SIGTERM");
+    expect(await command.server.ended).toMatchObject({ code: 0 });
+    expect(isAlive(first.postgres)).toBe(true);
+    first.server.kill("SIGTERM");
+    expect(await first.server.ended).toMatchObject({ code: 0 });
+    await gone(first.postgres);
+  });
+
+  test("of four that start at once one wins", async () => {
+    const dataDirectory = await clusterCopy();
+    const programs = Array.from({ length: 4 }, () => serve(dataDirectory));
+    const messages = await Promise.all(programs.map((each) => each.next()));
+    expect(messages.map((message) => (message.kind === "refused" ? message.code : message.kind)).sort()).toEqual([
+      ...Array<string>(3).fill("data_directory_in_use"),
+      "ready",
+    ]);
+    programs.forEach((each) => each.kill("SIGTERM"));
+    await Promise.all(programs.map((each) => each.ended));
+  });
+
+  test.each([
+    ["a process that has ended", { pid: 2 ** 22 - 3, start: "x" }],
+    ["a number that now belongs to another process", { pid: process.pid, start: "another" }],
+  ])("the lock of %s is taken over", async (_what, holder) => {
+    const dataDirectory = await clusterCopy();
+    const { pidNamespace } = await lockOf(dataDirectory);
+    writeFileSync(join(dataDirectory, "server.lock"), JSON.stringify({ ...holder, pidNamespace, doing: "a server long gone" }));
+    const storage = await openStorage({ dataDirectory, doing: "a test", embedded: { settings: testSettings } });
+    await storage.close();
+  });
+
+  test("a lock that was cut off in the middle of writing is taken over", async () => {
+    const dataDirectory = await clusterCopy();
+    writeFileSync(join(dataDirectory, "server.lock"), '{"pid":1');
+    const storage = await openStorage({ dataDirectory, doing: "a test", embedded: { settings: testSettings } });
+    await storage.close();
+  });
+
+  test("a holder in another container counts as long as its PostgreSQL answers", async () => {
+    const dataDirectory = await clusterCopy();
+    const storage = await openStorage({ dataDirectory, doing: "a test", embedded: { settings: testSettings } });
+    const held = JSON.parse(readFileSync(join(dataDirectory, "server.lock"), "utf8")) as object;
+    writeFileSync(join(dataDirectory, "server.lock"), JSON.stringify({ ...held, pid: 1, pidNamespace: "pid:[1]", doing: "the server next door" }));
+    await expect(openStorage({ dataDirectory, doing: "another" })).rejects.toThrow(/the server next door/);
+    await storage.close();
+    const again = await openStorage({ dataDirectory, doing: "another", embedded: { settings: testSettings } });
+    await again.close();
+  });
+});
+
+async function lockOf(dataDirectory: string): Promise<{ pidNamespace: string }> {
+  const storage = await openStorage({ dataDirectory, doing: "a test", embedded: { settings: testSettings } });
+  try {
+    return JSON.parse(readFileSync(join(dataDirectory, "server.lock"), "utf8")) as { pidNamespace: string };
+  } finally {
+    await storage.close();
+  }
+}
+
+describe("ends", () => {
+  test.each(["SIGTERM", "SIGINT"] as const)("%s to the server ends both in order", async (signal) => {
+    const dataDirectory = await clusterCopy();
+    const { server, postgres } = await ready(serve(dataDirectory), dataDirectory);
+    server.kill(signal);
+    expect(await server.ended).toMatchObject({ code: 0, signal: null });
+    expect(isAlive(postgres)).toBe(false);
+    expect(serverLog(dataDirectory)).toMatch(/database system is shut down\s*$/);
+    expect(existsSync(join(dataDirectory, "server.lock"))).toBe(false);
+  });
+
+  test("Ctrl-C in a terminal does not reach PostgreSQL before the server has ended it", async () => {
+    const dataDirectory = await clusterCopy();
+    const { server, postgres } = await ready(serve(dataDirectory, "", { ownGroup: true }), dataDirectory);
+    process.kill(-server.pid, "SIGINT"); // what a terminal does: the whole foreground group
+    expect(await server.ended).toMatchObject({ code: 0 });
+    expect(isAlive(postgres)).toBe(false);
+    expect(serverLog(dataDirectory).match(/received fast shutdown request/g)).toHaveLength(2); // one when the template was made
+  });
+});
+
+describe("kill -9", () => {
+  test("of the server: PostgreSQL goes on, and the next start adopts it", async () => {
+    const dataDirectory = await clusterCopy();
+    const first = await ready(serve(dataDirectory), dataDirectory);
+    await withClient(first.login, (client) => client.query("create table kept as select 1 as one"));
+    first.server.kill("SIGKILL");
+    await first.server.ended;
+    expect(isAlive(first.postgres)).toBe(true);
+
+    const second = await ready(serve(dataDirectory), dataDirectory);
+    expect(second).toMatchObject({ how: "adopted", postgres: first.postgres });
+    await withClient(second.login, async (client) => expect((await client.query("select one from kept")).rows).toEqual([{ one: 1 }]));
+    second.server.kill("SIGTERM");
+    await second.server.ended;
+    await gone(first.postgres);
+  });
+
+  test("of the postmaster, with sessions at work: an immediate start succeeds", async () => {
+    const dataDirectory = await clusterCopy();
+    const first = await ready(serve(dataDirectory), dataDirectory);
+    const busy = withClient(first.login, (client) => client.query("select count(*) from generate_series(1, 100000000)")).catch((error: unknown) => error);
+    await expect.poll(() => withClient(first.login, async (client) => (await client.query("select from pg_stat_activity where query like '%generate_series%'")).rowCount), { interval: 10 }).toBeGreaterThan(1);
+    process.kill(first.postgres, "SIGKILL");
+    first.server.kill("SIGKILL");
+    await first.server.ended;
+    const second = await ready(serve(dataDirectory), dataDirectory);
+    expect(second.how).toBe("started");
+    expect(second.postgres).not.toBe(first.postgres);
+    expect(await busy).toBeInstanceOf(Error);
+    second.server.kill("SIGTERM");
+    await second.server.ended;
+  });
+
+  test("of everything under load: the next start recovers every row that was acknowledged", async () => {
+    const dataDirectory = await clusterCopy();
+    for (let round = 0; round < 2; round += 1) {
+      const { server, postgres } = await ready(serve(dataDirectory, round === 0 ? "write" : ""), dataDirectory);
+      if (round === 1) {
+        expect(serverLog(dataDirectory)).toContain("was not properly shut down");
+        server.kill("SIGTERM");
+        await server.ended;
+        break;
+      }
+      let acknowledged = -1;
+      while (acknowledged < 200) {
+        const message = await server.next();
+        if (message.kind === "acknowledged") acknowledged = message.number;
+      }
+      process.kill(postgres, "SIGKILL");
+      server.kill("SIGKILL");
+      await server.ended;
+      await gone(postgres);
+      const embedded = await startEmbedded(dataDirectory, { settings: testSettings });
+      const found = await withClient(embedded.owner, (client) => client.query<{ rows: number; last: number }>("select count(*)::integer as rows, max(number) as last from written"));
+      const row = found.rows[0];
+      expect(row?.last).toBeGreaterThanOrEqual(acknowledged);
+      expect(row?.rows).toBe((row?.last ?? 0) + 1);
+      process.kill(embedded.cluster.pid, "SIGQUIT"); // so that the next round recovers once more
+      await gone(embedded.cluster.pid);
+    }
+  });
+
+  test("a postmaster.pid whose number now belongs to another process of the same user does not stop the start", async () => {
+    const dataDirectory = await clusterCopy();
+    const first = await startEmbedded(dataDirectory, { settings: testSettings });
+    const file = join(first.cluster.dataDirectory, "postmaster.pid");
+    const text = readFileSync(file, "utf8");
+    process.kill(first.cluster.pid, "SIGKILL");
+    await gone(first.cluster.pid);
+    const { uid, gid } = statSync(first.cluster.dataDirectory);
+    // A bystander that runs as the user PostgreSQL runs as: its own start-up check takes it for a live postmaster.
+    const bystander = startProgram<StorageMessage>(new URL("./support/bystander.ts", import.meta.url), [], process.getuid?.() === 0 ? { uid, gid } : {});
+    await bystander.next();
+    writeFileSync(file, text.replace(/^\d+/, String(bystander.pid)));
+    const second = await startEmbedded(dataDirectory, { settings: testSettings });
+    expect(second.cluster.how).toBe("started");
+    await second.stop();
+    expect(isAlive(bystander.pid)).toBe(true);
+    bystander.kill("SIGKILL");
+  });
+});
+
+describe("as root", () => {
+  const root = process.getuid?.() === 0;
+  if (!root) console.info("not root: dropping to another user is not tried here");
+
+  test.runIf(root)("PostgreSQL runs as another user, and a data directory below a 0700 home keeps its database elsewhere", async () => {
+    const home = temporaryDirectory();
+    chmodSync(home, 0o700);
+    const dataDirectory = openDataDirectory(join(home, "data"));
+    const embedded = await startEmbedded(dataDirectory, { settings: testSettings });
+    const outside = clusterHome(dataDirectory);
+    try {
+      expect(outside.startsWith("/var/lib/countersign/")).toBe(true);
+      expect(statSync(outside).mode & 0o777).toBe(0o700);
+      expect(statSync(outside).uid).not.toBe(0);
+      expect(statSync(`/proc/${embedded.cluster.pid}`).uid).toBe(statSync(outside).uid);
+      expect(statSync(dataDirectory).mode & 0o777).toBe(0o700);
+      await embedded.stop();
+      // The same data directory finds it again; a copy of it does not open the original's database.
+      const again = await startEmbedded(dataDirectory, { settings: testSettings });
+      await again.stop();
+      renameSync(dataDirectory, `${dataDirectory}-copy`);
+      await expect(startEmbedded(`${dataDirectory}-copy`)).rejects.toThrow(/belongs to the data directory/);
+    } finally {
+      await embedded.stop();
+      removeWithPostgres(outside);
+      rmSync(`${outside}.of`, { force: true });
+    }
+  });
+
+  test.runIf(root)("another user's data directory is opened as that user's, and that user runs it in place", async () => {
+    const { uid, gid } = statSync(clusterHome(await startedOnce()));
+    const dataDirectory = join(temporaryDirectory(), "data");
+    mkdirSync(dataDirectory);
+    chownSync(dataDirectory, uid, gid);
+    const { server, postgres } = await ready(serve(dataDirectory, "", { uid, gid }), dataDirectory);
+    expect(statSync(`/proc/${postgres}`).uid).toBe(uid);
+    expect(clusterHome(dataDirectory)).toBe(join(realpathSync(dataDirectory), "postgres"));
+    expect(statSync(join(dataDirectory, "postgres-credentials.json")).uid).toBe(uid);
+    server.kill("SIGTERM");
+    expect(await server.ended).toMatchObject({ code: 0 });
+    // Root may look after it too, and leaves it to its owner.
+    const byRoot = await startEmbedded(dataDirectory, { settings: testSettings });
+    expect(statSync(`/proc/${byRoot.cluster.pid}`).uid).toBe(uid);
+    await byRoot.stop();
+  });
+});
+
+async function startedOnce(): Promise<string> {
+  const dataDirectory = await clusterCopy();
+  await (await startEmbedded(dataDirectory, { settings: testSettings })).stop();
+  return dataDirectory;
+}

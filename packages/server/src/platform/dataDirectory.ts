@@ -5,7 +5,7 @@
  */
 import { chmodSync, mkdirSync, realpathSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { refused, RefusalError } from "@countersign/contract";
 
 export interface DataDirectoryRequest {
@@ -29,6 +29,8 @@ export function dataDirectoryPath(request: DataDirectoryRequest = { env: process
 /** Makes the directory (0700) or checks the one that is there. Returns its real path. */
 export function openDataDirectory(path: string): string {
   try {
+    // Only the directory itself is closed: parents made 0700 would shut out the user the embedded PostgreSQL runs as.
+    mkdirSync(dirname(path), { recursive: true });
     mkdirSync(path, { recursive: true, mode: 0o700 });
   } catch (cause) {
     throw unusable(`cannot create the data directory \`${path}\`; set COUNTERSIGN_DATA to a directory this user can write`, cause);

@@ -135,7 +135,7 @@ export async function startCluster(plan: ClusterPlan): Promise<RunningCluster> {
       refusal = `process ${found.pid} holds it and does not answer`;
       continue;
     }
-    await orphansGone(data, deadline);
+    await endOrphans(data, deadline);
     removeStaleLock(data, found);
     const socketDirectory = prepareSocketDirectory(plan);
     const child = spawnPostgres(plan, data, socketDirectory);
@@ -185,9 +185,16 @@ function serverMayRun(data: string, pid: number): boolean {
   return processes === undefined ? isAlive(pid) : processes.includes(pid);
 }
 
-/** Backends outlive a killed postmaster by moments. Starting over them would corrupt the cluster; PostgreSQL refuses, and so do we. */
-async function orphansGone(data: string, deadline: Deadline): Promise<void> {
-  const gone = await poll(deadline, () => (postgresProcessesIn(data) ?? []).length === 0 || undefined);
+/**
+ * Backends outlive a killed postmaster: idle ones by moments, one at work until its statement is done. Starting over them
+ * would corrupt the cluster; PostgreSQL refuses, and so do we. SIGQUIT is what a postmaster itself sends them when one of them crashes.
+ */
+async function endOrphans(data: string, deadline: Deadline): Promise<void> {
+  const gone = await poll(deadline, () => {
+    const orphans = postgresProcessesIn(data) ?? [];
+    for (const pid of orphans) signalIfThere(pid, "SIGQUIT");
+    return orphans.length === 0 || undefined;
+  });
   if (gone) return;
   const left = postgresProcessesIn(data) ?? [];
   throw failure("postgres_start_failed", `processes ${left.join(", ")} of a killed PostgreSQL still work in \`${data}\`; end them`);
@@ -349,15 +356,18 @@ function running(plan: ClusterPlan, found: { data: string; socketDirectory: stri
 async function stopServer(data: string, pid: number): Promise<void> {
   for (const signal of ["SIGINT", "SIGQUIT"] as const) {
     if (!serverMayRun(data, pid)) return;
-    try {
-      process.kill(pid, signal);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ESRCH") return;
-      throw error;
-    }
+    signalIfThere(pid, signal);
     if (await poll(deadlineIn(STOP_DEADLINE_MS), () => !isAlive(pid) || undefined)) return;
   }
   throw failure("postgres_start_failed", `PostgreSQL process \`${pid}\` in \`${data}\` does not end`);
+}
+
+function signalIfThere(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }
 
 function asUser(runAs: RunAs | undefined): { uid?: number; gid?: number; env: NodeJS.ProcessEnv } {

@@ -2,8 +2,7 @@
  * A throw-away PostgreSQL for tests: the embedded one, one cluster a test file, one database a `createDatabase()`.
  *
  * The cluster is copied from a template directory that is made once per version of the binaries and of initdb's
- * arguments; the migrations run once a cluster, into a template database. fsync is off here, and only here: tests kill
- * processes, not machines, and what a killed process wrote stays in the page cache.
+ * arguments; the migrations run once a cluster, into a template database.
  *
  * With COUNTERSIGN_TEST_DATABASE_URL (a user who may create roles and databases) that PostgreSQL is used instead.
  */
@@ -22,6 +21,7 @@ import { openExternal, switchingUrl } from "../../src/storage/external.js";
 import { migrateUp, storageOver, type Storage } from "../../src/storage/index.js";
 import { isAlive } from "../../src/storage/processes.js";
 import { OWNER_ROLE, quoteIdentifier } from "../../src/storage/roles.js";
+import { testSettings } from "./testSettings.js";
 
 export interface TestDatabase {
   readonly name: string;
@@ -47,8 +47,7 @@ export interface TestPostgres {
   close(): Promise<void>;
 }
 
-/** Passed to `startEmbedded` by the tests. */
-export const testSettings: readonly string[] = ["fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=300"];
+export { testSettings };
 
 const directories = new Set<string>();
 let shared: Promise<TestPostgres> | undefined;
@@ -86,8 +85,9 @@ export function temporaryDirectory(): string {
 }
 
 /** A data directory holding a finished cluster that is not started. */
-export function clusterCopy(): string {
+export async function clusterCopy(): Promise<string> {
   sweepAfterTheKilled();
+  await makeClusterTemplate();
   const template = clusterTemplate();
   const dataDirectory = join(temporaryDirectory(), "data");
   execFileSync("cp", ["-Rp", template, dataDirectory]); // keeps the owners, which Node's cp does not
@@ -95,8 +95,7 @@ export function clusterCopy(): string {
 }
 
 async function embeddedPostgres(): Promise<TestPostgres> {
-  await makeClusterTemplate();
-  const dataDirectory = clusterCopy();
+  const dataDirectory = await clusterCopy();
   const embedded = await startEmbedded(dataDirectory, { settings: testSettings });
   const { superuser } = embedded;
   const logins = (database: string): Logins => ({
@@ -239,12 +238,15 @@ function removeDirectories(): void {
   directories.clear();
 }
 
-function removeWithPostgres(directory: string): void {
-  const pidFile = join(directory, "data", "postgres", "data", "postmaster.pid");
-  try {
-    process.kill(Number(readFileSync(pidFile, "utf8").split("\n")[0]), "SIGQUIT");
-  } catch {
-    // no cluster, not running, or not ours: only the files are left
+/** Removes a directory that a PostgreSQL may still use: its server is killed first, wherever below it lies. */
+export function removeWithPostgres(directory: string): void {
+  const files = existsSync(directory) ? readdirSync(directory, { recursive: true, encoding: "utf8" }) : [];
+  for (const file of files.filter((name) => name.endsWith("postmaster.pid"))) {
+    try {
+      process.kill(Number(readFileSync(join(directory, file), "utf8").split("\n")[0]), "SIGQUIT");
+    } catch {
+      // not running, or its number belongs to somebody else by now: only the files are left
+    }
   }
   rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
 }
