@@ -20,7 +20,14 @@ export interface KeyProofFields {
 /** `countersign.proof.v1`, tenant, operation, hex SHA-256 of the JCS of the input without `proof`, principal, atMs; a line feed after each. */
 export function keyProofBytes(fields: KeyProofFields): Buffer {
   const input = Object.fromEntries(Object.entries(fields.input).filter(([name]) => name !== "proof"));
-  const lines = ["countersign.proof.v1", fields.tenant, fields.operation, sha256Hex(canonicalize(input)), fields.principal, String(fields.atMs)];
+  const lines = [
+    "countersign.proof.v1",
+    fields.tenant,
+    fields.operation,
+    sha256Hex(canonicalize(input)),
+    fields.principal,
+    String(fields.atMs),
+  ];
   return Buffer.from(lines.map((line) => `${line}\n`).join(""), "utf8");
 }
 

@@ -1,0 +1,343 @@
+/**
+ * The client: one method per operation of the contract, sent with retries and idempotency keys, plus a few helpers for
+ * what agents do all day. Runs in Node ≥ 20 and in browsers; needs nothing but `fetch` and `crypto.randomUUID`.
+ */
+import {
+  operationIds,
+  operationRow,
+  type ApplicationView,
+  type ChangeSetView,
+  type OperationId,
+  type OperationOutput,
+  type Status,
+} from "@countersign/contract";
+import { CountersignError, errorFromProblem } from "./errors.js";
+import { buildRequest, type Request } from "./request.js";
+import { retryDelayMs } from "./retry.js";
+import type { CallOptions, Input, OperationMethods, PagedOperationId, RowOf } from "./types.js";
+
+export interface CountersignOptions {
+  /** Address of the server, e.g. `http://127.0.0.1:7117` (the default). */
+  readonly url?: string;
+  /** API key (`csk_…`). Not needed to enrol. */
+  readonly key?: string;
+  readonly fetch?: typeof fetch;
+  /** How often a request is repeated at most; default 4. 0: never. */
+  readonly retries?: number;
+  /** Milliseconds one attempt may take; default 120,000. */
+  readonly timeoutMs?: number;
+  /** Sent as `User-Agent` where the platform allows it. */
+  readonly userAgent?: string;
+  /** Tests give their own clock and chance. */
+  readonly sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
+  readonly random?: () => number;
+}
+
+export const defaultUrl = "http://127.0.0.1:7117";
+
+export interface ProposeOptions extends CallOptions {
+  /** Submit at once; default true. */
+  readonly submit?: boolean;
+}
+
+export interface WaitOptions {
+  readonly signal?: AbortSignal;
+  /** Milliseconds until it gives up with `timed_out`; default: never. */
+  readonly timeoutMs?: number;
+  /** Milliseconds between two looks: it begins with the first and grows to the second. */
+  readonly everyMs?: readonly [first: number, most: number];
+  /** Called when the status changes. */
+  readonly onStatus?: (status: Status) => void;
+}
+
+/** Nothing leads out of these but a revision or the archive. */
+const settled: ReadonlySet<Status> = new Set(["REJECTED", "CANCELLED", "ARCHIVED", "ROLLED_BACK"]);
+
+class Client {
+  readonly url: string;
+  readonly #options: CountersignOptions;
+
+  constructor(options: CountersignOptions = {}) {
+    const url = new URL(options.url ?? defaultUrl);
+    if (url.protocol !== "http:" && url.protocol !== "https:")
+      throw new TypeError(`\`${options.url}\` is not an http or https address`);
+    this.url = url.href.replace(/\/+$/, "");
+    this.#options = options;
+  }
+
+  /** Calls an operation by its id. `client.createChangeSet(…)` is the same, and reads better. */
+  async call<K extends OperationId>(id: K, input: Input<K>, options: CallOptions = {}): Promise<OperationOutput<K>> {
+    const response = await this.#send(id, input as Readonly<Record<string, unknown>>, options);
+    return (await readJson(response, id)) as OperationOutput<K>;
+  }
+
+  /** Calls a streamed operation; gives its lines as they were sent. */
+  async *lines<K extends OperationId>(
+    id: K,
+    input: Input<K>,
+    options: CallOptions = {},
+  ): AsyncGenerator<string, void, undefined> {
+    const response = await this.#send(id, input as Readonly<Record<string, unknown>>, options);
+    if (response.body === null) return;
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    const decoder = new TextDecoder("utf-8", { fatal: true });
+    let rest = "";
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        rest += done ? decoder.decode() : decoder.decode(value, { stream: true });
+        const lines = rest.split("\n");
+        rest = lines.pop() ?? "";
+        yield* lines;
+        if (done) break;
+      }
+      if (rest !== "") yield rest;
+    } catch (cause) {
+      throw new CountersignError(
+        {
+          code: "unreachable",
+          status: 0,
+          title: "the answer broke off",
+          detail: `the answer of \`${this.url}\` broke off; what came is incomplete`,
+          operation: id,
+        },
+        { cause },
+      );
+    } finally {
+      // Lets the connection go when the caller stops early; after an error there is nothing left to let go.
+      await reader.cancel().catch(() => undefined);
+    }
+  }
+
+  /** Every row of a list, page after page. */
+  async *all<K extends PagedOperationId>(
+    id: K,
+    input: Input<K>,
+    options: CallOptions = {},
+  ): AsyncGenerator<RowOf<K>, void, undefined> {
+    let cursor: string | null = null;
+    do {
+      const page: { rows: readonly unknown[]; nextCursor: string | null } = (await this.call(
+        id,
+        { ...input, ...(cursor === null ? {} : { cursor }) } as Input<K>,
+        options,
+      )) as never;
+      yield* page.rows as readonly RowOf<K>[];
+      cursor = page.nextCursor;
+    } while (cursor !== null);
+  }
+
+  /** Proposes a change-set and submits it: what agents do. The answer says what it waits for. */
+  async propose(input: Input<"createChangeSet">, options: ProposeOptions = {}): Promise<ChangeSetView> {
+    const { submit = true, idempotencyKey = crypto.randomUUID(), ...call } = options;
+    const created = await this.call("createChangeSet", input, { ...call, idempotencyKey });
+    if (!submit) return created.changeSet;
+    // Derived, so that proposing again with the same key repeats both steps without a second effect.
+    const submitted = await this.call(
+      "submitChangeSet",
+      { id: created.changeSet.id },
+      { ...call, idempotencyKey: `${idempotencyKey}:submit` },
+    );
+    return submitted.changeSet;
+  }
+
+  /** Looks again and again until the change-set has one of the statuses. Gives up where that cannot happen any more. */
+  async waitFor(
+    id: string,
+    statuses: readonly Status[],
+    options: WaitOptions = {},
+  ): Promise<OperationOutput<"getChangeSetStatus">> {
+    const [first, most] = options.everyMs ?? [500, 5_000];
+    const sleep = this.#options.sleep ?? wait;
+    let waitMs = first;
+    let spentMs = 0;
+    let before: Status | undefined;
+    for (;;) {
+      const now = await this.call(
+        "getChangeSetStatus",
+        { id },
+        options.signal === undefined ? {} : { signal: options.signal },
+      );
+      if (now.status !== before) options.onStatus?.(now.status);
+      before = now.status;
+      if (statuses.includes(now.status)) return now;
+      const place = `change-set \`${now.number}\` is ${now.status}`;
+      if (settled.has(now.status))
+        throw waited(
+          "settled_otherwise",
+          `${place}${now.statusReason === null ? "" : ` (${now.statusReason})`}; it will not become ${statuses.join(" or ")}`,
+        );
+      if (options.timeoutMs !== undefined && spentMs >= options.timeoutMs)
+        throw waited("timed_out", `${place} after ${spentMs} ms of waiting for ${statuses.join(" or ")}`);
+      await sleep(waitMs, options.signal);
+      spentMs += waitMs;
+      waitMs = Math.min(most, waitMs * 1.5);
+    }
+  }
+
+  /** The run that applied (or rolled back) a change-set last. */
+  async lastApplication(id: string, kind: ApplicationView["kind"] = "APPLY"): Promise<ApplicationView | undefined> {
+    const { rows } = await this.call("listApplications", { id });
+    return rows.findLast((row) => row.kind === kind);
+  }
+
+  async #send(id: OperationId, input: Readonly<Record<string, unknown>>, options: CallOptions): Promise<Response> {
+    const row = operationRow(id);
+    const key = row.idempotent === true ? (options.idempotencyKey ?? crypto.randomUUID()) : undefined;
+    const request = buildRequest(id, input, key);
+    const repeatable = row.method === "GET" || row.idempotent === true;
+    const retries = repeatable ? (this.#options.retries ?? 4) : 0;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#attempt(id, request, options);
+      } catch (error) {
+        const delayMs =
+          attempt < retries ? retryDelayMs(error, attempt, this.#options.random ?? Math.random) : undefined;
+        if (delayMs === undefined) throw error;
+        await (this.#options.sleep ?? wait)(delayMs, options.signal);
+      }
+    }
+  }
+
+  async #attempt(id: OperationId, request: Request, options: CallOptions): Promise<Response> {
+    const timeout = AbortSignal.timeout(options.timeoutMs ?? this.#options.timeoutMs ?? 120_000);
+    const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
+    const { key, userAgent } = this.#options;
+    const headers = {
+      ...request.headers,
+      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+      ...(userAgent === undefined ? {} : { "user-agent": userAgent }),
+    };
+    let response: Response;
+    try {
+      const send = this.#options.fetch ?? fetch;
+      // A redirect could carry the key to another host.
+      response = await send(`${this.url}${request.path}`, {
+        method: request.method,
+        headers,
+        signal,
+        redirect: "error",
+        ...(request.body === undefined ? {} : { body: request.body }),
+      });
+    } catch (cause) {
+      throw noAnswer(this.url, id, cause, { byCaller: options.signal?.aborted === true, inTime: !timeout.aborted });
+    }
+    if (!response.ok) throw await problemOf(response, id, this.url);
+    return response;
+  }
+}
+
+function waited(code: "settled_otherwise" | "timed_out", detail: string): CountersignError {
+  return new CountersignError({
+    code,
+    status: 0,
+    title: "the status did not come",
+    detail,
+    operation: "getChangeSetStatus",
+  });
+}
+
+function noAnswer(
+  url: string,
+  operation: string,
+  cause: unknown,
+  how: { readonly byCaller: boolean; readonly inTime: boolean },
+): CountersignError {
+  const base = { status: 0, operation };
+  if (how.byCaller)
+    return new CountersignError(
+      { ...base, code: "aborted", title: "aborted", detail: "the caller gave the request up" },
+      { cause },
+    );
+  if (!how.inTime)
+    return new CountersignError(
+      { ...base, code: "timed_out", title: "no answer in time", detail: `\`${url}\` did not answer in time` },
+      { cause },
+    );
+  const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
+  const why = inner instanceof Error && inner.message !== "" ? ` (${inner.message})` : "";
+  return new CountersignError(
+    {
+      ...base,
+      code: "unreachable",
+      title: "the server cannot be reached",
+      detail: `no Countersign server answers at \`${url}\`${why}`,
+    },
+    { cause },
+  );
+}
+
+async function problemOf(response: Response, operation: string, url: string): Promise<CountersignError> {
+  const text = await response.text();
+  const after = Number(response.headers.get("retry-after") ?? Number.NaN);
+  const answer = {
+    status: response.status,
+    operation,
+    ...(Number.isFinite(after) ? { retryAfterSeconds: after } : {}),
+  };
+  const problem = errorFromProblem(parse(text), answer);
+  if (problem !== undefined) return problem;
+  // 502 and 504 of a proxy in between: the server behind it did not answer.
+  const code =
+    response.status === 502 || response.status === 503 || response.status === 504 ? "unreachable" : "malformed_answer";
+  const detail = `\`${url}\` answered ${response.status} without a problem document; is it a Countersign server?`;
+  return new CountersignError({ ...answer, code, title: "not an answer of Countersign", detail });
+}
+
+async function readJson(response: Response, operation: string): Promise<unknown> {
+  const text = await response.text();
+  const value = parse(text);
+  if (value !== undefined) return value;
+  throw new CountersignError({
+    code: "malformed_answer",
+    status: response.status,
+    title: "not an answer of Countersign",
+    detail: "the answer is not JSON; is it a Countersign server?",
+    operation,
+  });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    // Not JSON: the caller says what that means.
+    return undefined;
+  }
+}
+
+function wait(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      clearTimeout(timer);
+      reject(
+        new CountersignError({
+          code: "aborted",
+          status: 0,
+          title: "aborted",
+          detail: "the caller gave the request up",
+          operation: "wait",
+        }),
+      );
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    if (signal?.aborted === true) return stop();
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}
+
+for (const id of operationIds) {
+  const streamed = operationRow(id).stream !== undefined;
+  Object.defineProperty(Client.prototype, id, {
+    value(this: Client, input: Input<typeof id> = {} as Input<typeof id>, options: CallOptions = {}): unknown {
+      return streamed ? this.lines(id, input, options) : this.call(id, input, options);
+    },
+  });
+}
+
+/** A client of one server with one key: `new Countersign({ url, key })`. */
+export type Countersign = Client & OperationMethods;
+export const Countersign = Client as unknown as new (options?: CountersignOptions) => Countersign;
