@@ -1,0 +1,50 @@
+/** The format document, its vector files and the code say the same, byte for byte. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { bundleFormat, exitCodeOf, FORMAT_VERSION, findingClasses, verifyBundle } from "../src/index.js";
+import { ledgerFormatVectors } from "./ledgerFormatVectors.js";
+
+const folder = fileURLToPath(new URL("vectors/ledger-format/", import.meta.url));
+const documentPath = fileURLToPath(new URL("../../../docs/ledger-format.md", import.meta.url));
+const quoted = (name: string, text: string): string => `\`${name}\`:\n\n\`\`\`${name.endsWith("l") ? "jsonl" : "json"}\n${text}\`\`\``;
+
+if (process.env["COUNTERSIGN_WRITE_VECTORS"] === "1") {
+  mkdirSync(folder, { recursive: true });
+  let document = readFileSync(documentPath, "utf8");
+  for (const [name, text] of Object.entries(ledgerFormatVectors)) {
+    writeFileSync(folder + name, text);
+    const place = new RegExp(`@@${name}@@|\`${name}\`:\\n\\n\`\`\`[\\s\\S]*?\`\`\``);
+    document = document.replace(place, () => quoted(name, text));
+  }
+  writeFileSync(documentPath, document);
+}
+
+describe("the ledger format", () => {
+  const document = readFileSync(documentPath, "utf8");
+
+  it("has no vector file without a computed value, and none is missing", () => {
+    expect(readdirSync(folder).sort()).toEqual(Object.keys(ledgerFormatVectors).sort());
+  });
+
+  it.each(Object.entries(ledgerFormatVectors))("%s: file, document and code agree", (name, text) => {
+    expect(readFileSync(folder + name, "utf8")).toBe(text);
+    expect(document).toContain(quoted(name, text));
+  });
+
+  it("is specified in the version that is written", () => {
+    const versions = new Set([...document.matchAll(/countersign\.[a-z]+\.v(\d+)/g)].map((match) => Number(match[1])));
+    expect([...versions]).toEqual([FORMAT_VERSION]);
+    expect(document).toContain(`\`${bundleFormat}\``);
+  });
+
+  it("names every finding", () => {
+    for (const name of findingClasses) expect(document).toContain(`| \`${name}\` |`);
+  });
+
+  it("has an example bundle that verifies", async () => {
+    const result = await verifyBundle([Buffer.from(ledgerFormatVectors["bundle.jsonl"] as string)]);
+    expect(result).toMatchObject({ integrity: "ok", entries: 2, votes: { checked: 1, unchecked: 0 }, bodies: { checked: 1, absent: 0 } });
+    expect(exitCodeOf(result)).toBe(0);
+  });
+});
