@@ -6,7 +6,8 @@
 import pino, { type DestinationStream, type Logger } from "pino";
 import type { LogLevel } from "./config.js";
 
-export type { Logger };
+/** Where the program writes what happens to it. */
+export type Log = Logger;
 
 /** Members whose value is a secret, at any depth the program logs (pino's wildcard is one level, so each is listed). */
 const secretMembers = [
@@ -21,7 +22,7 @@ export interface LogOptions {
   readonly destination?: DestinationStream;
 }
 
-export function openLog(options: LogOptions): Logger {
+export function openLog(options: LogOptions): Log {
   const quoted = secretMembers.map((name) => `["${name}"]`);
   const paths = Array.from({ length: DEPTH }, (_, depth) => quoted.map((name) => `${"*.".repeat(depth)}`.replace(/\.$/, "") + name)).flat();
   return pino(

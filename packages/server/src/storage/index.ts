@@ -21,6 +21,7 @@ export {
   readMigrations,
   type MigrationStatus,
 } from "./migrations.js";
+export { dumpSchema } from "./schemaDump.js";
 export { tables, tableClasses, type GovernedTable, type TableClass, type TableName } from "./tables.js";
 
 export interface StorageConfig {

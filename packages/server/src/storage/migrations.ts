@@ -142,10 +142,10 @@ export async function migrateDown(client: pg.ClientBase, options: DownOptions): 
       const migration = files[row.number - 1];
       if (migration === undefined) throw new Error("history was checked, yet a file is missing");
       await inTransaction(client, migration.name, async () => {
-        const before = await queries.ledgerBytes(client);
+        const before = await queries.countLedgerRows(client);
         await client.query(migration.down);
         // INVARIANT: ledger entries survive every way down.
-        if ((await queries.ledgerBytes(client)) < before) {
+        if ((await queries.countLedgerRows(client)) < before) {
           throw failure("down_refused", `\`${migration.name}\` would destroy ledger entries; they are never destroyed. Restore an older backup into another database instead`);
         }
         await queries.forgetApplied(client, migration.number);
