@@ -147,7 +147,7 @@ function isTainted(key: Voter["keys"][number], context: ApprovalContext): boolea
 /** Somebody who could sign a vote that counts, whatever the stage. */
 function canCount(voter: Voter, excluded: ReadonlyMap<string, string>, context: ApprovalContext): boolean {
   if (!voter.active || voter.keys.length === 0 || excluded.has(voter.id)) return false;
-  return permissionsOf(voter.roles, context.configuration.roles).has("change_sets.vote");
+  return permissionsOf(voter.roles, context.configuration).has("change_sets.vote");
 }
 
 function isMember(voter: Voter, groups: readonly string[]): boolean {
@@ -331,9 +331,9 @@ function checkSeparation(voter: Voter, keyId: string | undefined, context: Appro
 
 function checkPlace(voter: Voter, decision: VoteDecision, route: ApprovalRoute, votes: readonly CastVote[], context: ApprovalContext): Refusal | undefined {
   const ballot = latest(votes);
-  const mine = route.stages.filter((stage) => countStage(stage, route, ballot, context).members.has(voter.id)).map((stage) => stage.name);
+  const mine = route.stages.map((stage) => countStage(stage, route, ballot, context).members.has(voter.id));
   const groups = sortedUnique(route.stages.flatMap((stage) => stage.groups));
-  if (mine.length === 0) {
+  if (!mine.includes(true)) {
     const why = reasonNotToCount(voter, new Map(), context);
     const reason = why === undefined ? `the route asks ${quotedList(groups, "or")}` : why;
     return refused("not_an_approver", `\`${voter.name}\` is not on the approval route: ${reason}`);
@@ -341,8 +341,9 @@ function checkPlace(voter: Voter, decision: VoteDecision, route: ApprovalRoute, 
   if (decision === "REJECTED") return undefined;
   const { stages } = tally(route, votes, context);
   const first = stages.find((stage) => stage.state === "open" || stage.state === "unsatisfiable");
-  const turn = stages.some((stage) => mine.includes(stage.name) && stage.state !== "waiting");
-  if (!turn && first !== undefined) return refused("not_an_approver", `stage \`${first.name}\` comes before \`${mine[0] ?? ""}\`; vote when it has its ${first.quorum}`);
+  const turn = stages.some((stage, index) => mine[index] === true && stage.state !== "waiting");
+  const own = stages.find((_, index) => mine[index] === true)?.name ?? "";
+  if (!turn && first !== undefined) return refused("not_an_approver", `stage \`${first.name}\` comes before \`${own}\`; vote when it has its ${first.quorum}`);
   return undefined;
 }
 

@@ -29,8 +29,8 @@ export function deriveCategory(
   proposed?: Category,
   pointer = "/category",
 ): DerivedCategory | Problem {
-  const each = items.map((item) => item.targets.map((target) => categoryOfTarget(target, rules)).reduce(higherCategory, "OTHER"));
-  const derived = each.reduce<Category>(higherCategory, "OTHER");
+  const each = items.map((item) => highest(item.targets.map((target) => categoryOfTarget(target, rules))));
+  const derived = highest(each);
   if (proposed === undefined) return { kind: "category", category: derived, derived, items: each };
   if (categories.indexOf(proposed) < categories.indexOf(derived)) {
     const legal = categories.slice(categories.indexOf(derived)).map((name) => `\`${name}\``);
@@ -41,4 +41,9 @@ export function deriveCategory(
     };
   }
   return { kind: "category", category: proposed, derived, items: each };
+}
+
+function highest(found: readonly Category[]): Category {
+  const [first, ...rest] = found;
+  return first === undefined ? "OTHER" : rest.reduce(higherCategory, first);
 }

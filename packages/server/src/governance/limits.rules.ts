@@ -9,7 +9,9 @@ export type LimitedCommand = "propose" | "submit" | "apply";
 type Counter = Extract<Guard, { kind: "counter" }>;
 
 export interface LimitQuestion {
-  readonly principal: { readonly id: string; readonly type: "human" | "agent" | "service" };
+  /** Id of who does it. */
+  readonly principal: string;
+  readonly type: "human" | "agent" | "service";
   readonly nowMs: number;
   /** Items of the change-set, for `propose`. */
   readonly items: number;
@@ -18,11 +20,30 @@ export interface LimitQuestion {
 const hourMs = 3_600_000;
 const dayMs = 86_400_000;
 
-/** Guards for the commit of the command. A key is used up with its hour. */
-export function limitGuards(command: LimitedCommand, question: LimitQuestion, limits: ConfigurationValue<"limits">): Counter[] {
-  const max = limits.perHour[question.principal.type === "human" ? "human" : "agent"];
+export interface LimitCheck {
+  /** For the commit of the command. */
+  readonly guards: readonly Counter[];
+  /** What to say when the guard of this key did not hold. */
+  refusal(key: string): Refusal;
+}
+
+/** The limits a command counts against. A key is used up with its hour. */
+export function limitGuards(command: LimitedCommand, question: LimitQuestion, limits: ConfigurationValue<"limits">): LimitCheck {
+  const guards = countersOf(command, question, limits);
+  return {
+    guards,
+    refusal: (key) => {
+      const guard = guards.find((candidate) => candidate.key === key);
+      if (guard === undefined) throw new Error(`no limit has the key ${key}`);
+      return limitRefusal(guard, question.nowMs);
+    },
+  };
+}
+
+function countersOf(command: LimitedCommand, question: LimitQuestion, limits: ConfigurationValue<"limits">): Counter[] {
+  const max = limits.perHour[question.type === "human" ? "human" : "agent"];
   const hour = Math.floor(question.nowMs / hourMs);
-  const counter = (what: string, add: number, most: number): Counter => ({ kind: "counter", key: `limit:${what}:${question.principal.id}:${hour}`, add, max: most });
+  const counter = (what: string, add: number, most: number): Counter => ({ kind: "counter", key: `limit:${what}:${question.principal}:${hour}`, add, max: most });
   switch (command) {
     case "propose":
       return [counter("change_sets", 1, max.changeSets), counter("items", question.items, max.items)];

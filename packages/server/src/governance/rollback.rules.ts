@@ -23,6 +23,7 @@ export interface RollbackQuestion {
   readonly laterOnTop: readonly string[];
   readonly appliedAtMs: number;
   readonly nowMs: number;
+  readonly approvals: ConfigurationValue<"approvals">;
 }
 
 export type RollbackAuthority =
@@ -30,29 +31,30 @@ export type RollbackAuthority =
   /** Somebody else must agree: the route of the change-set, asked again. */
   | { readonly kind: "route"; readonly why: string };
 
-export function mayRollBack(question: RollbackQuestion, approvals: ConfigurationValue<"approvals">): RollbackAuthority | Refusal {
-  const { actor, author } = question;
+export function mayRollBack(question: RollbackQuestion): RollbackAuthority | Refusal {
+  const { actor, author, approvals } = question;
   const isAuthor = actor.id === author.id || author.humansNow.includes(actor.id) || author.humansAtProposal.includes(actor.id);
   if (!isAuthor && !actor.permissions.has("change_sets.roll_back"))
     return refused("rollback_not_permitted", `\`${actor.name}\` is neither answerable for the author nor holds \`change_sets.roll_back\`; ask the on-call role`);
 
-  const obstacles = routeReasons(question, approvals);
-  const as = authorityOf(question, approvals);
+  const obstacles = routeReasons(question);
+  const as = authorityOf(question);
   if (obstacles.length > 0) return { kind: "route", why: obstacles.join("; ") };
   if (as === undefined) return { kind: "route", why: `only the author's human, an approver of it or role \`${approvals.onCallRole}\` may undo it at once` };
   const words = { author_human: "answerable for its author", approver: "approved it", on_call: `holds role \`${approvals.onCallRole}\`` };
   return { kind: "at_once", as, why: `\`${actor.name}\` ${as === "author_human" ? "is " : ""}${words[as]}` };
 }
 
-function authorityOf(question: RollbackQuestion, approvals: ConfigurationValue<"approvals">): "author_human" | "approver" | "on_call" | undefined {
-  const { actor, author } = question;
+function authorityOf(question: RollbackQuestion): "author_human" | "approver" | "on_call" | undefined {
+  const { actor, author, approvals } = question;
   if (actor.type !== "human") return undefined;
   if (actor.id === author.id || author.humansNow.includes(actor.id)) return "author_human";
   if (question.approvers.includes(actor.id)) return "approver";
   return actor.roles.includes(approvals.onCallRole) ? "on_call" : undefined;
 }
 
-function routeReasons(question: RollbackQuestion, approvals: ConfigurationValue<"approvals">): string[] {
+function routeReasons(question: RollbackQuestion): string[] {
+  const { approvals } = question;
   const untilMs = undoUntilMs(question.appliedAtMs, approvals);
   return [
     ...(question.exact ? [] : ["not every item can be undone exactly"]),
