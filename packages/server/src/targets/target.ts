@@ -9,7 +9,7 @@
  * `after`. Undoing it is the same list backwards. Nothing is changed whose state is not `before`.
  */
 import type { EffectFlag, ItemInput, JsonValue, Problem, Reversibility, TargetKindName, TenantId } from "@countersign/contract";
-import type { Actor, EntryDraft, Guard, Snapshot } from "../ledger/index.js";
+import type { Actor, DecideContext, EntryDraft, Guard, Snapshot } from "../ledger/index.js";
 
 /** Identity of a target in its tenant. Two refs with the same `key` and `kind` are the same target. */
 export interface TargetRef {
@@ -38,6 +38,8 @@ export interface StateImage {
   readonly blob?: string;
   readonly bytes?: number;
   readonly mode?: number;
+  /** file: how many folders above it its creation makes; undoing the creation removes those that are empty. Not part of the hash. */
+  readonly madeParents?: number;
 }
 
 /** A state in memory while planning or acting: the image, and for files the bytes. */
@@ -113,15 +115,19 @@ interface TargetKindBase {
 export interface AtomicTargetKind extends TargetKindBase {
   readonly atomic: true;
   /**
-   * The guards and entries (with their writes) that bring the targets from `before` to `after`, for effects in order
-   * (several may touch one target: written once). `drift` problems when a target is not in `before`.
+   * Called while loading: reads the targets. What it returns is called while deciding, and gives the guards and entries
+   * (with their writes) that bring the targets from `before` to `after`, for effects in order (several may touch one
+   * target: written once). `drift` problems when a target is not in `before`.
    */
   change(
     effects: readonly Effect[],
     by: { readonly actor: Actor; readonly changeSetId: string },
     context: TargetContext,
-  ): Promise<{ readonly guards: readonly Guard[]; readonly entries: readonly EntryDraft[] } | readonly Problem[]>;
+  ): Promise<AtomicChange | readonly Problem[]>;
 }
+
+/** The decided half of an atomic change: ids and time come from the door. */
+export type AtomicChange = (decide: DecideContext) => { readonly guards: readonly Guard[]; readonly entries: readonly EntryDraft[] };
 
 /** Acts on the world between an intent and an outcome entry; can be undone by acting again. */
 export interface CompensatingTargetKind extends TargetKindBase {
@@ -139,4 +145,19 @@ export type TargetKind = AtomicTargetKind | CompensatingTargetKind;
 /** Same state: both absent, or equal hashes. */
 export function sameState(a: StateImage, b: StateImage): boolean {
   return a.exists === b.exists && a.hash === b.hash;
+}
+
+/** What undoes the effects: the list backwards, each from its `after` to its `before`. */
+export function reverseEffects(effects: readonly Effect[]): Effect[] {
+  return effects.toReversed().map(({ target, before, after }) => ({ target, before: after, after: before }));
+}
+
+/** The first state before and the last after of every target, in the order of their first effect. */
+export function netEffects(effects: readonly Effect[]): Effect[] {
+  const net = new Map<string, Effect>();
+  for (const effect of effects) {
+    const known = net.get(effect.target.key);
+    net.set(effect.target.key, known === undefined ? effect : { ...known, after: effect.after });
+  }
+  return [...net.values()];
 }

@@ -1,0 +1,61 @@
+/**
+ * Targets: the things change-sets change. One kind a file; `target.ts` has the seam and its promises, `docs/targets.md` what
+ * each operation does.
+ */
+import { fileKind } from "./file.js";
+import { resourceKind, type CheckConfiguration } from "./resource.js";
+import type { AtomicTargetKind, CompensatingTargetKind, Effect, TargetKind } from "./target.js";
+import type { TargetKindName } from "@countersign/contract";
+
+export * from "./target.js";
+export { openBlobs } from "./blobs.js";
+export { resourceRef } from "./resource.rules.js";
+export type { CheckConfiguration } from "./resource.js";
+export {
+  allWorkspaces,
+  listResources,
+  resourceByName,
+  resourceVersions,
+  workspaceById,
+  workspaceByName,
+  type ResourceFilter,
+  type ResourceRow,
+  type ResourceVersionRow,
+  type WorkspaceRow,
+} from "./queries.js";
+export { registerWorkspace, removeWorkspace, type WorkspaceChange, type WorkspaceContext, type WorkspaceInput } from "./workspaces.js";
+
+export interface TargetsOptions {
+  /** Denied to every file target, whatever root it lies below. */
+  readonly dataDirectory: string;
+  /** Further files and folders that are denied: keys and tokens. */
+  readonly deniedPaths?: readonly string[];
+  readonly checkConfiguration: CheckConfiguration;
+}
+
+export interface Targets {
+  readonly resource: AtomicTargetKind;
+  readonly file: CompensatingTargetKind;
+  kind(name: TargetKindName): TargetKind;
+}
+
+export function createTargets({ dataDirectory, deniedPaths = [], checkConfiguration }: TargetsOptions): Targets {
+  const resource = resourceKind({ checkConfiguration });
+  const file = fileKind({ denied: [dataDirectory, ...deniedPaths] });
+  return { resource, file, kind: (name) => (name === "resource" ? resource : file) };
+}
+
+/** What must be kept before these effects are acted out: the bytes they replace or remove. */
+export interface BackupNeed {
+  readonly targetKey: string;
+  readonly digest: string;
+  readonly bytes: number;
+  readonly mode: number;
+}
+
+/** The backups of effects on files, in their order; `act` stores the bytes, the caller's `backups` rows name them. */
+export function backupsOf(effects: readonly Effect[]): BackupNeed[] {
+  return effects.flatMap(({ target, before }) =>
+    before.blob === undefined ? [] : [{ targetKey: target.key, digest: before.blob, bytes: before.bytes ?? 0, mode: before.mode ?? 0 }],
+  );
+}

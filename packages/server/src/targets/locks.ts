@@ -1,0 +1,21 @@
+/** Turns of this process: who holds a name excludes the others of the same process. Across processes the ledger's order decides. */
+
+const tails = new Map<string, Promise<void>>();
+
+/** Runs `use` when nobody else of this process holds any of the names. Names are taken in one order, so nobody waits for ever. */
+export async function inTurn<T>(names: readonly string[], use: () => Promise<T>): Promise<T> {
+  const [first, ...rest] = [...new Set(names)].sort();
+  if (first === undefined) return use();
+  const before = tails.get(first) ?? Promise.resolve();
+  const turn = before.then(() => inTurn(rest, use));
+  const tail = turn.then(
+    () => undefined,
+    () => undefined,
+  );
+  tails.set(first, tail);
+  try {
+    return await turn;
+  } finally {
+    if (tails.get(first) === tail) tails.delete(first);
+  }
+}

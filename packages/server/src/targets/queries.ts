@@ -1,0 +1,152 @@
+/** All SQL of `resources`, `resource_versions`, `workspaces` and `blobs`. */
+import type { JsonValue } from "@countersign/contract";
+import type { Snapshot } from "../ledger/index.js";
+
+export interface ResourceRow {
+  readonly id: string;
+  readonly version: number;
+  readonly environment: string;
+  readonly type: string;
+  readonly resourceId: string;
+  /** Null when deleted. */
+  readonly document: JsonValue;
+  readonly deleted: boolean;
+  readonly revision: number;
+  readonly hash: string | null;
+  readonly changeSetId: string | null;
+}
+
+const resourceColumns = `id, version, environment, type, resource_id as "resourceId", document, deleted, revision, hash, change_set_id as "changeSetId"`;
+
+/** Served by resources_by_name. */
+export async function resourceByName(snapshot: Snapshot, environment: string, type: string, id: string): Promise<ResourceRow | undefined> {
+  const rows = await snapshot.query<ResourceRow>({
+    name: "targets_resource_by_name",
+    text: `select ${resourceColumns} from countersign.resources where tenant_id = $1 and environment = $2 and type = $3 and resource_id = $4`,
+    values: [snapshot.tenant, environment, type, id],
+  });
+  return rows[0];
+}
+
+/** Several at once, in no order. Served by resources_by_name. */
+export function resourcesByName(snapshot: Snapshot, names: readonly { readonly environment: string; readonly type: string; readonly id: string }[]): Promise<ResourceRow[]> {
+  return snapshot.query<ResourceRow>({
+    name: "targets_resources_by_name",
+    text: `select ${resourceColumns} from countersign.resources
+      where tenant_id = $1 and (environment, type, resource_id) in (select * from unnest($2::text[], $3::text[], $4::text[]))`,
+    values: [snapshot.tenant, names.map((name) => name.environment), names.map((name) => name.type), names.map((name) => name.id)],
+  });
+}
+
+export interface ResourceFilter {
+  readonly environment?: string;
+  readonly type?: string;
+  /** Beginning of the id. */
+  readonly prefix?: string;
+  /** Deleted ones too. */
+  readonly deleted?: boolean;
+  /** The last row of the page before. */
+  readonly after?: { readonly environment: string; readonly type: string; readonly id: string };
+  readonly limit: number;
+}
+
+/** Without documents, by environment, type and id. Served by resources_by_name. */
+export function listResources(snapshot: Snapshot, filter: ResourceFilter): Promise<Omit<ResourceRow, "document">[]> {
+  const { environment = null, type = null, prefix = "", deleted = false, after, limit } = filter;
+  return snapshot.query({
+    name: "targets_resources_list",
+    text: `select id, version, environment, type, resource_id as "resourceId", deleted, revision, hash, change_set_id as "changeSetId"
+      from countersign.resources
+      where tenant_id = $1 and ($2::text is null or environment = $2) and ($3::text is null or type = $3)
+        and starts_with(resource_id, $4) and (not deleted or $5)
+        and ($6::text is null or (environment, type, resource_id) > ($6, $7, $8))
+      order by environment, type, resource_id
+      limit $9`,
+    values: [snapshot.tenant, environment, type, prefix, deleted, after?.environment ?? null, after?.type ?? null, after?.id ?? null, limit],
+  });
+}
+
+export interface ResourceVersionRow {
+  readonly revision: number;
+  readonly document: JsonValue;
+  readonly deleted: boolean;
+  readonly hash: string | null;
+  readonly changeSetId: string | null;
+  readonly atMs: number;
+}
+
+/** Newest first, `before` exclusive. Served by resource_versions_by_revision. */
+export async function resourceVersions(snapshot: Snapshot, resource: string, page: { readonly before?: number; readonly limit: number }): Promise<ResourceVersionRow[]> {
+  const rows = await snapshot.query<ResourceVersionRow>({
+    name: "targets_resource_versions",
+    text: `select revision, document, deleted, hash, change_set_id as "changeSetId", at_ms as "atMs"
+      from countersign.resource_versions
+      where tenant_id = $1 and resource = $2 and ($3::integer is null or revision < $3)
+      order by revision desc
+      limit $4`,
+    values: [snapshot.tenant, resource, page.before ?? null, page.limit],
+  });
+  return rows.map((row) => ({ ...row, atMs: Number(row.atMs) }));
+}
+
+/** True if a live document of the tenant holds this text as a whole value: it may be a reference. Reads all; moves are rare. */
+export async function isReferenced(snapshot: Snapshot, id: string, exceptRow: string): Promise<boolean> {
+  const rows = await snapshot.query<{ found: boolean }>({
+    name: "targets_resource_referenced",
+    text: `select exists (
+        select from countersign.resources
+        where tenant_id = $1 and not deleted and id <> $2
+          and jsonb_path_exists(document, 'strict $.** ? (@ == $id)', jsonb_build_object('id', $3::text), true)) as found`,
+    values: [snapshot.tenant, exceptRow, id],
+  });
+  return rows[0]?.found === true;
+}
+
+export interface WorkspaceRow {
+  readonly id: string;
+  readonly version: number;
+  readonly name: string;
+  /** Real path. */
+  readonly root: string;
+  readonly environment: string;
+  readonly status: "ACTIVE" | "REMOVED";
+  readonly createdBy: string | null;
+  readonly createdAtMs: number;
+}
+
+const workspaceColumns = `id, version, name, root, environment, status, created_by as "createdBy", created_at_ms as "createdAtMs"`;
+
+/** All of them, removed ones too, by name: a tenant has few. */
+export async function allWorkspaces(snapshot: Snapshot): Promise<WorkspaceRow[]> {
+  const rows = await snapshot.query<WorkspaceRow>({
+    name: "targets_workspaces",
+    text: `select ${workspaceColumns} from countersign.workspaces where tenant_id = $1 order by name`,
+    values: [snapshot.tenant],
+  });
+  return rows.map((row) => ({ ...row, createdAtMs: Number(row.createdAtMs) }));
+}
+
+/** Served by workspaces_by_name. */
+export async function workspaceByName(snapshot: Snapshot, name: string): Promise<WorkspaceRow | undefined> {
+  const rows = await snapshot.query<WorkspaceRow>({
+    name: "targets_workspace_by_name",
+    text: `select ${workspaceColumns} from countersign.workspaces where tenant_id = $1 and name = $2`,
+    values: [snapshot.tenant, name],
+  });
+  return rows[0] && { ...rows[0], createdAtMs: Number(rows[0].createdAtMs) };
+}
+
+/** Served by the primary key. */
+export async function workspaceById(snapshot: Snapshot, id: string): Promise<WorkspaceRow | undefined> {
+  const rows = await snapshot.query<WorkspaceRow>({
+    name: "targets_workspace_by_id",
+    text: `select ${workspaceColumns} from countersign.workspaces where tenant_id = $1 and id = $2`,
+    values: [snapshot.tenant, id],
+  });
+  return rows[0] && { ...rows[0], createdAtMs: Number(rows[0].createdAtMs) };
+}
+
+/** Content is named by its digest: a second insert of it changes nothing. */
+export const insertBlob = `insert into countersign.blobs (tenant_id, digest, bytes, sealed) values ($1, $2, $3, $4) on conflict do nothing`;
+
+export const selectBlob = `select bytes, sealed from countersign.blobs where tenant_id = $1 and digest = $2`;
