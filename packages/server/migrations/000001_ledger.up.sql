@@ -250,6 +250,8 @@ begin
   end loop;
 
   execute 'grant execute on function countersign.append_entries(bigint, uuid[], integer[], uuid[], text[], integer[], bytea[], bytea[]) to countersign_app';
+  -- A verifier asks what the door should be.
+  execute 'grant execute on function countersign.door_source() to countersign_app';
   if exists (select from pg_proc where pronamespace = 'countersign'::regnamespace and proname = 'commit_group') then
     execute 'grant execute on function countersign.commit_group(uuid[], bigint, integer, text[], jsonb[], integer[], integer[], uuid[], text[], integer[], bytea[], bytea[]) to countersign_app';
   end if;

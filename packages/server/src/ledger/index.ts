@@ -4,40 +4,43 @@
  * Promises: nothing governed changes without an entry in the same commit; an entry, once receipted, is never changed or
  * lost; whoever is refused left nothing behind.
  */
-import { randomBytes } from "node:crypto";
 import { isRefusal, type Refusal, type TenantId } from "@countersign/contract";
-import type { Storage } from "../storage/index.js";
-import { connect } from "../storage/index.js";
+import { newId as processIds, systemRandom, type Clock, type NewId, type RandomBytes, type Sealing } from "../platform/index.js";
+import { connect, type Storage } from "../storage/index.js";
+import { attest, type Attestation, type RowReference } from "./attest.js";
+import { readAuditLog, type AuditPage, type AuditQuery } from "./auditLog.js";
 import { makeCatalogue, type TableRecord } from "./catalogue.js";
+import { exportRange, type ExportOptions } from "./export.js";
 import { Door, type DoorStats } from "./groups.js";
 import type { Preparation } from "./prepare.js";
+import type { OpenBody } from "./reading.js";
 import { readCatalogue, reserveNumbers, setTenants } from "./queries.js";
 import { RefusalLog, type GovernedRefusal } from "./refusals.js";
-import { snapshotOver } from "./snapshot.js";
+import { readInSnapshot } from "./snapshot.js";
 import { transact, type TransactOptions } from "./transact.js";
+import { verifyTenant, type TenantReport, type VerifyTenantOptions } from "./verifyTenant.js";
 import type { Decided, DecideContext, EntryDraft, Outcome, Snapshot } from "./types.js";
 
 export * from "./types.js";
+export type { Attestation, AttestedEntry, RowReference } from "./attest.js";
+export type { AuditEntry, AuditPage, AuditQuery } from "./auditLog.js";
 export type { DoorStats } from "./groups.js";
+export type { ExportOptions } from "./export.js";
 export { DoorViolation } from "./groups.js";
 export type { GovernedRefusal } from "./refusals.js";
+export { verifyTenant, type TenantReport, type VerifyProgress, type VerifyTenantOptions } from "./verifyTenant.js";
 export type { TransactOptions } from "./transact.js";
 
-/** Encrypts bodies at rest. `context` binds a sealed text to its place. */
-export interface BodySealing {
-  seal(plain: Uint8Array, context: string): Uint8Array;
-  open(sealed: Uint8Array, context: string): Uint8Array;
-}
-
 export interface LedgerOptions {
-  readonly storage: Storage;
-  readonly sealing: BodySealing;
-  nowMs(): number;
-  /** UUIDv7. */
-  uuid(): string;
-  readonly randomBytes?: (count: number) => Uint8Array;
+  readonly storage: Pick<Storage, "app" | "applicationLogin" | "withSnapshot">;
+  /** Encrypts bodies at rest, bound to their place. */
+  readonly sealing: Pick<Sealing, "seal" | "open">;
+  readonly clock: Clock;
+  readonly newId?: NewId;
+  readonly random?: RandomBytes;
   /** 2 when this process has the database for itself, 1 when several share it. */
   readonly groupsInFlight?: number;
+  /** Told of what an operator should know: lost connections, violations, tenants whose lock is stuck. */
   readonly report?: (event: string, details: Readonly<Record<string, unknown>>) => void;
 }
 
@@ -59,32 +62,50 @@ export interface Ledger {
   recordRefusal(tenant: TenantId, refusal: GovernedRefusal): void;
   /** `count` fresh numbers of a series, none below `atLeast`. Gaps are allowed; the rows that carry a number keep it unique. */
   reserveNumbers(tenant: TenantId, wanted: { series: string; count: number; atLeast: number }): Promise<{ first: number; last: number }>;
+  /** Entries by actor, action, subject, change-set and time, page by page, bodies opened. */
+  auditLog(tenant: TenantId, query: AuditQuery): Promise<AuditPage>;
+  /**
+   * Holds rows against the ledger, in the snapshot a decision is loaded in. Empty `mismatches`: they agree. The subject's
+   * entries come back parsed, for whoever checks votes.
+   */
+  attest(snapshot: Snapshot, asked: { readonly subjectId: string; readonly rows: readonly RowReference[] }): Promise<Attestation>;
+  /** A range as a bundle, in pieces. Throws RefusalError `not_found`, `database_unavailable`. */
+  exportRange(tenant: TenantId, options: ExportOptions): AsyncIterable<string>;
+  /** Verifies a tenant's chain and, from 0 on, definitions, columns, counters and state. Never throws: what cannot be read is `undecided`. */
+  verifyTenant(tenant: TenantId, options?: VerifyTenantOptions): Promise<TenantReport>;
+  /** `verifyTenant` with everything, bodies and format included. For tests: `findings` is empty. */
+  checkTenant(tenant: TenantId): Promise<TenantReport>;
   stats(): DoorStats;
   /** Writes counted refusals, commits what waits, ends the door's connection. */
   close(): Promise<void>;
 }
 
+/** What a sealed body is bound to: moved to another entry it does not open. */
+function bodyBinding(tenant: TenantId, entryId: string): string {
+  return `body ${tenant} ${entryId}`;
+}
+
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
-  const { storage, sealing } = options;
-  const random = options.randomBytes ?? randomBytes;
+  const { storage, sealing, clock, random = systemRandom, newId = processIds } = options;
+  const nowMs = (): number => clock.nowMs();
   const found = await storage.app.query<TableRecord>(readCatalogue);
   const catalogue = makeCatalogue(found.rows);
   const door = new Door({
     login: storage.applicationLogin,
-    nowMs: options.nowMs,
+    nowMs,
     ...(options.groupsInFlight === undefined ? {} : { groupsInFlight: options.groupsInFlight }),
     ...(options.report === undefined ? {} : { report: options.report }),
   });
   const preparation = (): Preparation => ({
     catalogue,
-    nowMs: options.nowMs(),
-    uuid: options.uuid,
+    nowMs: clock.nowMs(),
+    uuid: newId,
     randomBytes: random,
-    seal: (tenant, entryId, plain) => sealing.seal(plain, `${tenant}/${entryId}`),
+    seal: (tenant, entryId, plain) => sealing.seal(plain, bodyBinding(tenant, entryId)),
   });
-  const snapshot = <T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T> =>
-    storage.withSnapshot(tenant, (client) => read(snapshotOver(tenant, client)));
-  const refusals: RefusalLog = new RefusalLog({ nowMs: options.nowMs, append: (tenant, entry) => appendRefusal(tenant, entry) });
+  const snapshot = <T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T> => readInSnapshot(storage, tenant, read);
+  const openBody: OpenBody = (tenant, entryId, sealed) => sealing.open(sealed, bodyBinding(tenant, entryId));
+  const refusals: RefusalLog = new RefusalLog({ nowMs, append: (tenant, entry) => appendRefusal(tenant, entry) });
   const parts = { door, refusals, snapshot, preparation };
 
   async function appendRefusal(tenant: TenantId, entry: EntryDraft): Promise<void> {
@@ -103,6 +124,11 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     snapshot,
     recordRefusal: (tenant, refusal) => refusals.record(tenant, refusal),
     reserveNumbers: (tenant, wanted) => reserve(storage, tenant, wanted),
+    auditLog: (tenant, query) => snapshot(tenant, (read) => readAuditLog(read, query, openBody)),
+    attest: (read, asked) => attest(catalogue, read, asked),
+    exportRange: (tenant, given) => exportRange({ login: storage.applicationLogin, nowMs: clock.nowMs(), openBody }, tenant, given),
+    verifyTenant: (tenant, given) => verifyTenant({ login: storage.applicationLogin, openBody }, tenant, given),
+    checkTenant: (tenant) => verifyTenant({ login: storage.applicationLogin, openBody }, tenant, { bodies: true, thorough: true }),
     stats: () => door.stats(),
     close: async () => {
       await refusals.close();
@@ -111,7 +137,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   };
 }
 
-async function reserve(storage: Storage, tenant: TenantId, wanted: { series: string; count: number; atLeast: number }): Promise<{ first: number; last: number }> {
+async function reserve(storage: Pick<Storage, "app">, tenant: TenantId, wanted: { series: string; count: number; atLeast: number }): Promise<{ first: number; last: number }> {
   const client = await connect(storage.app);
   try {
     await client.query("begin");

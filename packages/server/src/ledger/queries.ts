@@ -75,3 +75,228 @@ export const reserveNumbers = {
     on conflict (tenant_id, series) do update set next = greatest(s.next, $4::bigint) + $3::bigint
     returning next - $3::bigint as first`,
 } as const;
+
+export interface AuditFilter {
+  readonly actorId?: string | undefined;
+  readonly actions?: readonly string[] | undefined;
+  readonly subjectId?: string | undefined;
+  /** First and (exclusive) last sequence number. */
+  readonly from?: number | undefined;
+  readonly before?: number | undefined;
+  readonly newest: boolean;
+  readonly limit: number;
+}
+
+export interface AuditRow {
+  readonly seq: string;
+  readonly time_ms: string;
+  readonly entry_id: string;
+  readonly content: string | null;
+  readonly hash: string;
+  readonly sealed: Buffer | null;
+}
+
+/** By entries_by_subject, entries_by_actor, entries_by_action or entries_pkey, each of which is in the order asked for. */
+export function auditEntries(tenant: TenantId, filter: AuditFilter): Query {
+  const values: unknown[] = [tenant, filter.limit];
+  const conditions = ["e.tenant_id = $1"];
+  let name = `countersign_audit${filter.newest ? "" : "_oldest"}`;
+  const where = (what: string, value: unknown, condition: (parameter: string) => string): void => {
+    if (value === undefined) return;
+    values.push(value);
+    conditions.push(condition(`$${values.length}`));
+    name += `_${what}`;
+  };
+  where("subject", filter.subjectId, (p) => `e.meta #>> '{subject,id}' = ${p}`);
+  where("actor", filter.actorId, (p) => `e.meta #>> '{actor,id}' = ${p}`);
+  if (filter.actions?.length === 1) where("action", filter.actions[0], (p) => `e.meta ->> 'action' = ${p}`);
+  else where("actions", filter.actions, (p) => `e.meta ->> 'action' = any (${p}::text[])`);
+  where("from", filter.from, (p) => `e.seq >= ${p}`);
+  where("before", filter.before, (p) => `e.seq < ${p}`);
+  return {
+    name,
+    text: `select e.seq, e.time_ms, e.entry_id, e.content, encode(e.hash, 'hex') as hash, b.sealed
+  from countersign.entries as e
+  left join countersign.bodies as b on b.tenant_id = e.tenant_id and b.entry_id = e.entry_id
+ where ${conditions.join(" and ")}
+ order by e.seq ${filter.newest ? "desc" : "asc"} limit $2`,
+    values,
+  };
+}
+
+/** The first entry not before a time, by bisection over entries_pkey: some twenty probes at a million entries. */
+export function firstSeqAt(tenant: TenantId, timeMs: number): Query {
+  return {
+    name: "countersign_first_seq_at",
+    text: `with recursive search (low, high) as (
+  select 0::bigint, coalesce((select seq + 1 from countersign.entries where tenant_id = $1 order by seq desc limit 1), 0)
+  union all
+  select case when probe.time_ms < $2::bigint then probe.seq + 1 else low end,
+         case when probe.time_ms < $2::bigint then high else (low + high) / 2 end
+    from search
+   cross join lateral (
+     select seq, time_ms from countersign.entries where tenant_id = $1 and seq >= (low + high) / 2 order by seq limit 1
+   ) as probe
+   where low < high
+)
+select low as seq from search where low >= high limit 1`,
+    values: [tenant, timeMs],
+  };
+}
+
+export interface SubjectRow {
+  readonly seq: string;
+  readonly time_ms: string;
+  readonly prev: string;
+  readonly content: string | null;
+  readonly content_hash: string;
+  readonly hash: string;
+  readonly hash_before: string | null;
+  readonly prev_after: string | null;
+}
+
+/** By entries_by_subject; the neighbours in the chain by entries_pkey. */
+export function entriesOfSubject(tenant: TenantId, subjectId: string): Query {
+  return {
+    name: "countersign_entries_of_subject",
+    text: `select e.seq, e.time_ms, encode(e.prev, 'hex') as prev, e.content, encode(e.content_hash, 'hex') as content_hash, encode(e.hash, 'hex') as hash,
+       (select encode(b.hash, 'hex') from countersign.entries as b where b.tenant_id = e.tenant_id and b.seq = e.seq - 1) as hash_before,
+       (select encode(a.prev, 'hex') from countersign.entries as a where a.tenant_id = e.tenant_id and a.seq = e.seq + 1) as prev_after
+  from countersign.entries as e
+ where e.tenant_id = $1 and e.meta #>> '{subject,id}' = $2
+ order by e.seq`,
+    values: [tenant, subjectId],
+  };
+}
+
+/** By the table's primary key. `table` is a name of the catalogue, never a caller's text. */
+export function rowsById(tenant: TenantId, table: { readonly name: string; readonly idType: "uuid" | "text" }, ids: readonly string[]): Query {
+  return {
+    name: `countersign_rows_of_${table.name}`,
+    text: `select t.id::text as id, t.version, t.row_salt, to_jsonb(t) - 'row_salt' as row
+  from countersign.${identifier(table.name)} as t where t.tenant_id = $1 and t.id = any ($2::${table.idType}[])`,
+    values: [tenant, ids],
+  };
+}
+
+/** For `copy`, which takes no parameters: tenant and numbers are checked here. */
+export function streamEntries(tenant: TenantId, range: { readonly from: number; readonly to?: number | undefined }, bodies: boolean): string {
+  const to = range.to === undefined ? "" : ` and e.seq <= ${safe(range.to)}`;
+  const columns = "e.tenant_id, e.seq, e.time_ms, e.entry_id, e.prev, e.content, e.content_hash, e.hash";
+  const from = bodies
+    ? `${columns}, b.salt, b.sealed from countersign.entries as e left join countersign.bodies as b on b.tenant_id = e.tenant_id and b.entry_id = e.entry_id`
+    : `${columns} from countersign.entries as e`;
+  return `select ${from} where e.tenant_id = '${uuid(tenant)}' and e.seq >= ${safe(range.from)}${to} order by e.seq`;
+}
+
+export function identifier(name: string): string {
+  if (!/^[a-z_][a-z0-9_]{0,62}$/.test(name)) throw new Error(`not a name of ours: ${name}`);
+  return name;
+}
+
+function safe(value: number): string {
+  if (!Number.isSafeInteger(value)) throw new Error(`not a sequence number: ${value}`);
+  return String(value);
+}
+
+function uuid(text: string): string {
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) throw new Error(`not a tenant id: ${text}`);
+  return text;
+}
+
+/** By entries_pkey. */
+export const headOf = `select seq, encode(hash, 'hex') as hash, time_ms from countersign.entries
+ where tenant_id = $1 and seq <= $2::bigint order by seq desc limit 1`;
+
+/**
+ * How the ledger is defined: its tables and the functions that write, read or guard it. Left out is what differs between
+ * versions of PostgreSQL or installations without meaning: names of owners, not-null constraints (PostgreSQL 18 keeps them
+ * among the others; they are in the columns), storage of generated expressions.
+ */
+export const ledgerDefinitions = `
+with ours as (
+  select c.oid, c.relname::text as name from pg_class c
+   where c.relnamespace = 'countersign'::regnamespace and c.relname in ('entries', 'bodies', 'tenant_locks', 'counters', 'epochs')
+)
+select 'table ' || c.relname as name,
+       format('kind %s, row security %s, forced %s, owner is ledger %s', c.relkind, c.relrowsecurity, c.relforcerowsecurity,
+              pg_get_userbyid(c.relowner) = 'countersign_ledger') as definition
+  from pg_class c join ours on ours.oid = c.oid
+union all
+select 'column ' || ours.name || '.' || a.attname,
+       format('%s %s, not null %s, generated %s %s, default %s', a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated,
+              pg_get_expr(d.adbin, d.adrelid), d.adbin is not null)
+  from ours join pg_attribute a on a.attrelid = ours.oid and a.attnum > 0 and not a.attisdropped
+  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+union all
+select 'constraint ' || ours.name || '.' || k.conname, format('%s, validated %s, deferrable %s', pg_get_constraintdef(k.oid), k.convalidated, k.condeferrable)
+  from ours join pg_constraint k on k.conrelid = ours.oid where k.contype <> 'n'
+union all
+select 'index ' || ours.name || '.' || ic.relname,
+       format('%s, valid %s, unique %s', regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE (UNIQUE )?INDEX .* USING ', ''), i.indisvalid and i.indisready, i.indisunique)
+  from ours join pg_index i on i.indrelid = ours.oid join pg_class ic on ic.oid = i.indexrelid
+union all
+select 'trigger ' || ours.name || '.' || t.tgname, format('%s, enabled %s', pg_get_triggerdef(t.oid), t.tgenabled)
+  from ours join pg_trigger t on t.tgrelid = ours.oid where not t.tgisinternal
+union all
+select 'policy ' || ours.name || '.' || p.polname,
+       format('permissive %s, for %s, to %s, using %s, check %s', p.polpermissive, p.polcmd, p.polroles::text, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
+  from ours join pg_policy p on p.polrelid = ours.oid
+union all
+select 'rule ' || ours.name || '.' || r.rulename, pg_get_ruledef(r.oid)
+  from ours join pg_rewrite r on r.ev_class = ours.oid
+union all
+select 'grant ' || ours.name || ' ' || coalesce(nullif(g.grantee, 0)::regrole::text, 'public') || ' ' || g.privilege_type, 'given'
+  from ours join pg_class c on c.oid = ours.oid cross join lateral aclexplode(c.relacl) as g
+ where g.grantee <> c.relowner
+union all
+select 'function ' || f.proname || '(' || pg_get_function_identity_arguments(f.oid) || ')',
+       format('%s, returns %s, %s, security definer %s, %s, owner is ledger %s', l.lanname, pg_get_function_result(f.oid), f.provolatile, f.prosecdef,
+              array_to_string(f.proconfig, ', '), pg_get_userbyid(f.proowner) = 'countersign_ledger') || E'\\n' || f.prosrc
+  from pg_proc f join pg_language l on l.oid = f.prolang
+ where f.pronamespace = 'countersign'::regnamespace and f.proname <> 'commit_group'
+order by 1`;
+
+/** commit_group as it is, and as the catalogue says that it should be. */
+export const doorDefinition = `select (select f.prosrc from pg_proc f where f.pronamespace = 'countersign'::regnamespace and f.proname = 'commit_group') as there,
+  countersign.door_source() as due`;
+
+export const governedDefinitions = `select c.relname::text as name,
+       format('%s, row security %s, policies %s, %s triggers, %s rules',
+              case c.relkind when 'r' then 'table' else c.relkind::text end,
+              case when c.relrowsecurity and c.relforcerowsecurity then 'forced' else 'not forced' end,
+              coalesce((select string_agg(p.polname, ' ' order by p.polname) from pg_policy p where p.polrelid = c.oid), 'none'),
+              coalesce(nullif((select count(*) from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal), 0)::text, 'no'),
+              coalesce(nullif((select count(*) from pg_rewrite r where r.ev_class = c.oid), 0)::text, 'no')) as definition
+  from pg_class c where c.relnamespace = 'countersign'::regnamespace and c.relname = any ($1::text[])`;
+
+export const governedTables = `select c.relname::text as name from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'row_salt' and not a.attisdropped
+ where c.relnamespace = 'countersign'::regnamespace and c.relkind in ('r', 'p')`;
+
+/** Entries whose `meta` is not what their content makes. The database compares: it parses ten times as fast as we do. */
+export const metaMismatches = `select seq, (content::jsonb - '{v,nonce,at,data,body}'::text[])::text as expected, coalesce(meta::text, 'null') as actual
+  from countersign.entries
+ where tenant_id = $1 and meta is distinct from (content::jsonb - '{v,nonce,at,data,body}'::text[])
+ order by seq limit $2`;
+
+export const counterSums = `select used ->> 0 as key, sum((used ->> 1)::bigint)::text as value
+  from countersign.entries cross join lateral jsonb_array_elements(meta -> 'counts') as used
+ where tenant_id = $1 and meta ? 'counts' group by 1`;
+
+export const counterValues = "select key, value::text from countersign.counters where tenant_id = $1";
+
+/** The newest digest of every row the ledger knows, sorted for merging. `meta` was held against the content before. */
+export function ledgerStates(tenant: TenantId): string {
+  return `select distinct on (s.name, s.id) s.name, s.id, s.version, s.digest
+  from (
+    select (w ->> 0) collate "C" as name, (w ->> 1) collate "C" as id, (w ->> 2)::bigint as version, w ->> 3 as digest, seq
+      from countersign.entries cross join lateral jsonb_array_elements(meta -> 'state') as w
+     where tenant_id = '${uuid(tenant)}' and meta -> 'state' <> '[]'
+  ) as s
+ order by s.name, s.id, s.version desc, s.seq desc`;
+}
+
+export function rowStates(tenant: TenantId, table: string): string {
+  return `select t.id::text, t.version::bigint, t.row_salt, (to_jsonb(t) - 'row_salt')::text
+  from countersign.${identifier(table)} as t where t.tenant_id = '${uuid(tenant)}' order by t.id::text collate "C"`;
+}

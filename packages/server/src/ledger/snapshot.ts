@@ -1,11 +1,36 @@
 /** One repeatable-read, read-only transaction that sees one tenant: what decisions are loaded in. */
 import type { TenantId } from "@countersign/contract";
-import type { SnapshotClient } from "../storage/index.js";
+import type { SnapshotClient, Storage } from "../storage/index.js";
 import { counterValue, epochValues } from "./queries.js";
 import type { Query, Snapshot } from "./types.js";
 
-export function snapshotOver(tenant: TenantId, client: SnapshotClient): Snapshot {
+type Opener = Pick<Storage, "withSnapshot">;
+
+/** Reads in a snapshot that is opened by the first question: whoever asks none costs the database nothing. */
+export async function readInSnapshot<T>(storage: Opener, tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T> {
+  let opened: Promise<SnapshotClient> | undefined;
+  let ended: Promise<void> | undefined;
+  let end = (): void => undefined;
+  const open = (): Promise<SnapshotClient> =>
+    (opened ??= new Promise((resolve, reject) => {
+      const over = new Promise<void>((done) => (end = done));
+      ended = storage.withSnapshot(tenant, (client) => {
+        resolve(client);
+        return over;
+      });
+      ended.catch(reject);
+    }));
+  try {
+    return await read(snapshotOver(tenant, open));
+  } finally {
+    end();
+    await ended;
+  }
+}
+
+function snapshotOver(tenant: TenantId, open: () => Promise<SnapshotClient>): Snapshot {
   const query = async <T>({ name, text, values }: Query): Promise<T[]> => {
+    const client = await open();
     const found = await client.query<Record<string, unknown>>({ name, text, values: [...values] });
     return found.rows as T[];
   };

@@ -1,33 +1,34 @@
 /** A ledger over a test database, and the smallest changes one can make in it. */
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { asTenantId, isRefusal, type TenantId } from "@countersign/contract";
 import { openLedger, type Actor, type Change, type EntryDraft, type Ledger, type LedgerOptions, type Outcome, type Receipt } from "../../src/ledger/index.js";
+import { newId, sealingWith, systemClock, type Clock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
 
 export const actor: Actor = { type: "human", id: "00000000-0000-7000-8000-00000000000a", humans: ["00000000-0000-7000-8000-00000000000a"] };
 
+/** Tells the time it was last given. */
+export interface HeldClock extends Clock {
+  now: number;
+}
+
+export function heldClock(now: number): HeldClock {
+  return {
+    now,
+    nowMs() {
+      return this.now;
+    },
+  };
+}
+
 export function newTenant(): TenantId {
-  return asTenantId(uuid7());
+  return asTenantId(newId());
 }
 
-/** UUIDv7 of now. */
-export function uuid7(): string {
-  const bytes = randomBytes(16);
-  bytes.writeUIntBE(Date.now(), 0, 6);
-  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x70, 6);
-  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
-  const hex = bytes.toString("hex");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
-}
-
-/** Not encryption: tests of sealing are elsewhere. What is sealed here can be told apart from what is not. */
-export const reversingSealing: LedgerOptions["sealing"] = {
-  seal: (plain) => Uint8Array.from(plain).reverse(),
-  open: (sealed) => Uint8Array.from(sealed).reverse(),
-};
+export const testSealing = sealingWith([new Uint8Array(32).fill(7)]);
 
 export function openTestLedger(storage: Storage, options: Partial<LedgerOptions> = {}): Promise<Ledger> {
-  return openLedger({ storage, sealing: reversingSealing, nowMs: Date.now, uuid: uuid7, ...options });
+  return openLedger({ storage, sealing: testSealing, clock: systemClock, ...options });
 }
 
 /** An entry about a subject; by default a new one. */

@@ -1,0 +1,103 @@
+/** The ledger as people ask it: by actor, action, subject, change-set, time; newest or oldest first; page by page. */
+import type { TenantId } from "@countersign/contract";
+import { parseEntryContent, type EntryContent, type JsonObject } from "@countersign/proof";
+import { auditEntries, firstSeqAt, type AuditRow } from "./queries.js";
+import type { OpenBody } from "./reading.js";
+import type { Actor, Reference, Snapshot } from "./types.js";
+
+export interface AuditQuery {
+  readonly actorId?: string;
+  /** One or several actions. */
+  readonly actions?: readonly string[];
+  /** Entries about this subject; for a change-set everything that happened to it, its votes and applications included. */
+  readonly subjectId?: string;
+  /** Inclusive, by the entry's place in the ledger. */
+  readonly fromMs?: number;
+  /** Exclusive. */
+  readonly toMs?: number;
+  readonly order?: "newest" | "oldest";
+  /** From the page before. */
+  readonly cursor?: string;
+  /** Entries of the page. */
+  readonly limit: number;
+}
+
+export interface AuditEntry {
+  readonly seq: number;
+  readonly timeMs: number;
+  readonly entryId: string;
+  readonly hash: string;
+  readonly atMs: number;
+  readonly actor: Actor;
+  readonly action: string;
+  readonly subject: Reference;
+  readonly refs: readonly Reference[];
+  readonly data: JsonObject;
+  /** Null: there is none, it was erased, or its key is not here (then `bodyUnreadable`). */
+  readonly body: JsonObject | null;
+  readonly bodyUnreadable?: true;
+}
+
+export interface AuditPage {
+  readonly entries: readonly AuditEntry[];
+  /** Present when there is more. */
+  readonly next?: string;
+}
+
+export async function readAuditLog(snapshot: Snapshot, query: AuditQuery, openBody: OpenBody): Promise<AuditPage> {
+  const newest = query.order !== "oldest";
+  const cursor = query.cursor === undefined ? undefined : parseCursor(query.cursor);
+  // Time never decreases along the ledger, so a span of time is a span of sequence numbers: found by bisection, without an index.
+  const [from, to] = await Promise.all([seqAt(snapshot, query.fromMs), seqAt(snapshot, query.toMs)]);
+  const rows = await snapshot.query<AuditRow>(
+    auditEntries(snapshot.tenant, {
+      actorId: query.actorId,
+      actions: query.actions,
+      subjectId: query.subjectId,
+      from: highest(from, newest ? undefined : plus(cursor, 1)),
+      before: lowest(to, newest ? cursor : undefined),
+      newest,
+      limit: query.limit + 1,
+    }),
+  );
+  const shown = rows.slice(0, query.limit).map((row) => auditEntry(snapshot.tenant, row, openBody));
+  const last = shown.at(-1);
+  return rows.length > query.limit && last !== undefined ? { entries: shown, next: String(last.seq) } : { entries: shown };
+}
+
+async function seqAt(snapshot: Snapshot, timeMs: number | undefined): Promise<number | undefined> {
+  if (timeMs === undefined) return undefined;
+  const rows = await snapshot.query<{ seq: string }>(firstSeqAt(snapshot.tenant, timeMs));
+  return Number(rows[0]?.seq ?? 0);
+}
+
+function parseCursor(cursor: string): number {
+  const seq = Number(cursor);
+  // A cursor that is none shows the first page's neighbours rather than an error page: it carries no authority.
+  return /^\d{1,16}$/.test(cursor) && Number.isSafeInteger(seq) ? seq : 0;
+}
+
+const plus = (value: number | undefined, more: number): number | undefined => (value === undefined ? undefined : value + more);
+const highest = (a: number | undefined, b: number | undefined): number | undefined => (a === undefined ? b : b === undefined ? a : Math.max(a, b));
+const lowest = (a: number | undefined, b: number | undefined): number | undefined => (a === undefined ? b : b === undefined ? a : Math.min(a, b));
+
+/** What an entry says, for showing. Content that was erased or is not in the format is shown as what the columns say. */
+function auditEntry(tenant: TenantId, row: AuditRow, openBody: OpenBody): AuditEntry {
+  const parsed = row.content === null ? undefined : parseEntryContent(row.content);
+  const content: Pick<EntryContent, "actor" | "action" | "subject" | "refs" | "data" | "at"> =
+    parsed?.ok === true
+      ? parsed.content
+      : { actor: { type: "system", id: "unknown", humans: [] }, action: "entry.unreadable", subject: { type: "entry", id: row.entry_id }, refs: [], data: {}, at: Number(row.time_ms) };
+  const { actor, action, subject, refs, data, at } = content;
+  return { seq: Number(row.seq), timeMs: Number(row.time_ms), entryId: row.entry_id, hash: row.hash, atMs: at, actor, action, subject, refs, data, ...openedBody(tenant, row, openBody) };
+}
+
+function openedBody(tenant: TenantId, { entry_id, sealed }: AuditRow, openBody: OpenBody): Pick<AuditEntry, "body" | "bodyUnreadable"> {
+  if (sealed === null) return { body: null };
+  try {
+    return { body: JSON.parse(Buffer.from(openBody(tenant, entry_id, sealed)).toString("utf8")) as JsonObject };
+  } catch {
+    // The sealing key is not here, or the bytes were altered: the rest of the entry is still worth showing, and it is said.
+    return { body: null, bodyUnreadable: true };
+  }
+}

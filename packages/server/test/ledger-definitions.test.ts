@@ -1,0 +1,15 @@
+/** What the verifier expects of the ledger's definitions is what the migrations make, whatever the version of PostgreSQL. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { definitionsSource, readDefinitions } from "../src/ledger/definitions.js";
+import { createDatabase, withClient } from "./support/postgres.js";
+
+const file = fileURLToPath(new URL("../src/ledger/definitions.generated.ts", import.meta.url));
+
+test("definitions.generated.ts is what the migrations make", async () => {
+  const database = await createDatabase();
+  const made = definitionsSource(await withClient(database.app, readDefinitions));
+  if (process.env["COUNTERSIGN_GENERATE"] === "1") writeFileSync(file, made);
+  expect(readFileSync(file, "utf8")).toBe(made);
+});
