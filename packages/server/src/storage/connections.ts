@@ -39,6 +39,8 @@ export function openPool(login: pg.ClientConfig, name: string, limits: PoolLimit
   });
   // An idle connection that breaks is dropped from the pool; the next caller opens another and meets the error if it persists.
   pool.on("error", () => undefined);
+  // A connection that breaks while somebody holds it says so twice: to the statement that waits, which reports it, and here; unheard, it would end the process.
+  pool.on("connect", (client) => client.on("error", () => undefined));
   return pool;
 }
 
