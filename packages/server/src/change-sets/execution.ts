@@ -1,0 +1,365 @@
+/**
+ * Asking for a run: apply, roll back, resume. `assertExecutable` decides, failing closed, whether the authority for it is
+ * in the ledger; the intent entry is committed; `runPlan` does the rest.
+ */
+import { type ApplicationAnswer, type CheckedInput, isRefusal, type JsonObject, limits, type Refusal, refused } from "@countersign/contract";
+import { type Finding, verifySignature, voteSigningBytes } from "@countersign/proof";
+import {
+  checkFreeze,
+  checkKill,
+  checkSatisfiable,
+  type KillLoaded,
+  loadKill,
+  mayRollBack,
+  policyRefusal,
+  riskHigher,
+  tally,
+} from "../governance/index.js";
+import type { Decided, Guard, Snapshot, Write } from "../ledger/index.js";
+import type { Caller } from "../tenancy/index.js";
+import { approvalContext, authorOf, countersFor, type Desk, entry, guardsOf, liveVotes, type Loaded, loadForCommand, namesOf, type RequestContext, standing, view } from "./desk.js";
+import { transition } from "./lifecycle.rules.js";
+import { readStates } from "./plan.js";
+import { findDrift, reversibilityOf } from "./plan.rules.js";
+import { readApplication, readByRefs, readHolds, readOverlaps, readWhole } from "./queries.js";
+import { driftOf, judge, routeOf } from "./review.js";
+import { reverseEffects } from "../targets/index.js";
+import { type ApplicationRow, type ChangeSetRow, type HoldRow, insert, type NewRow, update, type Whole } from "./rows.js";
+import type { Runner } from "./run.js";
+import { timely } from "./timely.js";
+import { applicationOf, receiptsOf } from "./view.rules.js";
+
+interface Intent {
+  readonly applicationId: string;
+}
+
+export async function apply(desk: Desk, runner: Runner, caller: Caller, id: string, request: RequestContext, mode: "AUTO" | "MANUAL" = "MANUAL"): Promise<ApplicationAnswer | Refusal> {
+  const load = async (snapshot: Snapshot) => {
+    const loaded = await loadForCommand(desk, snapshot, id);
+    if (isRefusal(loaded)) return loaded;
+    const executable = await assertExecutable(desk, snapshot, loaded, caller);
+    if (isRefusal(executable)) return executable;
+    const counters = await countersFor(desk, snapshot, { command: "apply", caller, items: loaded.whole.items.length, configuration: loaded.configuration });
+    return isRefusal(counters) ? counters : { ...loaded, ...executable, counters };
+  };
+  const outcome = await timely(desk, caller, request, load, (loaded, context): Decided<Intent> | Refusal => {
+    if (isRefusal(loaded)) return loaded;
+    const changes: Partial<ChangeSetRow> = { attempts: loaded.whole.changeSet.attempts + 1, blocked: null };
+    return begin(loaded, caller, { kind: "APPLY", mode, status: "APPLYING", action: "apply_started", changes, resumed: false, reason: null, kill: loaded.kill, holds: loaded.holds, counters: loaded.counters }, context);
+  });
+  if (outcome.kind === "refused") return markBlocked(desk, caller, id, outcome);
+  return finishRequest(desk, runner, caller, outcome);
+}
+
+interface Executable {
+  readonly kill: KillLoaded;
+  readonly holds: readonly HoldRow[];
+}
+
+/**
+ * INVARIANT: nothing is applied whose approval is not in the ledger: signed by people who may, over exactly this revision,
+ * route, risk level and policy outcome. A status column counts for nothing.
+ */
+export async function assertExecutable(desk: Desk, snapshot: Snapshot, loaded: Loaded, caller: Caller): Promise<Executable | Refusal> {
+  const { whole, configuration } = loaded;
+  const { changeSet } = whole;
+  const kill = await loadKill(snapshot);
+  const early = checkKill(kill.rows, desk.now()) ?? transition(changeSet, "apply") ?? mayApply(caller, whole);
+  if (early !== undefined) return early;
+  if (changeSet.attempts >= limits.applyAttemptsMax) {
+    return refused("attempts_exhausted", `\`${changeSet.number}\` was tried \`${changeSet.attempts}\` times; revise it`);
+  }
+  const mismatch = (await ledgerMismatch(desk, snapshot, loaded)) ?? dutiesRefusal(loaded);
+  if (mismatch !== undefined) return mismatch;
+
+  const judgement = await judge(desk, snapshot, loaded);
+  if (isRefusal(judgement)) return judgement;
+  if (judgement.decision.outcome === "deny") return policyRefusal(judgement.decision);
+  if (changeSet.risk_level !== null && riskHigher(judgement.risk.level, changeSet.risk_level)) {
+    return refused("risk_increased", `\`${changeSet.number}\` was approved at risk ${changeSet.risk_level} and is ${judgement.risk.level} now; revise it so that people see the new assessment`, { details: { approved: changeSet.risk_level, now: judgement.risk.level } });
+  }
+  const route = routeOf(loaded, judgement);
+  const votes = liveVotes(whole).map((vote) => ({ voter: vote.voter_id, decision: vote.decision, atMs: vote.at_ms }));
+  if (!(route.auto && route.required === 0)) {
+    const now = tally(route, votes, approvalContext(loaded, whole));
+    if (now.state !== "satisfied") {
+      const impossible = checkSatisfiable(route, approvalContext(loaded, whole));
+      return impossible ?? refused("approvals_missing", `\`${changeSet.number}\` has ${now.approved} of ${now.required} approvals: ${now.missing}; ask for them, or revise it to start again`, { details: { approved: now.approved, required: now.required } });
+    }
+  }
+  const dependencies = await readByRefs(snapshot, changeSet.depends_on);
+  const unmet = dependencies.filter((one) => one.status !== "APPLIED" && one.status !== "ARCHIVED");
+  if (unmet.length > 0) {
+    return refused("dependency_unmet", `\`${changeSet.number}\` depends on ${unmet.map((one) => `\`${one.number}\` (${one.status})`).join(", ")}; apply those first`, { details: { waitingFor: unmet.map((one) => one.number) } });
+  }
+  const frozen = checkFreeze({ nowMs: desk.now(), category: changeSet.category, targets: whole.items.flatMap((item) => item.effects.map((effect) => effect.target)) }, configuration.freeze);
+  if (frozen !== undefined) return frozen;
+  const holds = await holdsFor(desk, snapshot, whole);
+  return isRefusal(holds) ? holds : { kill, holds };
+}
+
+/** Hashes the change-set's entries again and holds every row that gives authority against them. */
+async function ledgerMismatch(desk: Desk, snapshot: Snapshot, loaded: Loaded): Promise<Refusal | undefined> {
+  const { whole, people } = loaded;
+  const { changeSet, revision } = whole;
+  const own = await desk.ledger.attest(snapshot, {
+    subjectId: changeSet.id,
+    rows: [
+      { table: "change_sets", id: changeSet.id },
+      { table: "revisions", id: revision.id },
+      ...whole.items.map((item) => ({ table: "items" as const, id: item.id })),
+      ...liveVotes(whole).map((vote) => ({ table: "votes" as const, id: vote.id })),
+    ],
+  });
+  const wrong: string[] = own.mismatches.map(describeFinding);
+  for (const vote of liveVotes(whole)) {
+    const key = people.signingKeys.get(vote.key_id);
+    const voter = await desk.ledger.attest(snapshot, { subjectId: vote.voter_id, rows: [{ table: "signing_keys", id: vote.key_id }, { table: "principals", id: vote.voter_id }] });
+    wrong.push(...voter.mismatches.map(describeFinding));
+    const bytes = voteSigningBytes({ tenant: snapshot.tenant, changeSetId: changeSet.id, approvalDigest: vote.digest, decision: vote.decision, voterId: vote.voter_id, atMs: vote.at_ms });
+    const genuine = key !== undefined && key.principalId === vote.voter_id && vote.digest === changeSet.approval_digest && verifySignature(key.publicKey, bytes, vote.signature);
+    if (!genuine) wrong.push(`votes \`${vote.id}\` (its signature is not by the voter's key over the approval digest)`);
+  }
+  if (changeSet.approval_digest !== revision.approval_digest) wrong.push(`revisions \`${revision.id}\` (another approval digest)`);
+  if (wrong.length === 0) return undefined;
+  return refused("ledger_mismatch", `the database and the ledger disagree about \`${changeSet.number}\`: ${wrong.slice(0, 5).join(", ")}${wrong.length > 5 ? ` and ${wrong.length - 5} more` : ""}; nothing was applied: run \`countersign audit verify\``, { details: { mismatches: wrong } });
+}
+
+function describeFinding(finding: Finding): string {
+  const what = finding.table === undefined ? `entry ${finding.seq ?? "?"}` : `${finding.table} \`${finding.id ?? "?"}\``;
+  return `${what} (${finding.class})`;
+}
+
+/** A voter who became the author's human root since, or lost the role, does not count any more. */
+function dutiesRefusal(loaded: Loaded): Refusal | undefined {
+  const state = standing(loaded);
+  if (state === null) return refused("approvals_missing", `\`${loaded.whole.changeSet.number}\` has no route; revise it and submit it again`);
+  const auto = state.required === 0;
+  if (auto || state.state === "satisfied") return undefined;
+  return refused("approvals_missing", `the approvals of \`${loaded.whole.changeSet.number}\` do not hold any more: ${state.missing}`, { details: { approved: state.approved, required: state.required } });
+}
+
+function mayApply(caller: Caller, whole: Whole): Refusal | undefined {
+  const { author_id: author, author_humans: humans, number } = whole.changeSet;
+  const own = caller.principal.id === author || humans.includes(caller.principal.id);
+  if (own || caller.actor.type === "system" || caller.permissions.has("change_sets.resolve")) return undefined;
+  return refused("forbidden", `\`${caller.principal.name}\` did not propose \`${number}\`; its author, their human or an operator applies it`);
+}
+
+/** Rolls back the newest application; `cascade` takes back what builds on it first. */
+export async function rollBack(desk: Desk, runner: Runner, caller: Caller, input: CheckedInput<"rollbackChangeSet">, request: RequestContext): Promise<ApplicationAnswer | Refusal> {
+  const load = async (snapshot: Snapshot) => {
+    const loaded = await loadForCommand(desk, snapshot, input.id);
+    if (isRefusal(loaded)) return loaded;
+    const preflight = await rollbackPreflight(desk, snapshot, loaded, caller);
+    return isRefusal(preflight) ? preflight : { ...loaded, ...preflight };
+  };
+  const outcome = await timely(desk, caller, request, load, (loaded, context): Decided<Intent> | Refusal => {
+    if (isRefusal(loaded)) return loaded;
+    const resumed = loaded.whole.changeSet.status === "PARTIALLY_APPLIED";
+    return begin(loaded, caller, { kind: "ROLLBACK", mode: "MANUAL", status: "ROLLING_BACK", action: "rollback_started", changes: {}, resumed, reason: input.reason ?? null, kill: undefined, holds: loaded.holds, as: loaded.as }, context);
+  });
+  if (outcome.kind === "refused") {
+    return input.cascade && outcome.code === "rollback_blocked" ? cascade(desk, runner, caller, input, request, outcome) : outcome;
+  }
+  return finishRequest(desk, runner, caller, outcome);
+}
+
+/** The later change-sets one by one, newest first, each with the caller's authority over it; then the one asked for. */
+async function cascade(desk: Desk, runner: Runner, caller: Caller, input: CheckedInput<"rollbackChangeSet">, request: RequestContext, blocked: Refusal): Promise<ApplicationAnswer | Refusal> {
+  const later = (blocked.details?.["later"] as { id: string; number: string }[] | undefined) ?? [];
+  const plain: RequestContext = { ...request, transact: desk.ledger.transact };
+  for (const one of later) {
+    const answer = await rollBack(desk, runner, caller, { id: one.id, cascade: true, reason: input.reason }, plain);
+    // One that an earlier step of the cascade already took back is no obstacle.
+    if (isRefusal(answer) && !(answer.code === "illegal_transition" && answer.details?.["status"] === "ROLLED_BACK")) return answer;
+  }
+  return rollBack(desk, runner, caller, { ...input, cascade: false }, request);
+}
+
+async function rollbackPreflight(desk: Desk, snapshot: Snapshot, loaded: Loaded, caller: Caller): Promise<{ holds: readonly HoldRow[]; as: string } | Refusal> {
+  const { whole, people, configuration } = loaded;
+  const { changeSet } = whole;
+  const illegal = transition(changeSet, "roll_back");
+  if (illegal !== undefined) return illegal;
+  const reversibility = reversibilityOf(whole.items);
+  if (reversibility === "irreversible") {
+    const which = whole.items.filter((item) => item.reversibility === "irreversible").map((item) => `\`${item.target_id}\``);
+    return refused("irreversible", `${which.join(", ")} cannot be brought back, as was said when \`${changeSet.number}\` was approved`);
+  }
+  const later = await laterOnTop(snapshot, whole);
+  const allowed = mayRollBack({
+    actor: { id: caller.principal.id, name: caller.principal.name, type: caller.principal.kind, roles: [...caller.roles, ...caller.groups], permissions: caller.permissions },
+    author: authorOf(whole, people),
+    approvers: liveVotes(whole).filter((vote) => vote.decision === "APPROVED").map((vote) => vote.voter_id),
+    exact: reversibility === "exact",
+    laterOnTop: later.map((one) => one.number),
+    appliedAtMs: changeSet.applied_at_ms ?? changeSet.updated_at_ms,
+    nowMs: desk.now(),
+    approvals: configuration.approvals,
+  });
+  if (isRefusal(allowed)) return allowed;
+  if (later.length > 0) {
+    return refused("rollback_blocked", `${later.map((one) => `\`${one.number}\``).join(", ")} build on \`${changeSet.number}\`; roll them back first, or all at once with \`--cascade\``, { details: { later } });
+  }
+  if (allowed.kind === "route") {
+    return refused("rollback_not_permitted", `${allowed.why}: propose a change-set that brings \`${changeSet.number}\` back, so that it is decided like any other`);
+  }
+  if (changeSet.status === "APPLIED") {
+    const drift = await rollbackDrift(desk, snapshot, whole);
+    if (drift !== undefined) return drift;
+  }
+  const holds = await holdsFor(desk, snapshot, whole);
+  return isRefusal(holds) ? holds : { holds, as: allowed.as };
+}
+
+/** Change-sets applied after this one on a target of it, newest first. */
+async function laterOnTop(snapshot: Snapshot, whole: Whole): Promise<{ id: string; number: string }[]> {
+  const keys = [...new Set(whole.items.flatMap((item) => item.target_keys))];
+  const others = await readOverlaps(snapshot, { changeSetId: whole.changeSet.id, keys, statuses: ["APPLYING", "APPLIED", "PARTIALLY_APPLIED", "ROLLING_BACK"] });
+  const since = whole.changeSet.applied_at_ms ?? 0;
+  const isLater = (one: (typeof others)[number]): boolean => one.applied_at_ms === null || one.applied_at_ms > since || (one.applied_at_ms === since && one.id > whole.changeSet.id);
+  return others
+    .filter(isLater)
+    .sort((a, b) => (b.applied_at_ms ?? Infinity) - (a.applied_at_ms ?? Infinity))
+    .map(({ id, number }) => ({ id, number }));
+}
+
+/** Each target must be as the application left it: preflight of all before the first is touched. */
+async function rollbackDrift(desk: Desk, snapshot: Snapshot, whole: Whole): Promise<Refusal | undefined> {
+  const context = { tenant: snapshot.tenant, snapshot, blobs: desk.blobs(snapshot.tenant) };
+  const states = await readStates(whole.items.flatMap((item) => item.effects), desk.targets, context);
+  const last = Math.max(0, ...whole.items.map((item) => item.position));
+  const inverse = whole.items.map((item) => ({ sequence: item.sequence, position: last - item.position, effects: reverseEffects(item.effects) }));
+  const drift = findDrift(inverse, states);
+  if (drift.length === 0) return undefined;
+  return refused("drift", `${drift.map((one) => `\`${one.target}\``).join(", ")} changed since \`${whole.changeSet.number}\` was applied; rolling back would lose that. Propose a change-set on what is there now`, { details: { drift } });
+}
+
+export async function resume(desk: Desk, runner: Runner, caller: Caller, id: string, request: RequestContext): Promise<ApplicationAnswer | Refusal> {
+  const load = async (snapshot: Snapshot) => {
+    const loaded = await loadForCommand(desk, snapshot, id);
+    if (isRefusal(loaded)) return loaded;
+    const kill = await loadKill(snapshot);
+    const refusal = checkKill(kill.rows, desk.now()) ?? transition(loaded.whole.changeSet, "resume") ?? mayApply(caller, loaded.whole) ?? (await ledgerMismatch(desk, snapshot, loaded));
+    if (refusal !== undefined) return refusal;
+    const holds = await holdsFor(desk, snapshot, loaded.whole);
+    return isRefusal(holds) ? holds : { ...loaded, kill, holds };
+  };
+  const outcome = await timely(desk, caller, request, load, (loaded, context): Decided<Intent> | Refusal => {
+    if (isRefusal(loaded)) return loaded;
+    return begin(loaded, caller, { kind: "APPLY", mode: "MANUAL", status: "APPLYING", action: "apply_resumed", changes: {}, resumed: true, reason: null, kill: loaded.kill, holds: loaded.holds }, context);
+  });
+  return outcome.kind === "refused" ? outcome : finishRequest(desk, runner, caller, outcome);
+}
+
+interface Beginning {
+  readonly kind: ApplicationRow["kind"];
+  readonly mode: string;
+  readonly status: "APPLYING" | "ROLLING_BACK";
+  readonly action: string;
+  readonly changes: Partial<ChangeSetRow>;
+  readonly resumed: boolean;
+  readonly reason: string | null;
+  readonly kill: KillLoaded | undefined;
+  readonly holds: readonly HoldRow[];
+  readonly as?: string;
+  readonly counters?: readonly Guard[];
+}
+
+/** The intent: from its commit on, whatever happens, `runPlan` brings it to an end. */
+function begin(loaded: Loaded, caller: Caller, of: Beginning, context: { nowMs: number; uuid(): string }): Decided<Intent> {
+  const { whole } = loaded;
+  const applicationId = context.uuid();
+  const application: NewRow<ApplicationRow> = {
+    id: applicationId,
+    change_set_id: whole.changeSet.id,
+    revision_id: whole.revision.id,
+    kind: of.kind,
+    mode: of.mode,
+    attempt: whole.changeSet.attempts + (of.kind === "APPLY" && !of.resumed ? 1 : 0),
+    status: "RUNNING",
+    started_by: caller.principal.id,
+    plan: { phase: "forward", resumed: of.resumed, actor: caller.actor as unknown as JsonObject },
+    reason: of.reason,
+    applied_items: 0,
+    failed_items: 0,
+    errors: [],
+    started_at_ms: context.nowMs,
+    ended_at_ms: null,
+  };
+  const changes: Partial<ChangeSetRow> = { ...of.changes, status: of.status, status_reason: null, application_id: applicationId, updated_at_ms: context.nowMs };
+  const approvals = liveVotes(whole).map((vote) => ({ type: "vote", id: vote.id }));
+  return {
+    kind: "change",
+    change: {
+      guards: [...guardsOf(loaded, caller), ...(of.counters ?? []), ...(of.kill === undefined ? [] : [{ kind: "epoch" as const, name: "kill", value: of.kill.epoch }])],
+      entries: [
+        entry(caller.actor, whole.changeSet.id, of.action, {
+          data: { application: applicationId, kind: of.kind, attempt: application.attempt, revision: whole.revision.digest, items: whole.items.length, ...(of.as === undefined ? {} : { as: of.as }) },
+          ...(of.reason === null ? {} : { body: { reason: of.reason } }),
+          refs: approvals,
+          writes: [insert("applications", application), update("change_sets", whole.changeSet, changes), ...holdWrites(whole, of.holds, applicationId)],
+        }),
+      ],
+    },
+    result: { applicationId },
+  };
+}
+
+/** Holds on the targets outside the database, so that one application at a time changes each; free ones as they are now. */
+async function holdsFor(desk: Desk, snapshot: Snapshot, whole: Whole): Promise<readonly HoldRow[] | Refusal> {
+  const keys = outsideKeys(desk, whole);
+  const holds = await readHolds(snapshot, keys);
+  const taken = holds.find((hold) => hold.application_id !== null && hold.application_id !== undefined);
+  if (taken === undefined) return [...holds, ...keys.filter((key) => !holds.some((hold) => hold.id === key)).map((id): HoldRow => ({ id, version: 0, application_id: null, change_set_id: null }))];
+  return refused("target_locked", `\`${taken.id}\` is being changed by application \`${taken.application_id}\`; try again when it has ended`, { retryAfterSeconds: 1 });
+}
+
+function outsideKeys(desk: Desk, whole: Whole): string[] {
+  const keys = whole.items.filter((item) => !desk.targets.kind(item.target_kind).atomic).flatMap((item) => item.effects.map((effect) => effect.target.key));
+  return [...new Set(keys)].sort();
+}
+
+function holdWrites(whole: Whole, holds: readonly HoldRow[], applicationId: string): Write[] {
+  const held = { application_id: applicationId, change_set_id: whole.changeSet.id };
+  return holds.map((hold) => (hold.version === 0 ? insert<HoldRow>("target_holds", { id: hold.id, ...held }) : update<HoldRow>("target_holds", hold, held)));
+}
+
+/** Drift leaves a change-set APPROVED and says so on it, for whoever looks. */
+async function markBlocked(desk: Desk, caller: Caller, ref: string, refusal: Refusal): Promise<Refusal> {
+  if (refusal.code !== "drift") return refusal;
+  const system = desk.tenancy.systemCaller(caller.tenant);
+  await desk.ledger.transact(
+    caller.tenant,
+    async (snapshot) => {
+      const whole = await readWhole(snapshot, ref);
+      const drifted = whole?.changeSet.status === "APPROVED" && whole.changeSet.blocked !== "drift" ? await driftOf(desk, snapshot, whole) : undefined;
+      return drifted === undefined ? undefined : whole;
+    },
+    (whole, context) => {
+      if (whole === undefined) return { kind: "nothing", result: undefined };
+      const changes: Partial<ChangeSetRow> = { blocked: "drift", updated_at_ms: context.nowMs };
+      return {
+        kind: "change",
+        change: { guards: [], entries: [entry(system.actor, whole.changeSet.id, "blocked", { data: { reason: "drift", revision: whole.revision.digest }, writes: [update("change_sets", whole.changeSet, changes)] })] },
+        result: undefined,
+      };
+    },
+  );
+  return refusal;
+}
+
+/** Runs the plan and answers with where it ended; a replayed request gets where the first one stands. */
+async function finishRequest(desk: Desk, runner: Runner, caller: Caller, outcome: { kind: "committed"; result: Intent; receipts: readonly Parameters<typeof receiptsOf>[0][number][] } | { kind: "nothing"; result: Intent }): Promise<ApplicationAnswer | Refusal> {
+  const { applicationId } = outcome.result;
+  const receipts = outcome.kind === "committed" ? [...outcome.receipts, ...(await runner.run(caller.tenant, applicationId))] : [];
+  return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
+    const application = await readApplication(snapshot, applicationId);
+    if (application === undefined) throw new Error(`application ${applicationId} is gone`);
+    const loaded = await loadForCommand(desk, snapshot, application.application.change_set_id);
+    if (isRefusal(loaded)) return loaded;
+    return { changeSet: view(loaded), application: applicationOf(application, namesOf(loaded.people)), receipts: receiptsOf(receipts) };
+  });
+}
+

@@ -1,0 +1,119 @@
+/**
+ * Plans items over an overlay: item 2 sees what item 1 would leave. Reads targets, changes nothing.
+ * Every target's `read` grant is decided before anything is read.
+ */
+import type { ItemInput, Problem, Refusal } from "@countersign/contract";
+import { isRefusal, refusedForProblems } from "@countersign/contract";
+import { type Configuration, decideRead, policySet, type PolicyPrincipal } from "../governance/index.js";
+import type { Snapshot } from "../ledger/index.js";
+import type { Blobs, CheckedItem, Effect, PlanView, StateImage, TargetContext, TargetRef, TargetState, Targets } from "../targets/index.js";
+import { type Bases, orderItems, type OrderedPlan } from "./plan.rules.js";
+
+export interface Plan {
+  /** In the order of execution. */
+  readonly items: readonly OrderedPlan[];
+  readonly checked: readonly CheckedItem[];
+  readonly bases: Bases;
+}
+
+export interface Planning {
+  readonly targets: Targets;
+  readonly blobs: Blobs;
+  readonly snapshot: Snapshot;
+  readonly configuration: Configuration;
+  readonly principal: PolicyPrincipal;
+}
+
+/** The plan, or one refusal with all problems and their pointers. */
+export async function planItems(inputs: readonly ItemInput[], planning: Planning): Promise<Plan | Refusal> {
+  const context: TargetContext = { tenant: planning.snapshot.tenant, snapshot: planning.snapshot, blobs: planning.blobs };
+  const checked = await checkItems(inputs, planning.targets, context);
+  if (isRefusal(checked)) return checked;
+
+  const denied = decideRead(
+    planning.principal,
+    checked.map((item, index) => ({ sequence: index + 1, targets: item.targets })),
+    policySet(planning.configuration),
+  );
+  if (denied !== undefined) return denied;
+
+  const order = orderItems(inputs);
+  if (isProblems(order)) return refusedForProblems(order);
+
+  const overlay = new Overlay(planning.targets, context);
+  const problems: Problem[] = [];
+  const items: OrderedPlan[] = [];
+  for (const [place, index] of order.entries()) {
+    const item = checked[index] as CheckedItem;
+    const planned = await planning.targets.kind(item.kind).plan(item, `/items/${index}`, overlay, context);
+    if (isProblems(planned)) {
+      problems.push(...planned);
+      continue;
+    }
+    overlay.lay(planned.effects, planned.blobs);
+    items.push({ sequence: index + 1, position: place + 1, input: inputs[index] as ItemInput, planned });
+  }
+  if (problems.length > 0) return refusedForProblems(problems);
+  return { items, checked, bases: overlay.basesOf(items.flatMap((item) => item.planned.effects)) };
+}
+
+/** Targets of the effects as they are now, by key. */
+export async function readStates(effects: readonly Effect[], targets: Targets, context: TargetContext): Promise<Map<string, StateImage>> {
+  const states = new Map<string, StateImage>();
+  for (const { target } of effects) {
+    if (states.has(target.key)) continue;
+    const state = await targets.kind(target.kind).read(target, context);
+    states.set(target.key, state.image);
+  }
+  return states;
+}
+
+async function checkItems(inputs: readonly ItemInput[], targets: Targets, context: TargetContext): Promise<CheckedItem[] | Refusal> {
+  const problems: Problem[] = [];
+  const checked: CheckedItem[] = [];
+  for (const [index, input] of inputs.entries()) {
+    const result = await targets.kind(input.target.kind).check(input, `/items/${index}`, context);
+    if (isProblems(result)) problems.push(...result);
+    else checked.push(result);
+  }
+  return problems.length > 0 ? refusedForProblems(problems) : checked;
+}
+
+/** Targets as they are, with the effects of earlier items laid over them. */
+class Overlay implements PlanView {
+  readonly #targets: Targets;
+  readonly #context: TargetContext;
+  readonly #states = new Map<string, TargetState>();
+  readonly #bases = new Map<string, StateImage>();
+
+  constructor(targets: Targets, context: TargetContext) {
+    this.#targets = targets;
+    this.#context = context;
+  }
+
+  async state(ref: TargetRef): Promise<TargetState> {
+    const known = this.#states.get(ref.key);
+    if (known !== undefined) return known;
+    const state = await this.#targets.kind(ref.kind).read(ref, this.#context);
+    this.#states.set(ref.key, state);
+    this.#bases.set(ref.key, state.image);
+    return state;
+  }
+
+  lay(effects: readonly Effect[], blobs: ReadonlyMap<string, Uint8Array>): void {
+    for (const { target, after } of effects) {
+      const bytes = after.blob === undefined ? undefined : blobs.get(after.blob);
+      this.#states.set(target.key, bytes === undefined ? { image: after } : { image: after, bytes });
+    }
+  }
+
+  /** A schema is looked at while planning, but only targets of effects are what the plan was made for. */
+  basesOf(effects: readonly Effect[]): Bases {
+    const keys = new Set(effects.map((effect) => effect.target.key));
+    return new Map([...this.#bases].filter(([key]) => keys.has(key)));
+  }
+}
+
+function isProblems(value: unknown): value is readonly Problem[] {
+  return Array.isArray(value) && value.length > 0 && typeof (value[0] as { code?: unknown }).code === "string";
+}

@@ -1,0 +1,252 @@
+/** All SQL of change_sets, revisions, items, votes, applications, application_items, target_holds, backups and their lease. */
+import type { ListSort } from "./lists.rules.js";
+import type { Query, Snapshot } from "../ledger/index.js";
+import type { ApplicationItemRow, ApplicationRow, ChangeSetRow, HoldRow, ItemRow, VoteRow, Whole } from "./rows.js";
+
+const wholeColumns = `
+  to_jsonb(c) - 'row_salt' - 'tenant_id' as "changeSet",
+  (select to_jsonb(r) - 'row_salt' - 'tenant_id' from countersign.revisions r
+    where r.tenant_id = c.tenant_id and r.id = c.revision_id) as revision,
+  (select coalesce(jsonb_agg(to_jsonb(i) - 'row_salt' - 'tenant_id' order by i.sequence), '[]') from countersign.items i
+    where i.tenant_id = c.tenant_id and i.revision_id = c.revision_id) as items,
+  (select coalesce(jsonb_agg(to_jsonb(v) - 'row_salt' - 'tenant_id' order by v.at_ms, v.id), '[]') from countersign.votes v
+    where v.tenant_id = c.tenant_id and v.change_set_id = c.id) as votes,
+  (select to_jsonb(a) - 'row_salt' - 'tenant_id' from countersign.applications a
+    where a.tenant_id = c.tenant_id and a.id = c.application_id) as application,
+  (select coalesce(jsonb_agg(to_jsonb(s) - 'row_salt' - 'tenant_id' order by s.sequence), '[]') from countersign.application_items s
+    where s.tenant_id = c.tenant_id and s.application_id = c.application_id) as "applicationItems"`;
+
+/** By id (primary key) or number (change_sets_by_number). */
+export async function readWhole(snapshot: Snapshot, ref: string): Promise<Whole | undefined> {
+  const byNumber = ref.startsWith("CS-");
+  const rows = await snapshot.query<Whole>({
+    name: byNumber ? "change_set_by_number" : "change_set_by_id",
+    text: `select ${wholeColumns} from countersign.change_sets c where c.tenant_id = $1 and ${byNumber ? "c.number = $2" : "c.id = $2"}`,
+    values: [snapshot.tenant, ref],
+  });
+  return rows[0];
+}
+
+/** Rows of change-sets by ids or numbers, in no order. */
+export async function readByRefs(snapshot: Snapshot, refs: readonly string[]): Promise<ChangeSetRow[]> {
+  if (refs.length === 0) return [];
+  const numbers = refs.filter((ref) => ref.startsWith("CS-"));
+  const ids = refs.filter((ref) => !ref.startsWith("CS-"));
+  const rows = await snapshot.query<{ row: ChangeSetRow }>({
+    name: "change_sets_by_refs",
+    text: `select to_jsonb(c) - 'row_salt' - 'tenant_id' as row from countersign.change_sets c
+           where c.tenant_id = $1 and (c.id = any($2::uuid[]) or c.number = any($3::text[]))`,
+    values: [snapshot.tenant, ids, numbers],
+  });
+  return rows.map((r) => r.row);
+}
+
+/** The highest running number of a day. Served by change_sets_by_number. */
+export async function highestNumber(snapshot: Snapshot, prefix: string): Promise<number> {
+  const rows = await snapshot.query<{ highest: number | null }>({
+    name: "change_set_highest_number",
+    text: `select max(substring(c.number from 14)::int) as highest from countersign.change_sets c
+           where c.tenant_id = $1 and c.number >= $2 and c.number < $3`,
+    values: [snapshot.tenant, prefix, prefix.slice(0, -1) + "."],
+  });
+  return rows[0]?.highest ?? 0;
+}
+
+export interface AuthorHistory {
+  readonly appliedEver: number;
+  readonly applied: number;
+  readonly rolledBack: number;
+  readonly rejected: number;
+  readonly failed: number;
+}
+
+/** Outcomes of the author's last 50 finished change-sets. Served by change_sets_by_author. */
+export async function readAuthorHistory(snapshot: Snapshot, authorId: string): Promise<AuthorHistory> {
+  const rows = await snapshot.query<AuthorHistory>({
+    name: "author_history",
+    text: `with recent as (
+             select status, status_reason from countersign.change_sets
+             where tenant_id = $1 and author_id = $2
+               and status in ('APPLIED', 'ARCHIVED', 'ROLLED_BACK', 'REJECTED', 'PARTIALLY_APPLIED')
+             order by created_at_ms desc, id desc limit 50)
+           select
+             (select count(*)::int from (select 1 from countersign.change_sets
+                where tenant_id = $1 and author_id = $2 and applied_at_ms is not null limit 1000) x) as "appliedEver",
+             (select count(*)::int from recent where status in ('APPLIED', 'ARCHIVED')) as applied,
+             (select count(*)::int from recent where status = 'ROLLED_BACK') as "rolledBack",
+             (select count(*)::int from recent where status = 'REJECTED' and status_reason in ('vote', 'policy_denied')) as rejected,
+             (select count(*)::int from recent where status = 'PARTIALLY_APPLIED'
+                or (status = 'REJECTED' and status_reason = 'apply_failed')) as failed`,
+    values: [snapshot.tenant, authorId],
+  });
+  return rows[0] ?? { appliedEver: 0, applied: 0, rolledBack: 0, rejected: 0, failed: 0 };
+}
+
+export interface Overlap {
+  readonly id: string;
+  readonly number: string;
+  readonly title: string;
+  readonly status: ChangeSetRow["status"];
+  readonly applied_at_ms: number | null;
+  readonly target: string;
+}
+
+/** Other change-sets, in the given statuses, whose present revision touches one of the targets. Served by items_by_target_keys. */
+export async function readOverlaps(snapshot: Snapshot, of: { changeSetId: string; keys: readonly string[]; statuses: readonly string[] }): Promise<Overlap[]> {
+  if (of.keys.length === 0) return [];
+  return snapshot.query<Overlap>({
+    name: "change_sets_on_targets",
+    text: `select distinct on (c.id) c.id, c.number, c.title, c.status, c.applied_at_ms, i.target_id as target
+           from countersign.items i
+           join countersign.change_sets c on c.tenant_id = i.tenant_id and c.id = i.change_set_id and c.revision_id = i.revision_id
+           where i.tenant_id = $1 and i.target_keys && $2::text[] and c.id <> $3 and c.status = any($4::text[])
+           order by c.id limit 200`,
+    values: [snapshot.tenant, of.keys, of.changeSetId, of.statuses],
+  });
+}
+
+export interface ListFilter {
+  readonly status?: readonly string[] | undefined;
+  readonly category?: readonly string[] | undefined;
+  readonly authorId?: string | undefined;
+  readonly tag?: string | undefined;
+  readonly target?: string | undefined;
+  readonly search?: string | undefined;
+}
+
+const sortColumns: Record<ListSort, string> = {
+  created: "c.created_at_ms",
+  updated: "c.updated_at_ms",
+  risk: "coalesce(c.risk_score, -1)::bigint",
+  deadline: "coalesce(c.deadline_at_ms, 9007199254740991)",
+};
+
+/** One page after `after` (the sort value and id of the last row before it). Sorted by creation, change_sets_by_creation serves it. */
+export async function listChangeSets(
+  snapshot: Snapshot,
+  filter: ListFilter,
+  page: { sort: ListSort; order: "asc" | "desc"; limit: number; after?: { value: number; id: string } | undefined },
+): Promise<{ row: ChangeSetRow; value: number }[]> {
+  const values: unknown[] = [snapshot.tenant];
+  const conditions = ["c.tenant_id = $1"];
+  const parameter = (value: unknown): string => `$${values.push(value)}`;
+  if (filter.status) conditions.push(`c.status = any(${parameter(filter.status)}::text[])`);
+  if (filter.category) conditions.push(`c.category = any(${parameter(filter.category)}::text[])`);
+  if (filter.authorId) conditions.push(`c.author_id = ${parameter(filter.authorId)}::uuid`);
+  if (filter.tag) conditions.push(`c.tags @> array[${parameter(filter.tag)}::text]`);
+  if (filter.target) {
+    conditions.push(`exists (select 1 from countersign.items i where i.tenant_id = c.tenant_id and i.revision_id = c.revision_id
+      and position(lower(${parameter(filter.target)}) in lower(i.target_id)) > 0)`);
+  }
+  if (filter.search) {
+    const text = parameter(filter.search);
+    conditions.push(`position(lower(${text}) in lower(c.title || ' ' || c.description || ' ' || c.number)) > 0`);
+  }
+  const column = sortColumns[page.sort];
+  const down = page.order === "desc";
+  if (page.after) conditions.push(`(${column}, c.id) ${down ? "<" : ">"} (${parameter(page.after.value)}::bigint, ${parameter(page.after.id)}::uuid)`);
+  const order = down ? "desc" : "asc";
+  const query: Query = {
+    // The text differs with the filter, so it is not prepared under one name.
+    name: "",
+    text: `select to_jsonb(c) - 'row_salt' - 'tenant_id' as row, ${column} as value from countersign.change_sets c
+           where ${conditions.join(" and ")} order by ${column} ${order}, c.id ${order} limit ${parameter(page.limit)}`,
+    values,
+  };
+  const rows = await snapshot.query<{ row: ChangeSetRow; value: number | string }>(query);
+  return rows.map((r) => ({ row: r.row, value: Number(r.value) }));
+}
+
+export async function readWholes(snapshot: Snapshot, ids: readonly string[]): Promise<Whole[]> {
+  if (ids.length === 0) return [];
+  return snapshot.query<Whole>({
+    name: "change_sets_whole_by_ids",
+    text: `select ${wholeColumns} from countersign.change_sets c where c.tenant_id = $1 and c.id = any($2::uuid[])`,
+    values: [snapshot.tenant, ids],
+  });
+}
+
+export interface ApplicationWhole {
+  readonly application: ApplicationRow;
+  readonly items: readonly ApplicationItemRow[];
+  readonly backups: number;
+}
+
+const applicationColumns = `
+  to_jsonb(a) - 'row_salt' - 'tenant_id' as application,
+  (select coalesce(jsonb_agg(to_jsonb(s) - 'row_salt' - 'tenant_id' order by s.sequence), '[]') from countersign.application_items s
+    where s.tenant_id = a.tenant_id and s.application_id = a.id) as items,
+  (select count(*)::int from countersign.backups b where b.tenant_id = a.tenant_id and b.application_id = a.id) as backups`;
+
+export async function readApplications(snapshot: Snapshot, changeSetId: string): Promise<ApplicationWhole[]> {
+  return snapshot.query<ApplicationWhole>({
+    name: "applications_of_change_set",
+    text: `select ${applicationColumns} from countersign.applications a
+           where a.tenant_id = $1 and a.change_set_id = $2 order by a.started_at_ms, a.id`,
+    values: [snapshot.tenant, changeSetId],
+  });
+}
+
+export async function readApplication(snapshot: Snapshot, id: string): Promise<ApplicationWhole | undefined> {
+  const rows = await snapshot.query<ApplicationWhole>({
+    name: "application_by_id",
+    text: `select ${applicationColumns} from countersign.applications a where a.tenant_id = $1 and a.id = $2`,
+    values: [snapshot.tenant, id],
+  });
+  return rows[0];
+}
+
+/** Items of a revision in the order of execution. */
+export async function readItems(snapshot: Snapshot, revisionId: string): Promise<ItemRow[]> {
+  const rows = await snapshot.query<{ row: ItemRow }>({
+    name: "items_of_revision",
+    text: `select to_jsonb(i) - 'row_salt' - 'tenant_id' as row from countersign.items i
+           where i.tenant_id = $1 and i.revision_id = $2 order by i.position`,
+    values: [snapshot.tenant, revisionId],
+  });
+  return rows.map((r) => r.row);
+}
+
+export async function readHolds(snapshot: Snapshot, keys: readonly string[]): Promise<HoldRow[]> {
+  if (keys.length === 0) return [];
+  const rows = await snapshot.query<{ row: HoldRow }>({
+    name: "target_holds_by_key",
+    text: `select to_jsonb(h) - 'row_salt' - 'tenant_id' as row from countersign.target_holds h
+           where h.tenant_id = $1 and h.id = any($2::text[])`,
+    values: [snapshot.tenant, keys],
+  });
+  return rows.map((r) => r.row);
+}
+
+export async function readHoldsOf(snapshot: Snapshot, applicationId: string): Promise<HoldRow[]> {
+  const rows = await snapshot.query<{ row: HoldRow }>({
+    name: "target_holds_of_application",
+    text: `select to_jsonb(h) - 'row_salt' - 'tenant_id' as row from countersign.target_holds h
+           where h.tenant_id = $1 and h.application_id = $2`,
+    values: [snapshot.tenant, applicationId],
+  });
+  return rows.map((r) => r.row);
+}
+
+export async function readBackups(snapshot: Snapshot, changeSetId: string): Promise<{ id: string; version: number; released: boolean }[]> {
+  const rows = await snapshot.query<{ row: { id: string; version: number; released: boolean } }>({
+    name: "backups_of_change_set",
+    text: `select to_jsonb(b) - 'row_salt' - 'tenant_id' as row from countersign.backups b
+           where b.tenant_id = $1 and b.change_set_id = $2 and not b.released`,
+    values: [snapshot.tenant, changeSetId],
+  });
+  return rows.map((r) => r.row);
+}
+
+/** Votes of all change-sets of one revision. */
+export type { VoteRow };
+
+/** After a restart: applications without an end. Served by applications_running. */
+export async function readRunning(snapshot: Snapshot): Promise<string[]> {
+  const rows = await snapshot.query<{ id: string }>({
+    name: "applications_without_end",
+    text: `select a.id from countersign.applications a where a.tenant_id = $1 and a.status = 'RUNNING' order by a.id`,
+    values: [snapshot.tenant],
+  });
+  return rows.map((r) => r.id);
+}
