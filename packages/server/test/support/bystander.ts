@@ -1,4 +1,0 @@
-/** A process that does nothing until it is killed. */
-process.send?.({ kind: "ready" });
-setInterval(() => undefined, 1_000_000);
-export {};
