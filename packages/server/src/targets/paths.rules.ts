@@ -83,7 +83,7 @@ const codeBearing = [
   "**/pyproject.toml", "**/tox.ini", "**/noxfile.py", "**/conftest.py", "**/sitecustomize.py", "**/build.rs", "**/.cargo/config*", "**/gemfile", "**/rakefile", "**/*.gemspec", "**/composer.json", "**/pom.xml",
   "**/build.gradle*", "**/settings.gradle*", "**/gradlew*", "**/mvnw*",
   // build files and containers
-  "**/makefile*", "**/gnumakefile", "**/*.mk", "**/cmakelists.txt", "**/justfile", "**/.justfile", "**/taskfile*.y*ml", "**/dockerfile*", "**/*.dockerfile", "**/containerfile*", "**/docker-compose*.y*ml",
+  "**/makefile", "**/makefile.*", "**/gnumakefile", "**/*.mk", "**/cmakelists.txt", "**/justfile", "**/.justfile", "**/taskfile*.y*ml", "**/dockerfile*", "**/*.dockerfile", "**/containerfile*", "**/docker-compose*.y*ml",
   "**/compose*.y*ml", "**/.devcontainer*", "**/vagrantfile", "**/procfile",
   // shells and scripts
   "**/*.sh", "**/*.bash", "**/*.zsh", "**/*.fish", "**/*.ps1", "**/*.psm1", "**/*.bat", "**/*.cmd", "**/*.command", "**/.envrc", "**/.bashrc", "**/.bash_profile", "**/.profile", "**/.zshrc", "**/.zshenv",
