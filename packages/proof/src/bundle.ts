@@ -5,8 +5,8 @@
  * Bundles are kept for years: lines of this version stay readable for ever.
  */
 import { isAscii, isUtf8 } from "node:buffer";
-import { canonicalize } from "./canonicalJson.js";
-import { contentBytesMax, hashPattern, uuidPattern } from "./entry.js";
+import { canonicalize, hasLoneSurrogate } from "./canonicalJson.js";
+import { contentLengthMax, hashPattern, uuidPattern } from "./entry.js";
 import type { VerifyResult } from "./findings.js";
 import { tag } from "./formatVersion.js";
 import { Sha256Stream } from "./hash.js";
@@ -117,7 +117,9 @@ export async function verifyBundle(
       if (part.kind === "end" && !part.intact) damage = part;
       if (part.kind !== "header") continue;
       header = part.header;
-      verifier = new ChainVerifier({ ...options, ...demandsOf(header), countBodies: true, tenant: options.tenant ?? header.tenant });
+      const tenant = options.tenant ?? header.tenant;
+      verifier = new ChainVerifier({ ...options, ...demandsOf(header), countBodies: true, tenant });
+      if (tenant !== header.tenant) verifier.report({ class: "FOREIGN_ENTRY", seq: null, expected: tenant, actual: header.tenant });
     }
   } catch (error) {
     if (error instanceof MalformedSourceError) verifier.malformed(error);
@@ -192,7 +194,10 @@ class BundleReader {
         yield this.#end(value);
         return this.#requireLast(lines, line);
       } else {
-        entries.push(readEntry(value, this.#header) ?? this.#refuse("not an entry"));
+        const entry = readEntry(value, this.#header) ?? this.#refuse("not an entry");
+        // Half of a surrogate pair has no UTF-8, so nothing could be hashed; only an escape can bring one here.
+        if (line.includes("\\ud") && !isWellFormed(entry)) this.#refuse("a lone surrogate");
+        entries.push(entry);
         this.#entries++;
       }
     }
@@ -258,7 +263,7 @@ function readEntry(value: Record<string, unknown>, header: BundleHeader): Stored
   const { seq, timeMs, prev, hash, contentHash, content } = value;
   if (!isCount(seq) || !isCount(timeMs)) return undefined;
   if (!isText(prev, 64) || !isText(hash, 64) || !isText(contentHash, 64)) return undefined;
-  if (content !== null && !isText(content, contentBytesMax)) return undefined;
+  if (content !== null && !isText(content, contentLengthMax)) return undefined;
   let body: StoredEntry["body"];
   if (value["body"] !== undefined) {
     members++;
@@ -267,6 +272,10 @@ function readEntry(value: Record<string, unknown>, header: BundleHeader): Stored
   }
   if (content === undefined || countMembers(value) !== members) return undefined;
   return { tenantId: header.tenant, seq, timeMs, entryId: null, prev, content, contentHash, hash, body };
+}
+
+function isWellFormed({ content, body }: StoredEntry): boolean {
+  return typeof content === "string" && !hasLoneSurrogate(content) && (body === undefined || !hasLoneSurrogate(body.text));
 }
 
 function readBody(value: unknown): StoredEntry["body"] {

@@ -75,8 +75,8 @@ const noncePattern = /^[0-9a-f]{32}$/;
 const actionPattern = /^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$/;
 const namePattern = /^[a-z][a-z0-9_]*$/;
 
-/** Content longer than this is refused by builder and verifier: entries hold ids and digests, texts go into the body. */
-export const contentBytesMax = 1024 * 1024;
+/** UTF-16 code units. Longer content is refused by builder and verifier: entries hold ids and digests, texts go into the body. */
+export const contentLengthMax = 1024 * 1024;
 
 export type EntryContentInput = Omit<EntryContent, "v" | "refs" | "data" | "state" | "counts"> & {
   readonly refs?: readonly Reference[];
@@ -105,7 +105,7 @@ export function entryContentText(input: EntryContentInput): string {
   const problem = findContentProblem(content);
   if (problem !== undefined) throw new Error(`not a valid entry: ${problem}`);
   const text = canonicalize(content);
-  if (text.length > contentBytesMax) throw new Error(`not a valid entry: content is larger than ${contentBytesMax} bytes`);
+  if (text.length > contentLengthMax) throw new Error(`not a valid entry: content is longer than ${contentLengthMax}`);
   return text;
 }
 
@@ -115,7 +115,7 @@ export type ParsedContent =
 
 /** Reads content strictly: canonical text, exactly the members of the format, each of its form. Never throws. */
 export function parseEntryContent(text: string): ParsedContent {
-  if (text.length > contentBytesMax) return { ok: false, problem: "content is too large" };
+  if (text.length > contentLengthMax) return { ok: false, problem: "content is too large" };
   let value: unknown;
   try {
     value = JSON.parse(text);

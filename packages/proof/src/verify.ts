@@ -88,8 +88,10 @@ interface Candidate {
   readonly link: Link;
   readonly stored: string;
   computed: string;
-  /** A finding already says what is wrong here. */
+  /** A finding already says what is wrong here, so its consequences need none. */
   explained: boolean;
+  /** Its link was found broken. */
+  linkBroken: boolean;
 }
 
 /** How many entries with a wrong hash are kept to recognise exchanged ones, and tried against other tenants. */
@@ -145,11 +147,15 @@ export class ChainVerifier {
     if (entry.tenantId !== this.#tenant) {
       this.#find("FOREIGN_ENTRY", entry.seq, this.#tenant, entry.tenantId, { detail: "the tenant column names another tenant" });
     }
-    const candidate = this.#candidateOf(entry);
-    const selfBroken = candidate.computed !== entry.hash;
-    if (entry.seq !== this.#next) this.#takeOutOfPlace(candidate);
-    else this.#takeInPlace(candidate, selfBroken);
     if (contentHolds) this.#checkMeaning(entry);
+    const candidate = this.#candidateOf(entry);
+    if (entry.seq !== this.#next) this.#takeOutOfPlace(candidate);
+    else this.#takeInPlace(candidate, candidate.computed !== entry.hash);
+  }
+
+  /** Adds what the caller found beside the entries. */
+  report(finding: Finding): void {
+    this.#findings.add(finding);
   }
 
   /** The source is not in the format from here on. */
@@ -244,7 +250,7 @@ export class ChainVerifier {
   #candidateOf(entry: StoredEntry): Candidate {
     const { seq, timeMs, prev, contentHash } = entry;
     const link = { tenant: this.#tenant, seq, timeMs, prev, contentHash };
-    return { link, stored: entry.hash, computed: this.#hash(seq, timeMs, prev, contentHash), explained: false };
+    return { link, stored: entry.hash, computed: this.#hash(seq, timeMs, prev, contentHash), explained: false, linkBroken: false };
   }
 
   #takeInPlace(candidate: Candidate, selfBroken: boolean): void {
@@ -272,6 +278,7 @@ export class ChainVerifier {
       candidate.computed = candidate.stored;
     }
     this.#find("LINK_BROKEN", seq, expected, prev, { suspect });
+    candidate.linkBroken = true;
     if (before !== undefined) before.explained = true;
   }
 
@@ -288,8 +295,8 @@ export class ChainVerifier {
       if (one.computed === one.stored || one.explained) continue;
       one.explained = true;
       const { seq } = one.link;
-      if (successor === undefined) this.#find("LINK_BROKEN", seq, one.computed, one.stored, { suspect: seq });
-      else if (successor.link.prev === one.computed) this.#find("COLUMN_MISMATCH", seq, one.computed, one.stored, { detail: "hash" });
+      if (successor === undefined && !one.linkBroken) this.#find("LINK_BROKEN", seq, one.computed, one.stored, { suspect: seq });
+      else if (successor?.link.prev === one.computed) this.#find("COLUMN_MISMATCH", seq, one.computed, one.stored, { detail: "hash" });
     }
   }
 
@@ -358,8 +365,9 @@ export class ChainVerifier {
   /** A missing entry comes after all: nothing was deleted, the order is broken. */
   #takeLate(candidate: Candidate, gap: { first: number; last: number; finding: Finding }): void {
     const { seq } = candidate.link;
-    const order: Finding = { ...gap.finding, class: "ORDER_BROKEN", detail: `entry ${seq} comes later` };
-    this.#findings.explain(order, (found) => found === gap.finding);
+    const isKnown = gap.finding.class === "ORDER_BROKEN";
+    const order: Finding = isKnown ? gap.finding : { ...gap.finding, class: "ORDER_BROKEN", detail: `entry ${seq} comes later` };
+    if (!isKnown) this.#findings.explain(order, (found) => found === gap.finding);
     this.#missing = this.#missing.flatMap((range) =>
       range !== gap
         ? [range]
@@ -373,6 +381,10 @@ export class ChainVerifier {
 
   #checkEnd(): void {
     const { to, headHash } = this.#options;
+    // Of a gap in which some came late, what never came.
+    for (const { first, last, finding } of this.#missing.splice(0)) {
+      if (finding.class === "ORDER_BROKEN") this.#reportGap(first, last, "none");
+    }
     if (to !== undefined && this.#next <= to) this.#reportGap(this.#next, to, "the end");
     const head = this.#last[0];
     if (headHash !== undefined && head !== undefined && head.link.seq === to && head.computed !== headHash && !head.explained) {

@@ -60,6 +60,7 @@ export class VoteChecker {
 
   #enrol({ subject, data }: EntryContent): VoteOutcome {
     const { key: id, algorithm, publicKey } = data;
+    if (subject.type !== "principal") return forged("the enrolment is not about a principal");
     if (typeof id !== "string" || algorithm !== "Ed25519" || typeof publicKey !== "string") return forged("the enrolment names no Ed25519 key");
     const key = importPublicKey(publicKey);
     if (key === undefined) return forged("the enrolled key is not an Ed25519 public key");
@@ -71,7 +72,7 @@ export class VoteChecker {
   #revoke(seq: number, { subject, data }: EntryContent): VoteOutcome {
     const known = typeof data["key"] === "string" ? this.#keys.get(data["key"]) : undefined;
     if (known === undefined) return { kind: "none" }; // enrolled before the range that is read
-    if (known.principal !== subject.id) return forged("the revoked key belongs to another principal");
+    if (subject.type !== "principal" || known.principal !== subject.id) return forged("the revoked key belongs to another principal");
     known.revokedAtSeq ??= seq;
     return { kind: "none" };
   }
@@ -79,7 +80,8 @@ export class VoteChecker {
   #checkVote(seq: number, content: EntryContent): VoteVerdict {
     const { subject, actor } = content;
     const vote = readVote(content.data);
-    if (vote === undefined || subject.type !== "change_set") return forged("the entry does not hold a whole vote");
+    const isOfChangeSet = subject.type === "change_set" && uuidPattern.test(subject.id);
+    if (vote === undefined || !isOfChangeSet || !uuidPattern.test(this.#tenant)) return forged("the entry does not hold a whole vote");
     if (actor.type !== "human" || actor.id !== vote.voter) return forged("the voter is not the human who acted");
     const known = this.#keys.get(vote.key);
     if (known === undefined) return { kind: "unknown_key" };
