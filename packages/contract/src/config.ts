@@ -29,18 +29,33 @@ export const groupName = z
 export const roleName = z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/);
 
 /** A target pattern; docs/policy.md has the grammar. */
-export const targetPattern = z.string().min(1).max(limits.targetIdLengthMax).meta({ description: "Target pattern.", example: "file:shop:config/**" });
+export const targetPattern = z
+  .string()
+  .min(1)
+  .max(limits.targetIdLengthMax)
+  .meta({ description: "Target pattern.", example: "file:shop:config/**" });
 /** Whom a rule is about; docs/policy.md has the forms. */
 export const principalSelector = z
   .string()
   .max(200)
-  .regex(/^(?:\*|agents|humans|services|type:[A-Z][A-Z0-9_]*|(?:role|group):[a-z][a-z0-9_-]*|(?:agent|human|service):.+)$/s)
-  .meta({ description: "`*`, `agents`, `humans`, `services`, `agent:NAME`, `human:NAME`, `service:NAME`, `type:AGENT_TYPE`, `role:NAME`, `group:NAME`.", example: "agent:checkout-bot" });
+  .regex(
+    /^(?:\*|agents|humans|services|type:[A-Z][A-Z0-9_]*|(?:role|group):[a-z][a-z0-9_-]*|(?:agent|human|service):.+)$/s,
+  )
+  .meta({
+    description:
+      "`*`, `agents`, `humans`, `services`, `agent:NAME`, `human:NAME`, `service:NAME`, `type:AGENT_TYPE`, `role:NAME`, `group:NAME`.",
+    example: "agent:checkout-bot",
+  });
 const operationSelector = z.enum(["*", ...grantOperations]);
 
 const stage = z
   .strictObject({
-    name: z.string().min(1).max(60).optional().meta({ description: "Shown to people; the groups' names when left out." }),
+    name: z
+      .string()
+      .min(1)
+      .max(60)
+      .optional()
+      .meta({ description: "Shown to people; the groups' names when left out." }),
     groups: z.array(groupName).min(1).max(20),
     quorum: z.int().min(1).max(20).default(1),
   })
@@ -55,11 +70,12 @@ const scope = {
 
 export const grantsConfiguration = z
   .strictObject({
-    grants: z
-      .array(z.strictObject({ id: ruleId, description: shortText.optional(), ...scope }))
-      .max(limits.grantsMax),
+    grants: z.array(z.strictObject({ id: ruleId, description: shortText.optional(), ...scope })).max(limits.grantsMax),
   })
-  .meta({ id: "GrantsConfiguration", description: "What agents may read and propose. Nothing is granted that is not written here or in a permit rule." });
+  .meta({
+    id: "GrantsConfiguration",
+    description: "What agents may read and propose. Nothing is granted that is not written here or in a permit rule.",
+  });
 
 export const policyRule = z
   .strictObject({
@@ -76,18 +92,31 @@ export const policyRule = z
   })
   .superRefine((rule, context) => {
     if (rule.effect !== "require_approval" && rule.approval !== undefined)
-      context.addIssue({ code: "custom", path: ["approval"], message: `\`approval\` goes with effect require_approval, not ${rule.effect}` });
+      context.addIssue({
+        code: "custom",
+        path: ["approval"],
+        message: `\`approval\` goes with effect require_approval, not ${rule.effect}`,
+      });
     if (rule.effect === "permit" && rule.minLevel !== undefined)
-      context.addIssue({ code: "custom", path: ["minLevel"], message: "a permit that holds only from a risk level up is refused; forbid from that level up instead" });
+      context.addIssue({
+        code: "custom",
+        path: ["minLevel"],
+        message: "a permit that holds only from a risk level up is refused; forbid from that level up instead",
+      });
   })
   .meta({ id: "PolicyRule" });
 export const policyConfiguration = z
   .strictObject({ rules: z.array(policyRule).max(500) })
-  .meta({ id: "PolicyConfiguration", description: "Rules over all principals: forbid beats require_approval beats permit." });
+  .meta({
+    id: "PolicyConfiguration",
+    description: "Rules over all principals: forbid beats require_approval beats permit.",
+  });
 
 export const routesConfiguration = z
   .strictObject({
-    categories: z.partialRecord(z.enum(categories), z.array(stage).min(1).max(10)).meta({ description: "Stages by category, in order." }),
+    categories: z
+      .partialRecord(z.enum(categories), z.array(stage).min(1).max(10))
+      .meta({ description: "Stages by category, in order." }),
     otherwise: z.array(stage).min(1).max(10).meta({ description: "Stages of categories not listed." }),
     additional: z
       .array(
@@ -105,7 +134,11 @@ export const routesConfiguration = z
       .max(100)
       .default([])
       .meta({ description: "Stages added when every condition of `when` holds." }),
-    escalation: z.array(groupName).max(20).default([]).meta({ description: "Groups that stand in for a stage nobody is left in." }),
+    escalation: z
+      .array(groupName)
+      .max(20)
+      .default([])
+      .meta({ description: "Groups that stand in for a stage nobody is left in." }),
   })
   .meta({ id: "RoutesConfiguration" });
 
@@ -117,8 +150,10 @@ const steps = z
     for (const [index, row] of rows.entries()) {
       const before = rows[index - 1];
       if (before === undefined) continue;
-      if (row.upTo <= before.upTo) context.addIssue({ code: "custom", path: [index, "upTo"], message: "steps must ascend" });
-      if (row.value < before.value) context.addIssue({ code: "custom", path: [index, "value"], message: "more items cannot be less risk" });
+      if (row.upTo <= before.upTo)
+        context.addIssue({ code: "custom", path: [index, "upTo"], message: "steps must ascend" });
+      if (row.value < before.value)
+        context.addIssue({ code: "custom", path: [index, "value"], message: "more items cannot be less risk" });
     }
   });
 
@@ -128,13 +163,20 @@ export const riskConfiguration = z
       .strictObject({ operation: percent, target: percent, agent: percent, scope: percent, quantity: percent })
       .superRefine((w, context) => {
         const sum = w.operation + w.target + w.agent + w.scope + w.quantity;
-        if (sum !== 100) context.addIssue({ code: "custom", path: [], message: `the weights add up to ${sum}, not 100` });
+        if (sum !== 100)
+          context.addIssue({ code: "custom", path: [], message: `the weights add up to ${sum}, not 100` });
       }),
     operation: z.strictObject({ destructive: percent, update: percent, other: percent }),
     target: z.strictObject({
-      sensitiveTypes: z.array(z.string().min(1).max(80)).max(100).meta({ description: "Types of targets; `*` stands for any letters." }),
+      sensitiveTypes: z
+        .array(z.string().min(1).max(80))
+        .max(100)
+        .meta({ description: "Types of targets; `*` stands for any letters." }),
       sensitive: percent,
-      protectedNamespaces: z.array(z.string().min(1).max(120)).max(100).meta({ description: "Beginnings of ids or paths, whatever their case." }),
+      protectedNamespaces: z
+        .array(z.string().min(1).max(120))
+        .max(100)
+        .meta({ description: "Beginnings of ids or paths, whatever their case." }),
       protected: percent,
     }),
     agent: z.strictObject({
@@ -142,7 +184,11 @@ export const riskConfiguration = z
       otherwise: percent,
       record: z
         .strictObject({
-          appliedPerPoint: z.int().min(1).max(1000).meta({ description: "Applied change-sets that lower the factor by one." }),
+          appliedPerPoint: z
+            .int()
+            .min(1)
+            .max(1000)
+            .meta({ description: "Applied change-sets that lower the factor by one." }),
           rejected: percent,
           rolledBack: percent,
           failed: percent,
@@ -153,45 +199,79 @@ export const riskConfiguration = z
     }),
     scope: z.strictObject({ categories: z.partialRecord(z.enum(categories), percent), otherwise: percent }),
     quantity: z.strictObject({ steps, otherwise: percent }),
-    levels: z
-      .strictObject({ CRITICAL: percent, HIGH: percent, MEDIUM: percent })
-      .superRefine((l, context) => {
-        if (!(l.CRITICAL > l.HIGH && l.HIGH > l.MEDIUM)) context.addIssue({ code: "custom", path: [], message: "levels must descend: CRITICAL > HIGH > MEDIUM" });
-      }),
+    levels: z.strictObject({ CRITICAL: percent, HIGH: percent, MEDIUM: percent }).superRefine((l, context) => {
+      if (!(l.CRITICAL > l.HIGH && l.HIGH > l.MEDIUM))
+        context.addIssue({ code: "custom", path: [], message: "levels must descend: CRITICAL > HIGH > MEDIUM" });
+    }),
     approvals: z
-      .strictObject({ CRITICAL: z.int().min(1).max(20), HIGH: z.int().min(1).max(20), MEDIUM: z.int().min(1).max(20), LOW: z.int().min(0).max(20) })
+      .strictObject({
+        CRITICAL: z.int().min(1).max(20),
+        HIGH: z.int().min(1).max(20),
+        MEDIUM: z.int().min(1).max(20),
+        LOW: z.int().min(0).max(20),
+      })
       .superRefine((a, context) => {
         if (!(a.CRITICAL >= a.HIGH && a.HIGH >= a.MEDIUM && a.MEDIUM >= a.LOW))
           context.addIssue({ code: "custom", path: [], message: "a higher level cannot need fewer approvals" });
       }),
     /** Each factor must be below these for a change-set nobody is asked about. */
     autoBelow: z.strictObject({ operation: percent, target: percent, scope: percent, quantity: percent }),
-    floors: z.strictObject(Object.fromEntries(riskFloorNames.map((name) => [name, z.enum(riskLevels)])) as Record<(typeof riskFloorNames)[number], z.ZodEnum<{ LOW: "LOW"; MEDIUM: "MEDIUM"; HIGH: "HIGH"; CRITICAL: "CRITICAL" }>>),
+    floors: z.strictObject(
+      Object.fromEntries(riskFloorNames.map((name) => [name, z.enum(riskLevels)])) as Record<
+        (typeof riskFloorNames)[number],
+        z.ZodEnum<{ LOW: "LOW"; MEDIUM: "MEDIUM"; HIGH: "HIGH"; CRITICAL: "CRITICAL" }>
+      >,
+    ),
   })
   .meta({ id: "RiskConfiguration" });
 export type RiskProfile = z.infer<typeof riskConfiguration>;
 
 export const rolesConfiguration = z
   .strictObject({
-    roles: z.record(roleName, z.strictObject({ description: shortText.default(""), permissions: z.array(z.enum(permissionNames as [Permission, ...Permission[]])) })),
+    roles: z.record(
+      roleName,
+      z.strictObject({
+        description: shortText.default(""),
+        permissions: z.array(z.enum(permissionNames as [Permission, ...Permission[]])),
+      }),
+    ),
     groups: z.record(roleName, z.strictObject({ description: shortText.default("") })),
   })
   .meta({ id: "RolesConfiguration", description: "Roles carry permissions; groups approve." });
 
 export const approvalsConfiguration = z
   .strictObject({
-    deadlineHours: z.strictObject(Object.fromEntries(priorities.map((name) => [name, z.int().min(1).max(48)])) as Record<(typeof priorities)[number], z.ZodInt>).meta({ description: "Hours to decide, by priority." }),
-    undoWindowHours: z.int().min(1).max(24 * 365).meta({ description: "Hours after an application in which it can be undone at once." }),
+    deadlineHours: z
+      .strictObject(
+        Object.fromEntries(priorities.map((name) => [name, z.int().min(1).max(48)])) as Record<
+          (typeof priorities)[number],
+          z.ZodInt
+        >,
+      )
+      .meta({ description: "Hours to decide, by priority." }),
+    undoWindowHours: z
+      .int()
+      .min(1)
+      .max(24 * 365)
+      .meta({ description: "Hours after an application in which it can be undone at once." }),
     auto: z.boolean().meta({ description: "Low risk that policy allows needs nobody's approval." }),
     mintedKeys: z
       .enum(["by_mode", "exclude", "exclude_resets"])
-      .meta({ description: "Whether a person counts whose signing key was enrolled with a code from the author's human: never (exclude), or only with their first key (exclude_resets). by_mode: organisation exclude, team exclude_resets." }),
-    onCallRole: roleName.meta({ description: "Who may undo inside the undo window besides the author's human and the approvers." }),
+      .meta({
+        description:
+          "Whether a person counts whose signing key was enrolled with a code from the author's human: never (exclude), or only with their first key (exclude_resets). by_mode: organisation exclude, team exclude_resets.",
+      }),
+    onCallRole: roleName.meta({
+      description: "Who may undo inside the undo window besides the author's human and the approvers.",
+    }),
   })
   .meta({ id: "ApprovalsConfiguration" });
 
 const day = z.enum(["mon", "tue", "wed", "thu", "fri", "sat", "sun"]);
-const clock = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$|^24:00$/).meta({ description: "UTC, `HH:MM`.", example: "17:00" });
+const clock = z
+  .string()
+  .regex(/^(?:[01]\d|2[0-3]):[0-5]\d$|^24:00$/)
+  .meta({ description: "UTC, `HH:MM`.", example: "17:00" });
 const frozenThings = {
   reason: shortText,
   environments: z.array(environmentName).min(1).optional(),
@@ -204,14 +284,20 @@ export const freezeConfiguration = z
       .array(
         z
           .strictObject({ id: ruleId, from: z.iso.datetime(), until: z.iso.datetime(), ...frozenThings })
-          .refine((w) => Date.parse(w.from) < Date.parse(w.until), { path: ["until"], message: "`until` must be after `from`" }),
+          .refine((w) => Date.parse(w.from) < Date.parse(w.until), {
+            path: ["until"],
+            message: "`until` must be after `from`",
+          }),
       )
       .max(200),
     weekly: z
       .array(
         z
           .strictObject({ id: ruleId, days: z.array(day).min(1).max(7), from: clock, until: clock, ...frozenThings })
-          .refine((w) => w.from < w.until, { path: ["until"], message: "`until` must be after `from` on the same day; write two windows across midnight" }),
+          .refine((w) => w.from < w.until, {
+            path: ["until"],
+            message: "`until` must be after `from` on the same day; write two windows across midnight",
+          }),
       )
       .max(50),
   })
@@ -224,13 +310,26 @@ export const limitsConfiguration = z
       agent: z.strictObject({ changeSets: perHour, items: perHour, submits: perHour, applies: perHour }),
       human: z.strictObject({ changeSets: perHour, items: perHour, submits: perHour, applies: perHour }),
     }),
-    holdsPerDay: z.int().min(1).max(1000).meta({ description: "Holds of the whole tenant one agent may set in a day." }),
+    holdsPerDay: z
+      .int()
+      .min(1)
+      .max(1000)
+      .meta({ description: "Holds of the whole tenant one agent may set in a day." }),
   })
   .meta({ id: "LimitsConfiguration", description: "Exact limits, counted by the ledger. Services count as agents." });
 
 export const categoriesConfiguration = z
-  .strictObject({ rules: z.array(z.strictObject({ category: z.enum(categories), targets: z.array(targetPattern).min(1).max(limits.grantsMax) })).max(100) })
-  .meta({ id: "CategoriesConfiguration", description: "Read from the top; the first rule that matches a target gives its category, none: OTHER." });
+  .strictObject({
+    rules: z
+      .array(
+        z.strictObject({ category: z.enum(categories), targets: z.array(targetPattern).min(1).max(limits.grantsMax) }),
+      )
+      .max(100),
+  })
+  .meta({
+    id: "CategoriesConfiguration",
+    description: "Read from the top; the first rule that matches a target gives its category, none: OTHER.",
+  });
 
 export const configurationSchemas = {
   policy: policyConfiguration,
@@ -301,10 +400,26 @@ export const configurationDefaults: { readonly [N in ConfigurationName]: Configu
       record: { appliedPerPoint: 5, rejected: 3, rolledBack: 5, failed: 5, lowest: -10, highest: 30 },
     },
     scope: {
-      categories: { UI_LAYOUT: 15, DESIGN_SYSTEM: 20, CONFIG_UPDATE: 25, API_CHANGE: 35, INFRASTRUCTURE: 60, COMPLIANCE: 70, SECURITY: 80 },
+      categories: {
+        UI_LAYOUT: 15,
+        DESIGN_SYSTEM: 20,
+        CONFIG_UPDATE: 25,
+        API_CHANGE: 35,
+        INFRASTRUCTURE: 60,
+        COMPLIANCE: 70,
+        SECURITY: 80,
+      },
       otherwise: 30,
     },
-    quantity: { steps: [{ upTo: 5, value: 5 }, { upTo: 10, value: 15 }, { upTo: 20, value: 25 }, { upTo: 50, value: 40 }], otherwise: 50 },
+    quantity: {
+      steps: [
+        { upTo: 5, value: 5 },
+        { upTo: 10, value: 15 },
+        { upTo: 20, value: 25 },
+        { upTo: 50, value: 40 },
+      ],
+      otherwise: 50,
+    },
     levels: { CRITICAL: 70, HIGH: 50, MEDIUM: 30 },
     approvals: { CRITICAL: 3, HIGH: 2, MEDIUM: 1, LOW: 0 },
     autoBelow: { operation: 20, target: 15, scope: 25, quantity: 10 },
@@ -327,11 +442,44 @@ export const configurationDefaults: { readonly [N in ConfigurationName]: Configu
       admin: { description: "Everything in the tenant.", permissions: [...permissionNames] },
       operator: {
         description: "Applies, undoes, stops.",
-        permissions: [...reading, "change_sets.apply", "change_sets.roll_back", "change_sets.resolve", "change_sets.archive", "kill.engage", "kill.release"],
+        permissions: [
+          ...reading,
+          "change_sets.apply",
+          "change_sets.roll_back",
+          "change_sets.resolve",
+          "change_sets.archive",
+          "kill.engage",
+          "kill.release",
+        ],
       },
-      on_call: { description: "Undoes inside the undo window, stops.", permissions: [...reading, "change_sets.roll_back", "kill.engage", "kill.release"] },
-      member: { description: "Proposes and approves.", permissions: [...reading, "change_sets.propose", "change_sets.vote", "change_sets.apply", "change_sets.roll_back", "change_sets.archive", "kill.engage"] },
-      agent: { description: "What agents and services do; grants say on which targets.", permissions: ["change_sets.read", "change_sets.propose", "change_sets.apply", "resources.read", "workspaces.read", "config.read", "kill.engage"] },
+      on_call: {
+        description: "Undoes inside the undo window, stops.",
+        permissions: [...reading, "change_sets.roll_back", "kill.engage", "kill.release"],
+      },
+      member: {
+        description: "Proposes and approves.",
+        permissions: [
+          ...reading,
+          "change_sets.propose",
+          "change_sets.vote",
+          "change_sets.apply",
+          "change_sets.roll_back",
+          "change_sets.archive",
+          "kill.engage",
+        ],
+      },
+      agent: {
+        description: "What agents and services do; grants say on which targets.",
+        permissions: [
+          "change_sets.read",
+          "change_sets.propose",
+          "change_sets.apply",
+          "resources.read",
+          "workspaces.read",
+          "config.read",
+          "kill.engage",
+        ],
+      },
       auditor: { description: "Reads and verifies.", permissions: [...reading, "keys.read"] },
     },
     groups: {
@@ -342,7 +490,13 @@ export const configurationDefaults: { readonly [N in ConfigurationName]: Configu
       integration: { description: "Integrations with other systems." },
     },
   },
-  approvals: { deadlineHours: { LOW: 48, NORMAL: 24, HIGH: 8, CRITICAL: 2 }, undoWindowHours: limits.undoWindowHoursDefault, auto: true, mintedKeys: "by_mode", onCallRole: "on_call" },
+  approvals: {
+    deadlineHours: { LOW: 48, NORMAL: 24, HIGH: 8, CRITICAL: 2 },
+    undoWindowHours: limits.undoWindowHoursDefault,
+    auto: true,
+    mintedKeys: "by_mode",
+    onCallRole: "on_call",
+  },
   freeze: { windows: [], weekly: [] },
   limits: {
     perHour: {
@@ -368,7 +522,15 @@ export const configurationDefaults: { readonly [N in ConfigurationName]: Configu
           "file:*:**/CODEOWNERS",
         ],
       },
-      { category: "COMPLIANCE", targets: ["resource:*:COMPLIANCE*:**", "resource:*:AUDIT*:**", "resource:*:RETENTION*:**", "file:*:**/compliance/**"] },
+      {
+        category: "COMPLIANCE",
+        targets: [
+          "resource:*:COMPLIANCE*:**",
+          "resource:*:AUDIT*:**",
+          "resource:*:RETENTION*:**",
+          "file:*:**/compliance/**",
+        ],
+      },
       {
         category: "INFRASTRUCTURE",
         targets: [
@@ -392,7 +554,13 @@ export const configurationDefaults: { readonly [N in ConfigurationName]: Configu
       },
       {
         category: "INTEGRATION",
-        targets: ["resource:*:INTEGRATION*:**", "resource:*:WEBHOOK*:**", "resource:*:CONNECTOR*:**", "file:*:**/integrations/**", "file:*:**/webhooks/**"],
+        targets: [
+          "resource:*:INTEGRATION*:**",
+          "resource:*:WEBHOOK*:**",
+          "resource:*:CONNECTOR*:**",
+          "file:*:**/integrations/**",
+          "file:*:**/webhooks/**",
+        ],
       },
       {
         category: "API_CHANGE",
@@ -410,7 +578,14 @@ export const configurationDefaults: { readonly [N in ConfigurationName]: Configu
       },
       {
         category: "DESIGN_SYSTEM",
-        targets: ["resource:*:*TOKEN*:**", "resource:*:DESIGN*:**", "resource:*:THEME*:**", "file:*:**/tokens/**", "file:*:**/design-system/**", "file:*:**/themes/**"],
+        targets: [
+          "resource:*:*TOKEN*:**",
+          "resource:*:DESIGN*:**",
+          "resource:*:THEME*:**",
+          "file:*:**/tokens/**",
+          "file:*:**/design-system/**",
+          "file:*:**/themes/**",
+        ],
       },
       {
         category: "UI_LAYOUT",

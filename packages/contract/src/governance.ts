@@ -166,11 +166,17 @@ export const routeTally = z
 export type RouteTally = z.infer<typeof routeTally>;
 
 /** The higher of two risk levels. */
-export function higherLevel(a: (typeof riskLevels)[number], b: (typeof riskLevels)[number]): (typeof riskLevels)[number] {
+export function higherLevel(
+  a: (typeof riskLevels)[number],
+  b: (typeof riskLevels)[number],
+): (typeof riskLevels)[number] {
   return riskLevels.indexOf(a) >= riskLevels.indexOf(b) ? a : b;
 }
 
 /** Category with the highest rank; `categories` lists them from the lowest. */
-export function higherCategory(a: (typeof categories)[number], b: (typeof categories)[number]): (typeof categories)[number] {
+export function higherCategory(
+  a: (typeof categories)[number],
+  b: (typeof categories)[number],
+): (typeof categories)[number] {
   return categories.indexOf(a) >= categories.indexOf(b) ? a : b;
 }

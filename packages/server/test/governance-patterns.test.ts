@@ -1,10 +1,16 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { matchesPath, matchesTarget, parsePattern, patternStarsMax, type Pattern, type PatternUse } from "../src/governance/patterns.rules.js";
+import {
+  matchesPath,
+  matchesTarget,
+  parsePattern,
+  patternStarsMax,
+  type Pattern,
+  type PatternUse,
+} from "../src/governance/patterns.rules.js";
 import type { TargetFacts } from "../src/governance/facts.js";
 import { target } from "./support/governance.js";
-
 
 function parsed(text: string): Pattern {
   const pattern = parsePattern(text);
@@ -13,7 +19,11 @@ function parsed(text: string): Pattern {
 }
 
 function check(pattern: string, name: string, matches: boolean, use: PatternUse = "permit"): void {
-  expect({ pattern, name, matches: matchesTarget(parsed(pattern), target(name), use) }).toEqual({ pattern, name, matches });
+  expect({ pattern, name, matches: matchesTarget(parsed(pattern), target(name), use) }).toEqual({
+    pattern,
+    name,
+    matches,
+  });
 }
 
 describe("the table of docs/policy.md", () => {
@@ -23,13 +33,17 @@ describe("the table of docs/policy.md", () => {
     .split("\n")
     .filter((line) => line.startsWith("| `"))
     .map((line) => line.split(/(?<!\\)\|/).map((cell) => cell.trim()));
-  const code = (cell = ""): string[] => [...cell.matchAll(/`([^`]+)`/g)].map((match) => (match[1] ?? "").replaceAll("\\|", "|"));
+  const code = (cell = ""): string[] =>
+    [...cell.matchAll(/`([^`]+)`/g)].map((match) => (match[1] ?? "").replaceAll("\\|", "|"));
 
   test("has rows", () => expect(rows.length).toBeGreaterThan(10));
-  test.each(rows.map((cells) => [code(cells[1])[0] ?? "", code(cells[2]), code(cells[3])] as const))("%s", (pattern, yes, no) => {
-    for (const name of yes) check(pattern, name, true);
-    for (const name of no) check(pattern, name, false);
-  });
+  test.each(rows.map((cells) => [code(cells[1])[0] ?? "", code(cells[2]), code(cells[3])] as const))(
+    "%s",
+    (pattern, yes, no) => {
+      for (const name of yes) check(pattern, name, true);
+      for (const name of no) check(pattern, name, false);
+    },
+  );
 });
 
 describe("what is refused, and why", () => {
@@ -79,7 +93,13 @@ describe("permits are read narrowly, restrictions widely", () => {
   });
 
   test("a workspace's name may hold colons", () => {
-    const file: TargetFacts = { kind: "file", type: "FILE", id: "a:b:c/d.txt", path: "c/d.txt", environment: "development" };
+    const file: TargetFacts = {
+      kind: "file",
+      type: "FILE",
+      id: "a:b:c/d.txt",
+      path: "c/d.txt",
+      environment: "development",
+    };
     expect(matchesTarget(parsed("file:a\\:b:c/*"), file, "permit")).toBe(true);
     expect(matchesTarget(parsed("file:a:b:c/*"), file, "permit")).toBe(false);
   });
@@ -104,7 +124,11 @@ describe("time", () => {
   test("agrees with the definition on small patterns", () => {
     /** The definition, exponential: `**` takes any number of segments, at the end at least one; `*` any characters. */
     const segmentMatches = (pattern: string, text: string): boolean =>
-      pattern === "" ? text === "" : pattern[0] === "*" ? segmentMatches(pattern.slice(1), text) || (text !== "" && segmentMatches(pattern, text.slice(1))) : text[0] === pattern[0] && segmentMatches(pattern.slice(1), text.slice(1));
+      pattern === ""
+        ? text === ""
+        : pattern[0] === "*"
+          ? segmentMatches(pattern.slice(1), text) || (text !== "" && segmentMatches(pattern, text.slice(1)))
+          : text[0] === pattern[0] && segmentMatches(pattern.slice(1), text.slice(1));
     const pathMatches = (pattern: readonly string[], path: readonly string[]): boolean => {
       const [first, ...rest] = pattern;
       if (first === undefined) return path.length === 0;
@@ -115,8 +139,12 @@ describe("time", () => {
       return path[0] !== undefined && segmentMatches(first, path[0]) && pathMatches(rest, path.slice(1));
     };
     const segment = fc.stringMatching(/^[ab*]{0,4}$/).map((text) => text.replace(/\*+/g, "*"));
-    const patterns = fc.array(fc.oneof(segment, fc.constant("**")), { minLength: 1, maxLength: 5 }).filter((parts) => parts.join("/") !== "");
-    const paths = fc.array(fc.stringMatching(/^[ab]{0,3}$/), { minLength: 1, maxLength: 6 }).filter((parts) => parts.join("/") !== "");
+    const patterns = fc
+      .array(fc.oneof(segment, fc.constant("**")), { minLength: 1, maxLength: 5 })
+      .filter((parts) => parts.join("/") !== "");
+    const paths = fc
+      .array(fc.stringMatching(/^[ab]{0,3}$/), { minLength: 1, maxLength: 6 })
+      .filter((parts) => parts.join("/") !== "");
     fc.assert(
       fc.property(patterns, paths, (parts, path) => {
         // Two globstars side by side are one, by the grammar.

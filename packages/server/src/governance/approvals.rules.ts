@@ -81,13 +81,29 @@ export function makeRoute(input: RouteInput, context: ApprovalContext): Approval
   const { routes, approvals } = context.configuration;
   const additional = routes.additional.filter((rule) => appliesTo(rule.when, input));
   const asked = [...additional.flatMap((rule) => rule.stages), ...input.decision.stages];
-  const auto = approvals.auto && input.assessment.auto && !input.irreversible && input.decision.outcome === "allow" && asked.length === 0;
+  const auto =
+    approvals.auto &&
+    input.assessment.auto &&
+    !input.irreversible &&
+    input.decision.outcome === "allow" &&
+    asked.length === 0;
   const escalation = sortedUnique(routes.escalation);
   if (auto) return { mode: context.mode, required: 0, uncapped: 0, capped: false, auto, stages: [], escalation };
 
   const stages = mergeStages([...(routes.categories[input.category] ?? routes.otherwise), ...asked]);
   const uncapped = Math.max(1, input.assessment.approvalsByLevel, ...stages.map((stage) => stage.quorum));
-  return cap({ mode: context.mode, required: uncapped, uncapped, capped: false, auto, stages: stages.map(asRouteStage), escalation }, context);
+  return cap(
+    {
+      mode: context.mode,
+      required: uncapped,
+      uncapped,
+      capped: false,
+      auto,
+      stages: stages.map(asRouteStage),
+      escalation,
+    },
+    context,
+  );
 }
 
 function asRouteStage(stage: StageRequest): RouteStage {
@@ -97,9 +113,14 @@ function asRouteStage(stage: StageRequest): RouteStage {
 type When = ConfigurationValue<"routes">["additional"][number]["when"];
 
 function appliesTo(when: When, input: RouteInput): boolean {
-  if (when.minLevel !== undefined && riskLevels.indexOf(input.assessment.level) < riskLevels.indexOf(when.minLevel)) return false;
+  if (when.minLevel !== undefined && riskLevels.indexOf(input.assessment.level) < riskLevels.indexOf(when.minLevel))
+    return false;
   if (when.categories !== undefined && !when.categories.includes(input.category)) return false;
-  if (when.environments !== undefined && !input.targets.some((target) => when.environments?.includes(target.environment))) return false;
+  if (
+    when.environments !== undefined &&
+    !input.targets.some((target) => when.environments?.includes(target.environment))
+  )
+    return false;
   return when.targets === undefined || anyMatches(when.targets, input.targets, "restrict");
 }
 
@@ -107,8 +128,12 @@ function appliesTo(when: When, input: RouteInput): boolean {
 function cap(route: ApprovalRoute, context: ApprovalContext): ApprovalRoute {
   if (context.mode === "organisation") return route;
   const people = stageMembers(route, context);
-  const atMost = (wanted: number, there: number): number => (context.mode === "solo" ? 1 : Math.max(1, Math.min(wanted, there)));
-  const stages = route.stages.map((stage, index) => ({ ...stage, quorum: atMost(stage.quorum, people[index]?.size ?? 0) }));
+  const atMost = (wanted: number, there: number): number =>
+    context.mode === "solo" ? 1 : Math.max(1, Math.min(wanted, there));
+  const stages = route.stages.map((stage, index) => ({
+    ...stage,
+    quorum: atMost(stage.quorum, people[index]?.size ?? 0),
+  }));
   const required = atMost(route.required, union(people).size);
   const capped = required < route.required || stages.some((stage) => stage.quorum < stage.uncapped);
   return { ...route, stages, required, capped };
@@ -151,7 +176,9 @@ function canCount(voter: Voter, excluded: ReadonlyMap<string, string>, context: 
 }
 
 function isMember(voter: Voter, groups: readonly string[]): boolean {
-  return groups.some((group) => (group.startsWith("role:") ? voter.roles.includes(group.slice(5)) : voter.groups.includes(group)));
+  return groups.some((group) =>
+    group.startsWith("role:") ? voter.roles.includes(group.slice(5)) : voter.groups.includes(group),
+  );
 }
 
 /** Who counts in each stage, in the order of the stages. In mode solo everybody belongs to every group. */
@@ -178,10 +205,23 @@ export function checkSatisfiable(route: ApprovalRoute, context: ApprovalContext)
   const problems: Problem[] = [];
   for (const [index, stage] of route.stages.entries()) {
     const there = people[index]?.size ?? 0;
-    if (there < stage.quorum) problems.push(problem(`stage \`${stage.name}\` needs ${stage.quorum} and ${there} could approve${whyNot(stage.groups, context)}`));
+    if (there < stage.quorum)
+      problems.push(
+        problem(
+          `stage \`${stage.name}\` needs ${stage.quorum} and ${there} could approve${whyNot(stage.groups, context)}`,
+        ),
+      );
   }
   const all = union(people).size;
-  if (problems.length === 0 && all < route.required) problems.push(problem(`${route.required} people must approve and ${all} could${whyNot(route.stages.flatMap((stage) => stage.groups), context)}`));
+  if (problems.length === 0 && all < route.required)
+    problems.push(
+      problem(
+        `${route.required} people must approve and ${all} could${whyNot(
+          route.stages.flatMap((stage) => stage.groups),
+          context,
+        )}`,
+      ),
+    );
   return problems.length === 0 ? undefined : refusedForProblems(problems);
 }
 
@@ -198,11 +238,18 @@ function whyNot(groups: readonly string[], context: ApprovalContext): string {
     return why === undefined ? [] : [`\`${voter.name}\`: ${why}`];
   });
   const list = reasons.length === 0 ? "" : ` (${reasons.join("; ")})`;
-  const solo = context.mode === "solo" ? "enrol a signing key" : `bind another person to ${quotedList(groups, "or")}, or change \`system.config/routes\``;
+  const solo =
+    context.mode === "solo"
+      ? "enrol a signing key"
+      : `bind another person to ${quotedList(groups, "or")}, or change \`system.config/routes\``;
   return `${list}; ${solo}`;
 }
 
-function reasonNotToCount(voter: Voter, excluded: ReadonlyMap<string, string>, context: ApprovalContext): string | undefined {
+function reasonNotToCount(
+  voter: Voter,
+  excluded: ReadonlyMap<string, string>,
+  context: ApprovalContext,
+): string | undefined {
   if (!voter.active) return "suspended";
   if (voter.keys.length === 0) return "no signing key enrolled";
   const why = excluded.get(voter.id);
@@ -225,7 +272,8 @@ function latest(votes: readonly CastVote[]): Ballot {
     const before = last.get(vote.voter);
     if (before === undefined || vote.atMs >= before.atMs) last.set(vote.voter, vote);
   }
-  const by = (decision: VoteDecision): string[] => [...last.values()].filter((vote) => vote.decision === decision).map((vote) => vote.voter);
+  const by = (decision: VoteDecision): string[] =>
+    [...last.values()].filter((vote) => vote.decision === decision).map((vote) => vote.voter);
   return { approved: new Set(by("APPROVED")), abstained: new Set(by("ABSTAINED")), rejected: by("REJECTED").sort() };
 }
 
@@ -241,7 +289,12 @@ function countStage(stage: RouteStage, route: ApprovalRoute, ballot: Ballot, con
   const able = (members: ReadonlySet<string>): number => [...members].filter((id) => !ballot.abstained.has(id)).length;
   const escalated = able(own) < stage.quorum && route.escalation.length > 0;
   const members = escalated ? union([own, membersOf(route.escalation, context)]) : own;
-  return { members, approved: [...members].filter((id) => ballot.approved.has(id)).length, possible: able(members), escalated };
+  return {
+    members,
+    approved: [...members].filter((id) => ballot.approved.has(id)).length,
+    possible: able(members),
+    escalated,
+  };
 }
 
 /**
@@ -267,7 +320,8 @@ export function tally(route: ApprovalRoute, votes: readonly CastVote[], context:
 
   const satisfied = stages.every((stage) => stage.state === "satisfied") && approvers.length >= route.required;
   const impossible = stages.some((stage) => stage.state === "unsatisfiable") || possible < route.required;
-  const state = rejectedBy !== undefined ? "rejected" : satisfied ? "satisfied" : impossible ? "unsatisfiable" : "pending";
+  const state =
+    rejectedBy !== undefined ? "rejected" : satisfied ? "satisfied" : impossible ? "unsatisfiable" : "pending";
   const selfApproved = approvers.some((id) => rootsOf(context.author).has(id));
   return {
     state,
@@ -307,15 +361,24 @@ export interface VoteAttempt {
 }
 
 /** Whether this vote may be cast now. The signature, the digest and the status are the caller's to check. */
-export function checkVote(attempt: VoteAttempt, route: ApprovalRoute, votes: readonly CastVote[], context: ApprovalContext): Refusal | undefined {
-  if (attempt.voter.type !== "human") return refused("agents_never_vote", `\`${attempt.voter.id}\` is no person; ask one on the route to vote`);
+export function checkVote(
+  attempt: VoteAttempt,
+  route: ApprovalRoute,
+  votes: readonly CastVote[],
+  context: ApprovalContext,
+): Refusal | undefined {
+  if (attempt.voter.type !== "human")
+    return refused("agents_never_vote", `\`${attempt.voter.id}\` is no person; ask one on the route to vote`);
   const voter = context.voters.find((candidate) => candidate.id === attempt.voter.id);
   if (voter === undefined) return refused("not_an_approver", `\`${attempt.voter.id}\` is no human of this tenant`);
   const separated = checkSeparation(voter, attempt.keyId, context);
   if (separated !== undefined) return separated;
   const placed = checkPlace(voter, attempt.decision, route, votes, context);
   if (placed !== undefined) return placed;
-  if (attempt.decision === "REJECTED" && (attempt.reason ?? "").trim() === "") return refused("reason_required", "a rejection needs `reason`, so that the author can do better", { problems: [{ code: "reason_required", pointer: "/reason", message: "a rejection needs `reason`" }] });
+  if (attempt.decision === "REJECTED" && (attempt.reason ?? "").trim() === "")
+    return refused("reason_required", "a rejection needs `reason`, so that the author can do better", {
+      problems: [{ code: "reason_required", pointer: "/reason", message: "a rejection needs `reason`" }],
+    });
   return undefined;
 }
 
@@ -325,11 +388,20 @@ function checkSeparation(voter: Voter, keyId: string | undefined, context: Appro
   if (why !== undefined) return refused("separation_of_duties", `\`${voter.name}\` does not count: ${why}; ${other}`);
   const key = voter.keys.find((candidate) => candidate.id === keyId);
   if (key !== undefined && isTainted(key, context))
-    return refused("separation_of_duties", `key \`${key.id}\` was enrolled with a code from a person answerable for the author; vote with another key, or ${other}`);
+    return refused(
+      "separation_of_duties",
+      `key \`${key.id}\` was enrolled with a code from a person answerable for the author; vote with another key, or ${other}`,
+    );
   return undefined;
 }
 
-function checkPlace(voter: Voter, decision: VoteDecision, route: ApprovalRoute, votes: readonly CastVote[], context: ApprovalContext): Refusal | undefined {
+function checkPlace(
+  voter: Voter,
+  decision: VoteDecision,
+  route: ApprovalRoute,
+  votes: readonly CastVote[],
+  context: ApprovalContext,
+): Refusal | undefined {
   const ballot = latest(votes);
   const mine = route.stages.map((stage) => countStage(stage, route, ballot, context).members.has(voter.id));
   const groups = sortedUnique(route.stages.flatMap((stage) => stage.groups));
@@ -343,27 +415,47 @@ function checkPlace(voter: Voter, decision: VoteDecision, route: ApprovalRoute, 
   const first = stages.find((stage) => stage.state === "open" || stage.state === "unsatisfiable");
   const turn = stages.some((stage, index) => mine[index] === true && stage.state !== "waiting");
   const own = stages.find((_, index) => mine[index] === true)?.name ?? "";
-  if (!turn && first !== undefined) return refused("not_an_approver", `stage \`${first.name}\` comes before \`${own}\`; vote when it has its ${first.quorum}`);
+  if (!turn && first !== undefined)
+    return refused(
+      "not_an_approver",
+      `stage \`${first.name}\` comes before \`${own}\`; vote when it has its ${first.quorum}`,
+    );
   return undefined;
 }
 
 // ── Priority and time ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** HIGH and CRITICAL shorten the deadline: only people may ask for that. */
-export function checkPriority(priority: Priority, authorType: "human" | "agent" | "service", pointer = "/priority"): Problem | undefined {
+export function checkPriority(
+  priority: Priority,
+  authorType: "human" | "agent" | "service",
+  pointer = "/priority",
+): Problem | undefined {
   if (authorType === "human" || priority === "LOW" || priority === "NORMAL") return undefined;
-  return { code: "priority_needs_human", pointer, message: `priority \`${priority}\` needs a person; agents choose \`NORMAL\` or \`LOW\`` };
+  return {
+    code: "priority_needs_human",
+    pointer,
+    message: `priority \`${priority}\` needs a person; agents choose \`NORMAL\` or \`LOW\``,
+  };
 }
 
 const hourMs = 3_600_000;
 
 /** When a pending change-set expires. */
-export function deadlineMs(priority: Priority, submittedAtMs: number, approvals: ConfigurationValue<"approvals">): number {
+export function deadlineMs(
+  priority: Priority,
+  submittedAtMs: number,
+  approvals: ConfigurationValue<"approvals">,
+): number {
   return submittedAtMs + approvals.deadlineHours[priority] * hourMs;
 }
 
 /** Until when an approval may be used: as long as there was to decide, at most seven days. */
-export function approvedUntilMs(priority: Priority, approvedAtMs: number, approvals: ConfigurationValue<"approvals">): number {
+export function approvedUntilMs(
+  priority: Priority,
+  approvedAtMs: number,
+  approvals: ConfigurationValue<"approvals">,
+): number {
   return approvedAtMs + Math.min(approvals.deadlineHours[priority], limits.approvedDaysMax * 24) * hourMs;
 }
 

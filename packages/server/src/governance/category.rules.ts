@@ -4,7 +4,14 @@
  *
  * INVARIANT: whatever is in the environment `system` is SECURITY, whatever configuration says.
  */
-import { categories, configurationEnvironment, higherCategory, type Category, type ConfigurationValue, type Problem } from "@countersign/contract";
+import {
+  categories,
+  configurationEnvironment,
+  higherCategory,
+  type Category,
+  type ConfigurationValue,
+  type Problem,
+} from "@countersign/contract";
 import type { TargetFacts } from "./facts.js";
 import { anyMatches } from "./patterns.rules.js";
 

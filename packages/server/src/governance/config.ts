@@ -18,6 +18,7 @@ import {
   type JsonValue,
   type Problem,
 } from "@countersign/contract";
+import type { z } from "zod";
 import type { Snapshot } from "../ledger/index.js";
 import type { TargetFacts } from "./facts.js";
 import { parsePattern } from "./patterns.rules.js";
@@ -57,16 +58,39 @@ export function isConfigurationName(name: string): name is ConfigurationName {
 }
 
 /** Checks one document; all problems at once, with pointers below `pointer`. */
-export function parseConfiguration<N extends ConfigurationName>(name: N, document: unknown, pointer = ""): ParsedConfiguration<N> {
+export function parseConfiguration<N extends ConfigurationName>(
+  name: N,
+  document: unknown,
+  pointer = "",
+): ParsedConfiguration<N> {
   const checked = configurationSchemas[name].safeParse(document);
   if (!checked.success) {
-    const problems = checked.error.issues.map((issue): Problem => invalid(pointer + pointerOf(issue.path), `\`${configurationId(name)}\`: ${lowerFirst(issue.message)}`));
-    return { kind: "problems", problems };
+    return { kind: "problems", problems: schemaProblems(name, checked.error, pointer) };
   }
-  const problems = [...patternProblems(document, pointer), ...duplicateIds(document, pointer), ...lockOut(name, checked.data, pointer)];
+  const problems = [
+    ...patternProblems(document, pointer),
+    ...duplicateIds(document, pointer),
+    ...lockOut(name, checked.data, pointer),
+  ];
   if (problems.length > 0) return { kind: "problems", problems };
   // The schema was picked by the name, so its output is the value of that name.
   return { kind: "configuration", name, value: checked.data as ConfigurationValue<N> };
+}
+
+/** A member nobody reads is most often a misspelling: each is a problem of its own, at its place. */
+function schemaProblems(name: ConfigurationName, error: z.ZodError, pointer: string): Problem[] {
+  const at = (path: readonly PropertyKey[], message: string): Problem =>
+    invalid(pointer + pointerOf(path), `\`${configurationId(name)}\`: ${message}`);
+  return error.issues.flatMap((issue) =>
+    issue.code === "unrecognized_keys"
+      ? issue.keys.map((key) =>
+          at(
+            [...issue.path, key],
+            `there is no member \`${key}\`; take it out or spell it as in docs/configuration.md`,
+          ),
+        )
+      : [at(issue.path, lowerFirst(issue.message))],
+  );
 }
 
 function invalid(pointer: string, message: string): Problem {
@@ -82,7 +106,11 @@ function lowerFirst(text: string): string {
 }
 
 /** Calls `visit` for every object of a JSON value, with its pointer. */
-function walk(value: unknown, pointer: string, visit: (object: Readonly<Record<string, unknown>>, pointer: string) => void): void {
+function walk(
+  value: unknown,
+  pointer: string,
+  visit: (object: Readonly<Record<string, unknown>>, pointer: string) => void,
+): void {
   if (Array.isArray(value)) {
     for (const [index, element] of value.entries()) walk(element, `${pointer}/${index}`, visit);
   } else if (typeof value === "object" && value !== null) {
@@ -125,7 +153,11 @@ function lockOut(name: ConfigurationName, value: unknown, pointer: string): Prob
   const needed = ["principals.manage", "change_sets.propose", "change_sets.vote"] as const;
   return needed
     .filter((permission) => !Object.values(roles).some((role) => role.permissions.includes(permission)))
-    .map((permission) => ({ code: "last_administrator", pointer: `${pointer}/roles`, message: `no role would carry \`${permission}\`; keep it in one` }));
+    .map((permission) => ({
+      code: "last_administrator",
+      pointer: `${pointer}/roles`,
+      message: `no role would carry \`${permission}\`; keep it in one`,
+    }));
 }
 
 // ── What is in force ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -133,7 +165,8 @@ function lockOut(name: ConfigurationName, value: unknown, pointer: string): Prob
 const defaults = Object.fromEntries(
   configurationNames.map((name) => {
     const parsed = parseConfiguration(name, configurationDefaults[name]);
-    if (parsed.kind === "problems") throw new Error(`the built-in ${name} is not valid: ${parsed.problems[0]?.message ?? ""}`);
+    if (parsed.kind === "problems")
+      throw new Error(`the built-in ${name} is not valid: ${parsed.problems[0]?.message ?? ""}`);
     return [name, parsed.value];
   }),
 ) as unknown as Values;
@@ -142,7 +175,10 @@ const defaults = Object.fromEntries(
 export function effectiveConfiguration(documents: readonly ConfigurationDocumentRow[]): Configuration {
   const values: Record<string, unknown> = { ...defaults };
   const sources = Object.fromEntries(
-    configurationNames.map((name) => [name, { source: "default", revision: null, document: configurationDefaults[name] as unknown as JsonObject }]),
+    configurationNames.map((name) => [
+      name,
+      { source: "default", revision: null, document: configurationDefaults[name] as unknown as JsonObject },
+    ]),
   ) as unknown as Record<ConfigurationName, ConfigurationSource>;
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
@@ -165,7 +201,8 @@ export function effectiveConfiguration(documents: readonly ConfigurationDocument
 
 /** Groups and roles that routes and rules ask for and nobody defined: a route over them could not be satisfied. */
 function unknownGroups({ routes, policy, approvals, roles }: Values): Problem[] {
-  const known = (group: string): boolean => (group.startsWith("role:") ? Object.hasOwn(roles.roles, group.slice(5)) : Object.hasOwn(roles.groups, group));
+  const known = (group: string): boolean =>
+    group.startsWith("role:") ? Object.hasOwn(roles.roles, group.slice(5)) : Object.hasOwn(roles.groups, group);
   const problems: Problem[] = [];
   const check = (document: ConfigurationName, value: unknown): void =>
     walk(value, "", (object, at) => {
@@ -173,12 +210,24 @@ function unknownGroups({ routes, policy, approvals, roles }: Values): Problem[] 
         const groups = object[member];
         if (!Array.isArray(groups)) continue;
         for (const [index, group] of groups.entries())
-          if (!known(String(group))) problems.push(invalid(`${at}/${member}/${index}`, `\`${configurationId(document)}\` asks \`${String(group)}\`, which \`${configurationId("roles")}\` does not define`));
+          if (!known(String(group)))
+            problems.push(
+              invalid(
+                `${at}/${member}/${index}`,
+                `\`${configurationId(document)}\` asks \`${String(group)}\`, which \`${configurationId("roles")}\` does not define`,
+              ),
+            );
       }
     });
   check("routes", routes);
   check("policy", policy);
-  if (!known(`role:${approvals.onCallRole}`)) problems.push(invalid("/onCallRole", `\`${configurationId("approvals")}\` names role \`${approvals.onCallRole}\`, which \`${configurationId("roles")}\` does not define`));
+  if (!known(`role:${approvals.onCallRole}`))
+    problems.push(
+      invalid(
+        "/onCallRole",
+        `\`${configurationId("approvals")}\` names role \`${approvals.onCallRole}\`, which \`${configurationId("roles")}\` does not define`,
+      ),
+    );
   return problems;
 }
 
@@ -196,16 +245,23 @@ export async function loadConfiguration(snapshot: Snapshot): Promise<Configurati
   const key = JSON.stringify(rows);
   const known = remembered.get(key);
   if (known !== undefined) return known;
-  const configuration = effectiveConfiguration(rows.map((row) => ({ name: row.name, revision: row.revision, document: JSON.parse(row.text) as JsonValue })));
+  const configuration = effectiveConfiguration(
+    rows.map((row) => ({ name: row.name, revision: row.revision, document: JSON.parse(row.text) as JsonValue })),
+  );
   if (remembered.size >= rememberedMax) remembered.clear();
   remembered.set(key, configuration);
   return configuration;
 }
 
 /** For the resource kind: what is wrong with a document about to be stored as configuration; null is its deletion. */
-export function checkConfiguration(resourceId: string, document: JsonValue | null, pointer: string): readonly Problem[] {
+export function checkConfiguration(
+  resourceId: string,
+  document: JsonValue | null,
+  pointer: string,
+): readonly Problem[] {
   const name = resourceId.startsWith(configurationPrefix) ? resourceId.slice(configurationPrefix.length) : undefined;
-  if (name === undefined || !isConfigurationName(name)) return [{ code: "unknown_configuration", pointer, message: unknownName(name ?? resourceId) }];
+  if (name === undefined || !isConfigurationName(name))
+    return [{ code: "unknown_configuration", pointer, message: unknownName(name ?? resourceId) }];
   if (document === null) return [];
   const parsed = parseConfiguration(name, document, pointer);
   return parsed.kind === "problems" ? parsed.problems : [];
@@ -213,5 +269,7 @@ export function checkConfiguration(resourceId: string, document: JsonValue | nul
 
 /** Whether a target is configuration of the tenant. */
 export function isConfigurationTarget(target: TargetFacts): boolean {
-  return target.kind === "resource" && target.environment === configurationEnvironment && target.type === configurationType;
+  return (
+    target.kind === "resource" && target.environment === configurationEnvironment && target.type === configurationType
+  );
 }

@@ -15,7 +15,9 @@ export interface TargetFacts {
 
 /** A target as people write it in patterns: `resource:development:CONFIG:shop/checkout`, `file:shop:config/app.json`. */
 export function describeTarget(target: TargetFacts): string {
-  return target.kind === "file" ? `file:${target.id}` : `${target.kind}:${target.environment}:${target.type}:${target.id}`;
+  return target.kind === "file"
+    ? `file:${target.id}`
+    : `${target.kind}:${target.environment}:${target.type}:${target.id}`;
 }
 
 /** The part of a target its protection depends on: the id of a resource, the path of a file. */

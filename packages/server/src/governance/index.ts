@@ -2,7 +2,16 @@
  * Governance: what is it about, how risky, is it permitted, who must agree, is it stopped, who may undo it. Decisions over
  * values; configuration and the kill-switch are the only things it reads. It writes nothing: it returns changes.
  */
-export { type AgentHistory, assessRisk, describeRisk, isProduction, noHistory, type RiskInput, type RiskItem, riskHigher } from "./risk.rules.js";
+export {
+  type AgentHistory,
+  assessRisk,
+  describeRisk,
+  isProduction,
+  noHistory,
+  type RiskInput,
+  type RiskItem,
+  riskHigher,
+} from "./risk.rules.js";
 export {
   type ApprovalContext,
   approvedUntilMs,
@@ -48,7 +57,14 @@ export {
   releaseKill,
   releaseVotesRequired,
 } from "./kill.rules.js";
-export { checkLimits, holdGuard, type LimitedCommand, limitGuards, type LimitQuestion, limitRefusal } from "./limits.rules.js";
+export {
+  checkLimits,
+  holdGuard,
+  type LimitedCommand,
+  limitGuards,
+  type LimitQuestion,
+  limitRefusal,
+} from "./limits.rules.js";
 export { matchesTarget, parsePattern, type Pattern, type PatternError, type PatternUse } from "./patterns.rules.js";
 export {
   decidePolicy,
@@ -66,4 +82,11 @@ export { permissionsOf } from "./roles.rules.js";
 export { mayRollBack, type RollbackAuthority, type RollbackQuestion } from "./rollback.rules.js";
 export { escapeName, startingBindings, startingConfiguration, type StartingDocument } from "./starting.js";
 export { checkFreeze, type FreezeQuestion } from "./windows.rules.js";
-export type { ApprovalRoute, ApprovalRoute as Route, PolicyDecision, RiskAssessment, RouteStage, RouteTally } from "@countersign/contract";
+export type {
+  ApprovalRoute,
+  ApprovalRoute as Route,
+  PolicyDecision,
+  RiskAssessment,
+  RouteStage,
+  RouteTally,
+} from "@countersign/contract";

@@ -5,8 +5,24 @@
  * order of the ledger no item starts after the entry that engaged it.
  * INVARIANT: it stops forward steps only; the callers that compensate, recover or undo do not ask here.
  */
-import { refused, type ConfigurationValue, type KeyProof, type Permission, type Refusal, type TenantMode } from "@countersign/contract";
-import { moveEpoch, type Actor, type Decided, type DecideContext, type EntryDraft, type Guard, type Row, type Write } from "../ledger/index.js";
+import {
+  refused,
+  type ConfigurationValue,
+  type KeyProof,
+  type Permission,
+  type Refusal,
+  type TenantMode,
+} from "@countersign/contract";
+import {
+  moveEpoch,
+  type Actor,
+  type Decided,
+  type DecideContext,
+  type EntryDraft,
+  type Guard,
+  type Row,
+  type Write,
+} from "../ledger/index.js";
 import { holdGuard } from "./limits.rules.js";
 
 /** A row of kill_switches. */
@@ -55,7 +71,10 @@ export const holdMinutes = 15;
 
 /** The switch that stops applies now, if any: a confirmed one before a hold. */
 export function killInForce(rows: readonly KillRow[], nowMs: number): KillRow | undefined {
-  return rows.find((row) => row.status === "ENGAGED") ?? rows.find((row) => row.status === "HELD" && (row.holdUntilMs ?? 0) > nowMs);
+  return (
+    rows.find((row) => row.status === "ENGAGED") ??
+    rows.find((row) => row.status === "HELD" && (row.holdUntilMs ?? 0) > nowMs)
+  );
 }
 
 /** `kill_switch_engaged` when forward steps must not start. */
@@ -64,11 +83,19 @@ export function checkKill(rows: readonly KillRow[], nowMs: number): Refusal | un
   if (row === undefined) return undefined;
   const since = new Date(row.engagedAtMs).toISOString();
   if (row.status === "HELD" && row.holdUntilMs !== null)
-    return refused("kill_switch_engaged", `an agent holds the tenant until ${new Date(row.holdUntilMs).toISOString()}; a person can confirm or release it`, {
-      details: { killSwitch: row.id },
-      retryAfterSeconds: Math.ceil((row.holdUntilMs - nowMs) / 1000),
-    });
-  return refused("kill_switch_engaged", `kill-switch \`${row.id}\` is engaged since ${since}; two people release it (solo: one)`, { details: { killSwitch: row.id } });
+    return refused(
+      "kill_switch_engaged",
+      `an agent holds the tenant until ${new Date(row.holdUntilMs).toISOString()}; a person can confirm or release it`,
+      {
+        details: { killSwitch: row.id },
+        retryAfterSeconds: Math.ceil((row.holdUntilMs - nowMs) / 1000),
+      },
+    );
+  return refused(
+    "kill_switch_engaged",
+    `kill-switch \`${row.id}\` is engaged since ${since}; two people release it (solo: one)`,
+    { details: { killSwitch: row.id } },
+  );
 }
 
 export function releaseVotesRequired(row: Pick<KillRow, "status">, mode: TenantMode): number {
@@ -76,12 +103,29 @@ export function releaseVotesRequired(row: Pick<KillRow, "status">, mode: TenantM
 }
 
 /** A person engages, or confirms an agent's hold; an agent or service sets a hold of 15 minutes. */
-export function engageKill(loaded: KillLoaded, command: KillCommand, mode: TenantMode, limits: ConfigurationValue<"limits">, context: DecideContext): Refusal | Decided<KillResult> {
-  if (!command.permissions.has("kill.engage")) return refused("forbidden", "engaging the kill-switch needs `kill.engage`; an administrator can bind a role that has it");
+export function engageKill(
+  loaded: KillLoaded,
+  command: KillCommand,
+  mode: TenantMode,
+  limits: ConfigurationValue<"limits">,
+  context: DecideContext,
+): Refusal | Decided<KillResult> {
+  if (!command.permissions.has("kill.engage"))
+    return refused(
+      "forbidden",
+      "engaging the kill-switch needs `kill.engage`; an administrator can bind a role that has it",
+    );
   const inForce = killInForce(loaded.rows, context.nowMs);
   const human = command.actor.type === "human";
-  if (inForce?.status === "ENGAGED") return refused("already_exists", `kill-switch \`${inForce.id}\` is engaged already; nothing is applied until it is released`);
-  if (inForce !== undefined) return human ? confirmHold(loaded, inForce, command, mode) : refused("already_exists", `hold \`${inForce.id}\` is in force already; a person can confirm it`);
+  if (inForce?.status === "ENGAGED")
+    return refused(
+      "already_exists",
+      `kill-switch \`${inForce.id}\` is engaged already; nothing is applied until it is released`,
+    );
+  if (inForce !== undefined)
+    return human
+      ? confirmHold(loaded, inForce, command, mode)
+      : refused("already_exists", `hold \`${inForce.id}\` is in force already; a person can confirm it`);
 
   const row: KillRow = {
     id: context.uuid(),
@@ -97,18 +141,40 @@ export function engageKill(loaded: KillLoaded, command: KillCommand, mode: Tenan
   };
   // Holds that ended by themselves are closed here, so that the open rows stay few.
   const ended = loaded.rows.map((old) => update({ ...old, status: "RELEASED" }, old.version, old.holdUntilMs));
-  const writes: Write[] = [{ verb: "insert", table: "kill_switches", row: rowOf(row, null) }, ...ended, moveEpoch(killEpoch, loaded.epoch)];
+  const writes: Write[] = [
+    { verb: "insert", table: "kill_switches", row: rowOf(row, null) },
+    ...ended,
+    moveEpoch(killEpoch, loaded.epoch),
+  ];
   const guards = human ? [] : [holdGuard(command.actor.id, context.nowMs, limits)];
   return decided(loaded, command, human ? "kill_switch.engaged" : "kill_switch.held", row, writes, mode, guards);
 }
 
 function confirmHold(loaded: KillLoaded, held: KillRow, command: KillCommand, mode: TenantMode): Decided<KillResult> {
-  const row: KillRow = { ...held, status: "ENGAGED", holdUntilMs: null, confirmedBy: command.actor.id, reason: command.reason ?? held.reason };
-  return decided(loaded, command, "kill_switch.confirmed", row, [update(row, held.version, null), moveEpoch(killEpoch, loaded.epoch)], mode);
+  const row: KillRow = {
+    ...held,
+    status: "ENGAGED",
+    holdUntilMs: null,
+    confirmedBy: command.actor.id,
+    reason: command.reason ?? held.reason,
+  };
+  return decided(
+    loaded,
+    command,
+    "kill_switch.confirmed",
+    row,
+    [update(row, held.version, null), moveEpoch(killEpoch, loaded.epoch)],
+    mode,
+  );
 }
 
 /** One of the people who release it; with the last of them it lets go. One person ends an agent's hold. */
-export function releaseKill(loaded: KillLoaded, command: KillCommand, mode: TenantMode, context: DecideContext): Refusal | Decided<KillResult> {
+export function releaseKill(
+  loaded: KillLoaded,
+  command: KillCommand,
+  mode: TenantMode,
+  context: DecideContext,
+): Refusal | Decided<KillResult> {
   if (command.actor.type !== "human" || !command.permissions.has("kill.release"))
     return refused("forbidden", "releasing the kill-switch needs a person with `kill.release`");
   const row = killInForce(loaded.rows, context.nowMs);
@@ -122,10 +188,25 @@ export function releaseKill(loaded: KillLoaded, command: KillCommand, mode: Tena
     return decided(loaded, command, "kill_switch.release_voted", next, [update(next, row.version, null)], mode);
   }
   const released: KillRow = { ...row, status: "RELEASED", releaseVotes };
-  return decided(loaded, command, "kill_switch.released", released, [update(released, row.version, context.nowMs), moveEpoch(killEpoch, loaded.epoch)], mode);
+  return decided(
+    loaded,
+    command,
+    "kill_switch.released",
+    released,
+    [update(released, row.version, context.nowMs), moveEpoch(killEpoch, loaded.epoch)],
+    mode,
+  );
 }
 
-function decided(loaded: KillLoaded, command: KillCommand, action: string, row: KillRow, writes: readonly Write[], mode: TenantMode, guards: readonly Guard[] = []): Decided<KillResult> {
+function decided(
+  loaded: KillLoaded,
+  command: KillCommand,
+  action: string,
+  row: KillRow,
+  writes: readonly Write[],
+  mode: TenantMode,
+  guards: readonly Guard[] = [],
+): Decided<KillResult> {
   const { proof, reason } = command;
   const entry: EntryDraft = {
     actor: command.actor,
@@ -146,7 +227,13 @@ function decided(loaded: KillLoaded, command: KillCommand, action: string, row: 
   return {
     kind: "change",
     change: { guards: [{ kind: "epoch", name: killEpoch, value: loaded.epoch }, ...guards], entries: [entry] },
-    result: { id: row.id, status: row.status, holdUntilMs: row.holdUntilMs, releaseVotes: row.releaseVotes.length, releaseVotesRequired: releaseVotesRequired(row, mode) },
+    result: {
+      id: row.id,
+      status: row.status,
+      holdUntilMs: row.holdUntilMs,
+      releaseVotes: row.releaseVotes.length,
+      releaseVotesRequired: releaseVotesRequired(row, mode),
+    },
   };
 }
 

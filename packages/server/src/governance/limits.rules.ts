@@ -28,7 +28,11 @@ export interface LimitCheck {
 }
 
 /** The limits a command counts against. A key is used up with its hour. */
-export function limitGuards(command: LimitedCommand, question: LimitQuestion, limits: ConfigurationValue<"limits">): LimitCheck {
+export function limitGuards(
+  command: LimitedCommand,
+  question: LimitQuestion,
+  limits: ConfigurationValue<"limits">,
+): LimitCheck {
   const guards = countersOf(command, question, limits);
   return {
     guards,
@@ -43,7 +47,12 @@ export function limitGuards(command: LimitedCommand, question: LimitQuestion, li
 function countersOf(command: LimitedCommand, question: LimitQuestion, limits: ConfigurationValue<"limits">): Counter[] {
   const max = limits.perHour[question.type === "human" ? "human" : "agent"];
   const hour = Math.floor(question.nowMs / hourMs);
-  const counter = (what: string, add: number, most: number): Counter => ({ kind: "counter", key: `limit:${what}:${question.principal}:${hour}`, add, max: most });
+  const counter = (what: string, add: number, most: number): Counter => ({
+    kind: "counter",
+    key: `limit:${what}:${question.principal}:${hour}`,
+    add,
+    max: most,
+  });
   switch (command) {
     case "propose":
       return [counter("change_sets", 1, max.changeSets), counter("items", question.items, max.items)];
@@ -56,11 +65,20 @@ function countersOf(command: LimitedCommand, question: LimitQuestion, limits: Co
 
 /** Holds of the whole tenant by one agent in a day. */
 export function holdGuard(agentId: string, nowMs: number, limits: ConfigurationValue<"limits">): Counter {
-  return { kind: "counter", key: `limit:holds:${agentId}:d${Math.floor(nowMs / dayMs)}`, add: 1, max: limits.holdsPerDay };
+  return {
+    kind: "counter",
+    key: `limit:holds:${agentId}:d${Math.floor(nowMs / dayMs)}`,
+    add: 1,
+    max: limits.holdsPerDay,
+  };
 }
 
 /** For counters as they were loaded: refuses before the door would, so that the caller learns which limit and until when. */
-export function checkLimits(guards: readonly Counter[], used: ReadonlyMap<string, number>, nowMs: number): Refusal | undefined {
+export function checkLimits(
+  guards: readonly Counter[],
+  used: ReadonlyMap<string, number>,
+  nowMs: number,
+): Refusal | undefined {
   const over = guards.find((guard) => (used.get(guard.key) ?? 0) + guard.add > guard.max);
   return over === undefined ? undefined : limitRefusal(over, nowMs);
 }
@@ -70,8 +88,12 @@ export function limitRefusal(guard: Counter, nowMs: number): Refusal {
   const daily = /:d\d+$/.test(guard.key);
   const span = daily ? dayMs : hourMs;
   const what = (guard.key.split(":")[1] ?? "uses").replace("_", "-");
-  return refused("rate_limited", `\`${what}\` are limited to ${guard.max} ${daily ? "a day" : "an hour"}; wait, or raise it in \`system.config/limits\``, {
-    details: { limit: what, max: guard.max },
-    retryAfterSeconds: Math.ceil((span - (nowMs % span)) / 1000),
-  });
+  return refused(
+    "rate_limited",
+    `\`${what}\` are limited to ${guard.max} ${daily ? "a day" : "an hour"}; wait, or raise it in \`system.config/limits\``,
+    {
+      details: { limit: what, max: guard.max },
+      retryAfterSeconds: Math.ceil((span - (nowMs % span)) / 1000),
+    },
+  );
 }

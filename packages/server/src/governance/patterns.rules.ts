@@ -16,8 +16,20 @@ type Segment = { readonly kind: "text"; readonly pieces: readonly string[] } | {
 
 export type Pattern =
   | { readonly kind: "any"; readonly text: string }
-  | { readonly kind: "resource"; readonly text: string; readonly environment: Segment; readonly type: Segment; readonly id: readonly Segment[] }
-  | { readonly kind: "file"; readonly text: string; readonly workspace: Segment; readonly path: readonly Segment[]; readonly folded: { readonly workspace: Segment; readonly path: readonly Segment[] } };
+  | {
+      readonly kind: "resource";
+      readonly text: string;
+      readonly environment: Segment;
+      readonly type: Segment;
+      readonly id: readonly Segment[];
+    }
+  | {
+      readonly kind: "file";
+      readonly text: string;
+      readonly workspace: Segment;
+      readonly path: readonly Segment[];
+      readonly folded: { readonly workspace: Segment; readonly path: readonly Segment[] };
+    };
 
 export interface PatternError {
   readonly kind: "error";
@@ -68,7 +80,12 @@ function parseSegment(raw: string, allowGlobstar: boolean): Segment | PatternErr
   if (typeof text !== "string") return text;
   if (text === star + star && allowGlobstar) return { kind: "globstar" };
   if (text.includes(star + star))
-    return { kind: "error", message: allowGlobstar ? `\`**\` stands alone between slashes, not in \`${raw}\`` : `\`**\` is for ids and paths, not for \`${raw}\`` };
+    return {
+      kind: "error",
+      message: allowGlobstar
+        ? `\`**\` stands alone between slashes, not in \`${raw}\``
+        : `\`**\` is for ids and paths, not for \`${raw}\``,
+    };
   return { kind: "text", pieces: text.split(star) };
 }
 
@@ -112,16 +129,21 @@ export function parsePattern(given: string): Pattern | PatternError {
   const text = normal(given);
   if (text.includes(star)) return { kind: "error", message: "the pattern holds U+0000" };
   if (text === "*") return { kind: "any", text };
-  if ((text.match(/\*/g)?.length ?? 0) > patternStarsMax) return { kind: "error", message: `the pattern has more than ${patternStarsMax} stars` };
+  if ((text.match(/\*/g)?.length ?? 0) > patternStarsMax)
+    return { kind: "error", message: `the pattern has more than ${patternStarsMax} stars` };
   const [kind, ...rest] = splitParts(text, 2);
   if (kind === "resource") return parseResource(text, rest[0] ?? "");
   if (kind === "file") return parseFile(text, rest[0] ?? "");
-  return { kind: "error", message: `\`${text}\` begins with neither \`resource:\` nor \`file:\`; \`*\` alone stands for every target` };
+  return {
+    kind: "error",
+    message: `\`${text}\` begins with neither \`resource:\` nor \`file:\`; \`*\` alone stands for every target`,
+  };
 }
 
 function parseResource(text: string, rest: string): Pattern | PatternError {
   const parts = splitParts(rest, 3);
-  if (parts.length < 3) return { kind: "error", message: `\`${text}\` is not of the form \`resource:<environment>:<TYPE>:<id>\`` };
+  if (parts.length < 3)
+    return { kind: "error", message: `\`${text}\` is not of the form \`resource:<environment>:<TYPE>:<id>\`` };
   const environment = parsePart(parts[0] as string, "environment");
   if (environment.kind === "error") return environment;
   const type = parsePart(parts[1] as string, "type");
@@ -136,10 +158,17 @@ function parseFile(text: string, rest: string): Pattern | PatternError {
   if (parts.length < 2) return { kind: "error", message: `\`${text}\` is not of the form \`file:<workspace>:<path>\`` };
   const workspace = parsePart(parts[0] as string, "workspace");
   if (workspace.kind === "error") return workspace;
-  if ((parts[1] as string).startsWith("/")) return { kind: "error", message: `\`${text}\`: paths begin below the workspace, without \`/\`` };
+  if ((parts[1] as string).startsWith("/"))
+    return { kind: "error", message: `\`${text}\`: paths begin below the workspace, without \`/\`` };
   const path = parsePath(parts[1] as string, "path");
   if (isError(path)) return path;
-  return { kind: "file", text, workspace, path, folded: { workspace: mapSegment(workspace, folded), path: path.map((segment) => mapSegment(segment, folded)) } };
+  return {
+    kind: "file",
+    text,
+    workspace,
+    path,
+    folded: { workspace: mapSegment(workspace, folded), path: path.map((segment) => mapSegment(segment, folded)) },
+  };
 }
 
 /** Counts steps, so that a test can hold the bound instead of the clock. */
@@ -195,7 +224,12 @@ export function matchesPath(pattern: readonly Segment[], segments: readonly stri
 }
 
 /** Whether the pattern is about the target, read as a permit or as a restriction. */
-export function matchesTarget(pattern: Pattern, target: TargetFacts, use: PatternUse, meter: Meter = { steps: 0 }): boolean {
+export function matchesTarget(
+  pattern: Pattern,
+  target: TargetFacts,
+  use: PatternUse,
+  meter: Meter = { steps: 0 },
+): boolean {
   if (use === "permit" && target.environment === systemEnvironment && !namesSystem(pattern)) return false;
   switch (pattern.kind) {
     case "any":
@@ -211,7 +245,10 @@ export function matchesTarget(pattern: Pattern, target: TargetFacts, use: Patter
       if (target.kind !== "file" || target.path === undefined) return false;
       const fold = use === "restrict" ? folded : normal;
       const own = use === "restrict" ? pattern.folded : pattern;
-      return matchesSegment(own.workspace, fold(workspaceOf(target, target.path)), meter) && matchesPath(own.path, fold(target.path).split("/"), meter);
+      return (
+        matchesSegment(own.workspace, fold(workspaceOf(target, target.path)), meter) &&
+        matchesPath(own.path, fold(target.path).split("/"), meter)
+      );
     }
   }
 }

@@ -83,7 +83,12 @@ export function decidePolicy(request: PolicyRequest, set: PolicySet): PolicyDeci
   const deciders = request.items.map((item) => decideItem(item, request, set));
   const outcomes = deciders.map((decider) => decider.decision.outcome);
   const asked = deciders.flatMap((decider) => decider.stages);
-  return { outcome: strictest(outcomes), version: set.version, items: deciders.map((decider) => decider.decision), stages: mergeStages(asked) };
+  return {
+    outcome: strictest(outcomes),
+    version: set.version,
+    items: deciders.map((decider) => decider.decision),
+    stages: mergeStages(asked),
+  };
 }
 
 function strictest(outcomes: readonly PolicyOutcomeName[]): PolicyOutcomeName {
@@ -97,7 +102,12 @@ interface ItemVerdict {
 }
 
 function decideItem(item: PolicyItem, request: PolicyRequest, set: PolicySet): ItemVerdict {
-  const verdict = (outcome: PolicyOutcomeName, policies: Iterable<string>, why: string, stages: readonly StageRequest[] = []): ItemVerdict => ({
+  const verdict = (
+    outcome: PolicyOutcomeName,
+    policies: Iterable<string>,
+    why: string,
+    stages: readonly StageRequest[] = [],
+  ): ItemVerdict => ({
     decision: { sequence: item.sequence, outcome, policies: sortedUnique(policies), why },
     stages,
   });
@@ -105,10 +115,16 @@ function decideItem(item: PolicyItem, request: PolicyRequest, set: PolicySet): I
   if (item.targets.length === 0) return verdict("deny", [], "the item names no target");
 
   const restricting = (effect: "forbid" | "require_approval"): PolicyRule[] =>
-    set.rules.filter((rule) => rule.effect === effect && holds(rule, request) && item.targets.some((target) => covers(rule, item.operation, target, "restrict")));
+    set.rules.filter(
+      (rule) =>
+        rule.effect === effect &&
+        holds(rule, request) &&
+        item.targets.some((target) => covers(rule, item.operation, target, "restrict")),
+    );
 
   const forbidding = restricting("forbid");
-  if (forbidding.length > 0) return verdict("deny", ids(forbidding), `forbidden by ${quotedList(ids(forbidding))}${because(forbidding)}`);
+  if (forbidding.length > 0)
+    return verdict("deny", ids(forbidding), `forbidden by ${quotedList(ids(forbidding))}${because(forbidding)}`);
 
   const permits = item.targets.map((target) => permitsFor(item.operation, target, request, set));
   const uncovered = item.targets.filter((_, index) => permits[index]?.length === 0);
@@ -117,7 +133,12 @@ function decideItem(item: PolicyItem, request: PolicyRequest, set: PolicySet): I
   const requiring = restricting("require_approval");
   if (requiring.length > 0) {
     const stages = requiring.flatMap((rule) => (rule.approval === undefined ? [] : [stageRequest(rule.approval)]));
-    return verdict("require_approval", ids(requiring), `approval required by ${quotedList(ids(requiring))}${because(requiring)}`, stages);
+    return verdict(
+      "require_approval",
+      ids(requiring),
+      `approval required by ${quotedList(ids(requiring))}${because(requiring)}`,
+      stages,
+    );
   }
   const permitting = sortedUnique(permits.flat());
   return verdict("allow", permitting, `permitted by ${quotedList(permitting)}`);
@@ -135,8 +156,14 @@ function because(rules: readonly PolicyRule[]): string {
 /** The conditions of a rule that are about the request as a whole. */
 function holds(rule: PolicyRule, request: PolicyRequest): boolean {
   if (!rule.principals.some((selector) => selects(selector, request.principal))) return false;
-  if (rule.minLevel !== undefined && (request.level === undefined || riskLevels.indexOf(request.level) < riskLevels.indexOf(rule.minLevel))) return false;
-  return rule.categories === undefined || (request.category !== undefined && rule.categories.includes(request.category));
+  if (
+    rule.minLevel !== undefined &&
+    (request.level === undefined || riskLevels.indexOf(request.level) < riskLevels.indexOf(rule.minLevel))
+  )
+    return false;
+  return (
+    rule.categories === undefined || (request.category !== undefined && rule.categories.includes(request.category))
+  );
 }
 
 /** The conditions that are about one operation on one target. */
@@ -148,8 +175,13 @@ function covers(rule: PolicyRule | Grant, operation: GrantOperation, target: Tar
 
 function permitsFor(operation: GrantOperation, target: TargetFacts, request: PolicyRequest, set: PolicySet): string[] {
   const { principal } = request;
-  const grants = set.grants.filter((grant) => grant.principals.some((selector) => selects(selector, principal)) && covers(grant, operation, target, "permit"));
-  const rules = set.rules.filter((rule) => rule.effect === "permit" && holds(rule, request) && covers(rule, operation, target, "permit"));
+  const grants = set.grants.filter(
+    (grant) =>
+      grant.principals.some((selector) => selects(selector, principal)) && covers(grant, operation, target, "permit"),
+  );
+  const rules = set.rules.filter(
+    (rule) => rule.effect === "permit" && holds(rule, request) && covers(rule, operation, target, "permit"),
+  );
   return [...grants.map((grant) => `grants/${grant.id}`), ...ids(rules), ...personalPermits(operation, principal)];
 }
 
@@ -176,7 +208,8 @@ export function selects(selector: string, principal: PolicyPrincipal): boolean {
 
 function notPermitted(item: PolicyItem, uncovered: readonly TargetFacts[], principal: PolicyPrincipal): string {
   const targets = quotedList(uncovered.map(describeTarget));
-  if (principal.type === "human") return `\`${principal.name}\` has no role that may ${item.operation === "read" ? "read" : "propose"}: ${targets}; an administrator can bind one`;
+  if (principal.type === "human")
+    return `\`${principal.name}\` has no role that may ${item.operation === "read" ? "read" : "propose"}: ${targets}; an administrator can bind one`;
   return `no grant of \`${principal.name}\` covers ${item.operation} on ${targets}; a person can add one to \`system.config/grants\``;
 }
 
@@ -209,10 +242,20 @@ export function policyOutcome(decision: PolicyDecision): JsonObject {
 }
 
 /** `policy_denied` with a problem for each denied item. */
-export function policyRefusal(decision: PolicyDecision, pointerOf: (sequence: number) => string = (sequence) => `/items/${sequence - 1}`): Refusal {
+export function policyRefusal(
+  decision: PolicyDecision,
+  pointerOf: (sequence: number) => string = (sequence) => `/items/${sequence - 1}`,
+): Refusal {
   const denied = decision.items.filter((item) => item.outcome === "deny");
-  if (denied.length === 0) return refused("policy_denied", "a change-set without items is not permitted; give it at least one");
-  return refusedForProblems(denied.map((item) => ({ code: "policy_denied", pointer: pointerOf(item.sequence), message: `item ${item.sequence}: ${item.why}` })));
+  if (denied.length === 0)
+    return refused("policy_denied", "a change-set without items is not permitted; give it at least one");
+  return refusedForProblems(
+    denied.map((item) => ({
+      code: "policy_denied",
+      pointer: pointerOf(item.sequence),
+      message: `item ${item.sequence}: ${item.why}`,
+    })),
+  );
 }
 
 /** Refuses before a target is touched: planning reads, so it needs the `read` grant. */
@@ -222,8 +265,17 @@ export function decideRead(
   set: PolicySet,
   pointerOf: (sequence: number) => string = (sequence) => `/items/${sequence - 1}/target`,
 ): Refusal | undefined {
-  const decision = decidePolicy({ principal, items: items.map((item) => ({ ...item, operation: "read" as const })) }, set);
+  const decision = decidePolicy(
+    { principal, items: items.map((item) => ({ ...item, operation: "read" as const })) },
+    set,
+  );
   const denied = decision.items.filter((item) => item.outcome === "deny");
   if (denied.length === 0) return undefined;
-  return refusedForProblems(denied.map((item) => ({ code: "read_not_granted", pointer: pointerOf(item.sequence), message: `item ${item.sequence}: ${item.why}` })));
+  return refusedForProblems(
+    denied.map((item) => ({
+      code: "read_not_granted",
+      pointer: pointerOf(item.sequence),
+      message: `item ${item.sequence}: ${item.why}`,
+    })),
+  );
 }

@@ -27,7 +27,11 @@ export async function readConfiguration(snapshot: Snapshot): Promise<Configurati
   const rows = await snapshot.query<{ resource_id: string; revision: number; document: string }>(query);
   return rows
     .filter((row) => row.resource_id.startsWith(configurationPrefix))
-    .map((row) => ({ name: row.resource_id.slice(configurationPrefix.length), revision: row.revision, text: row.document }));
+    .map((row) => ({
+      name: row.resource_id.slice(configurationPrefix.length),
+      revision: row.revision,
+      text: row.document,
+    }));
 }
 
 interface StoredKill {

@@ -66,7 +66,11 @@ export function assessRisk(input: RiskInput, history: AgentHistory, profile: Ris
     scope: scopeFactor(input, profile),
     quantity: quantityFactor(input.items.length, profile),
   };
-  const factors: RiskFactor[] = (Object.keys(values) as RiskFactorName[]).map((factor) => ({ factor, weight: profile.weights[factor], ...values[factor] }));
+  const factors: RiskFactor[] = (Object.keys(values) as RiskFactorName[]).map((factor) => ({
+    factor,
+    weight: profile.weights[factor],
+    ...values[factor],
+  }));
   const score = weightedMean(factors);
   const scoreLevel = levelOfScore(score, profile);
   const floors = findFloors(input, history, profile);
@@ -151,7 +155,9 @@ function isSensitive(target: TargetFacts, profile: RiskProfile): boolean {
 
 function isProtected(target: TargetFacts, profile: RiskProfile): boolean {
   const name = localName(target).normalize("NFC").toLowerCase();
-  return profile.target.protectedNamespaces.some((namespace) => name.startsWith(namespace.normalize("NFC").toLowerCase()));
+  return profile.target.protectedNamespaces.some((namespace) =>
+    name.startsWith(namespace.normalize("NFC").toLowerCase()),
+  );
 }
 
 /** Of an item with several targets (a move) the most sensitive counts, once. */
@@ -172,7 +178,8 @@ function agentFactor(author: RiskInput["author"], history: AgentHistory, profile
   const known = author.agentType === undefined ? undefined : types[author.agentType];
   const base = known ?? otherwise;
   const better = Math.floor(history.applied / record.appliedPerPoint);
-  const worse = history.rejected * record.rejected + history.rolledBack * record.rolledBack + history.failed * record.failed;
+  const worse =
+    history.rejected * record.rejected + history.rolledBack * record.rolledBack + history.failed * record.failed;
   const moved = clamp(worse - better, record.lowest, record.highest);
   const name = known === undefined ? "type not listed" : `type ${author.agentType ?? ""}`;
   const outcomes = `${history.applied} applied, ${history.rejected} rejected, ${history.rolledBack} rolled back, ${history.failed} failed`;
@@ -183,7 +190,9 @@ function agentFactor(author: RiskInput["author"], history: AgentHistory, profile
 /** The highest value among the items' categories and the change-set's own: raising a category cannot lower the score. */
 function scopeFactor(input: RiskInput, profile: RiskProfile): Factor {
   const valueOf = (category: Category): number => profile.scope.categories[category] ?? profile.scope.otherwise;
-  const highest = [input.category, ...input.itemCategories].reduce((best, next) => (valueOf(next) > valueOf(best) ? next : best));
+  const highest = [input.category, ...input.itemCategories].reduce((best, next) =>
+    valueOf(next) > valueOf(best) ? next : best,
+  );
   return { value: valueOf(highest), why: `category ${highest}: ${valueOf(highest)}` };
 }
 
@@ -208,9 +217,11 @@ const floorReasons: Record<RiskFloorName, string> = {
 };
 
 function findFloors(input: RiskInput, history: AgentHistory, profile: RiskProfile): RiskFloor[] {
-  const about = (test: (item: RiskItem, index: number) => boolean): number[] => input.items.flatMap((item, index) => (test(item, index) ? [index + 1] : []));
+  const about = (test: (item: RiskItem, index: number) => boolean): number[] =>
+    input.items.flatMap((item, index) => (test(item, index) ? [index + 1] : []));
   const flagged = (flag: EffectFlag): number[] => about((item) => item.flags.includes(flag));
-  const sensitive = (item: RiskItem): boolean => item.targets.some((target) => isSensitive(target, profile) || isProtected(target, profile));
+  const sensitive = (item: RiskItem): boolean =>
+    item.targets.some((target) => isSensitive(target, profile) || isProtected(target, profile));
   const ofCategory = (category: Category): number[] => about((_, index) => input.itemCategories[index] === category);
   const items: Record<RiskFloorName, number[]> = {
     irreversible: about((item) => item.reversibility === "irreversible"),
@@ -218,7 +229,9 @@ function findFloors(input: RiskInput, history: AgentHistory, profile: RiskProfil
     delete_sensitive: about((item) => item.operation === "DELETE" && sensitive(item)),
     protected_target: about((item) => item.flags.includes("protected_path") || sensitive(item)),
     code_bearing: flagged("code_bearing"),
-    production: about((item) => item.flags.includes("production") || item.targets.some((target) => isProduction(target.environment))),
+    production: about(
+      (item) => item.flags.includes("production") || item.targets.some((target) => isProduction(target.environment)),
+    ),
     moves_referenced: flagged("moves_referenced"),
     security: ofCategory("SECURITY"),
     infrastructure: ofCategory("INFRASTRUCTURE"),
@@ -262,8 +275,10 @@ function autoRule(
 
 function recommend(values: Record<RiskFactorName, Factor>): RiskAssessment["recommendations"] {
   const found: RiskAssessment["recommendations"] = [];
-  if (values.operation.value > 50) found.push({ code: "split", text: "split the risky operations into smaller change-sets" });
-  if (values.target.value > 40) found.push({ code: "security_review", text: "ask for a security review of the sensitive targets" });
+  if (values.operation.value > 50)
+    found.push({ code: "split", text: "split the risky operations into smaller change-sets" });
+  if (values.target.value > 40)
+    found.push({ code: "security_review", text: "ask for a security review of the sensitive targets" });
   if (values.quantity.value > 30) found.push({ code: "batch", text: "propose the items in smaller batches" });
   return found;
 }
@@ -271,6 +286,7 @@ function recommend(values: Record<RiskFactorName, Factor>): RiskAssessment["reco
 /** The level's reasons in one line: `HIGH (score 46, raised by protected_target, security)`. */
 export function describeRisk(assessment: RiskAssessment): string {
   const raising = assessment.floors.filter((floor) => floor.level === assessment.level).map((floor) => floor.floor);
-  const raised = assessment.level === assessment.scoreLevel || raising.length === 0 ? "" : `, raised by ${quotedList(raising)}`;
+  const raised =
+    assessment.level === assessment.scoreLevel || raising.length === 0 ? "" : `, raised by ${quotedList(raising)}`;
   return `${assessment.level} (score ${assessment.score}${raised})`;
 }

@@ -1,7 +1,10 @@
 /** What roles let one do. A role that configuration does not know permits nothing. */
 import type { ConfigurationValue, Permission } from "@countersign/contract";
 
-export function permissionsOf(roles: readonly string[], configuration: { readonly roles: ConfigurationValue<"roles"> }): ReadonlySet<Permission> {
+export function permissionsOf(
+  roles: readonly string[],
+  configuration: { readonly roles: ConfigurationValue<"roles"> },
+): ReadonlySet<Permission> {
   const known = configuration.roles.roles;
   return new Set(roles.flatMap((role) => (Object.hasOwn(known, role) ? (known[role]?.permissions ?? []) : [])));
 }

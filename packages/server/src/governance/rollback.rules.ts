@@ -33,15 +33,27 @@ export type RollbackAuthority =
 
 export function mayRollBack(question: RollbackQuestion): RollbackAuthority | Refusal {
   const { actor, author, approvals } = question;
-  const isAuthor = actor.id === author.id || author.humansNow.includes(actor.id) || author.humansAtProposal.includes(actor.id);
+  const isAuthor =
+    actor.id === author.id || author.humansNow.includes(actor.id) || author.humansAtProposal.includes(actor.id);
   if (!isAuthor && !actor.permissions.has("change_sets.roll_back"))
-    return refused("rollback_not_permitted", `\`${actor.name}\` is neither answerable for the author nor holds \`change_sets.roll_back\`; ask the on-call role`);
+    return refused(
+      "rollback_not_permitted",
+      `\`${actor.name}\` is neither answerable for the author nor holds \`change_sets.roll_back\`; ask the on-call role`,
+    );
 
   const obstacles = routeReasons(question);
   const as = authorityOf(question);
   if (obstacles.length > 0) return { kind: "route", why: obstacles.join("; ") };
-  if (as === undefined) return { kind: "route", why: `only the author's human, an approver of it or role \`${approvals.onCallRole}\` may undo it at once` };
-  const words = { author_human: "answerable for its author", approver: "approved it", on_call: `holds role \`${approvals.onCallRole}\`` };
+  if (as === undefined)
+    return {
+      kind: "route",
+      why: `only the author's human, an approver of it or role \`${approvals.onCallRole}\` may undo it at once`,
+    };
+  const words = {
+    author_human: "answerable for its author",
+    approver: "approved it",
+    on_call: `holds role \`${approvals.onCallRole}\``,
+  };
   return { kind: "at_once", as, why: `\`${actor.name}\` ${as === "author_human" ? "is " : ""}${words[as]}` };
 }
 
@@ -58,7 +70,11 @@ function routeReasons(question: RollbackQuestion): string[] {
   const untilMs = undoUntilMs(question.appliedAtMs, approvals);
   return [
     ...(question.exact ? [] : ["not every item can be undone exactly"]),
-    ...(question.laterOnTop.length === 0 ? [] : [`later change-sets stand on its targets: ${question.laterOnTop.map((number) => `\`${number}\``).join(", ")}`]),
-    ...(question.nowMs < untilMs ? [] : [`the undo window of ${approvals.undoWindowHours} h ended at ${new Date(untilMs).toISOString()}`]),
+    ...(question.laterOnTop.length === 0
+      ? []
+      : [`later change-sets stand on its targets: ${question.laterOnTop.map((number) => `\`${number}\``).join(", ")}`]),
+    ...(question.nowMs < untilMs
+      ? []
+      : [`the undo window of ${approvals.undoWindowHours} h ended at ${new Date(untilMs).toISOString()}`]),
   ];
 }

@@ -2,7 +2,12 @@
  * The configuration `countersign init` writes: short documents one can read and change. What is not written here keeps its
  * built-in default.
  */
-import { configurationId, type ConfigurationDocument, type ConfigurationName, type TenantMode } from "@countersign/contract";
+import {
+  configurationId,
+  type ConfigurationDocument,
+  type ConfigurationName,
+  type TenantMode,
+} from "@countersign/contract";
 
 export interface StartingDocument {
   readonly name: ConfigurationName;
@@ -12,19 +17,40 @@ export interface StartingDocument {
 }
 
 /** What the first human is bound to. */
-export function startingBindings(mode: TenantMode): { readonly roles: readonly string[]; readonly groups: readonly string[] } {
-  return { roles: mode === "solo" ? ["admin", "on_call"] : ["admin"], groups: ["reviewers", "ui", "design", "backend", "integration"] };
+export function startingBindings(mode: TenantMode): {
+  readonly roles: readonly string[];
+  readonly groups: readonly string[];
+} {
+  return {
+    roles: mode === "solo" ? ["admin", "on_call"] : ["admin"],
+    groups: ["reviewers", "ui", "design", "backend", "integration"],
+  };
 }
 
 /** Agents may read and propose in the workspace and in development; secrets are out of reach; people keep the rules. */
-export function startingConfiguration(mode: TenantMode, options: { readonly workspace?: string } = {}): StartingDocument[] {
+export function startingConfiguration(
+  mode: TenantMode,
+  options: { readonly workspace?: string } = {},
+): StartingDocument[] {
   const documents: { [N in ConfigurationName]?: ConfigurationDocument<N> } = {
     grants: startingGrants(options.workspace),
     policy: startingPolicy,
     // Small teams review everything together; an organisation keeps the built-in table of groups by category.
-    ...(mode === "organisation" ? {} : { routes: { categories: {}, otherwise: [{ name: "review", groups: ["reviewers"], quorum: 1 }], escalation: ["role:admin"] } }),
+    ...(mode === "organisation"
+      ? {}
+      : {
+          routes: {
+            categories: {},
+            otherwise: [{ name: "review", groups: ["reviewers"], quorum: 1 }],
+            escalation: ["role:admin"],
+          },
+        }),
   };
-  return (Object.keys(documents) as ConfigurationName[]).map((name) => ({ name, id: configurationId(name), document: documents[name] as ConfigurationDocument<ConfigurationName> }));
+  return (Object.keys(documents) as ConfigurationName[]).map((name) => ({
+    name,
+    id: configurationId(name),
+    document: documents[name] as ConfigurationDocument<ConfigurationName>,
+  }));
 }
 
 function startingGrants(workspace: string | undefined): ConfigurationDocument<"grants"> {
@@ -38,7 +64,13 @@ function startingGrants(workspace: string | undefined): ConfigurationDocument<"g
         operations: ["*"],
         targets: [...files, "resource:development:*:**", "resource:staging:*:**"],
       },
-      { id: "agents-read-production", description: "Agents may look at production.", principals: ["agents"], operations: ["read"], targets: ["resource:production:*:**"] },
+      {
+        id: "agents-read-production",
+        description: "Agents may look at production.",
+        principals: ["agents"],
+        operations: ["read"],
+        targets: ["resource:production:*:**"],
+      },
     ],
   };
 }
@@ -56,14 +88,32 @@ const startingPolicy: ConfigurationDocument<"policy"> = {
       effect: "forbid",
       principals: ["agents", "services"],
       operations: ["*"],
-      targets: ["file:*:**/.env", "file:*:**/.env.*", "file:*:**/*.pem", "file:*:**/*.key", "file:*:**/secrets/**", "file:*:**/.ssh/**"],
+      targets: [
+        "file:*:**/.env",
+        "file:*:**/.env.*",
+        "file:*:**/*.pem",
+        "file:*:**/*.key",
+        "file:*:**/secrets/**",
+        "file:*:**/.ssh/**",
+      ],
     },
     {
       id: "people-keep-the-rules",
       description: "Agents do not change the configuration that governs them.",
       effect: "forbid",
       principals: ["agents", "services"],
-      operations: ["CREATE", "UPDATE", "DELETE", "MOVE", "RESIZE", "RENAME", "REORDER", "CHANGE_PROPERTY", "ADD_CHILD", "REMOVE_CHILD"],
+      operations: [
+        "CREATE",
+        "UPDATE",
+        "DELETE",
+        "MOVE",
+        "RESIZE",
+        "RENAME",
+        "REORDER",
+        "CHANGE_PROPERTY",
+        "ADD_CHILD",
+        "REMOVE_CHILD",
+      ],
       targets: ["resource:system:*:**"],
     },
     {

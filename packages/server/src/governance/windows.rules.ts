@@ -1,7 +1,14 @@
 /**
  * Freeze windows: when nothing is applied. They stop forward steps only; undoing goes on. All times are UTC.
  */
-import { refused, type Category, type ConfigurationValue, type FreezeWindow, type Refusal, type WeeklyFreeze } from "@countersign/contract";
+import {
+  refused,
+  type Category,
+  type ConfigurationValue,
+  type FreezeWindow,
+  type Refusal,
+  type WeeklyFreeze,
+} from "@countersign/contract";
 import type { TargetFacts } from "./facts.js";
 import { anyMatches } from "./patterns.rules.js";
 
@@ -18,8 +25,12 @@ const minuteMs = 60_000;
 /** `frozen`, until the last of the windows that hold now has ended. */
 export function checkFreeze(question: FreezeQuestion, freeze: ConfigurationValue<"freeze">): Refusal | undefined {
   const holding = [
-    ...freeze.windows.filter((window) => concerns(window, question)).map((window) => ({ window, untilMs: untilOfWindow(window, question.nowMs) })),
-    ...freeze.weekly.filter((window) => concerns(window, question)).map((window) => ({ window, untilMs: untilOfWeekly(window, question.nowMs) })),
+    ...freeze.windows
+      .filter((window) => concerns(window, question))
+      .map((window) => ({ window, untilMs: untilOfWindow(window, question.nowMs) })),
+    ...freeze.weekly
+      .filter((window) => concerns(window, question))
+      .map((window) => ({ window, untilMs: untilOfWeekly(window, question.nowMs) })),
   ].flatMap((found) => (found.untilMs === undefined ? [] : [{ window: found.window, untilMs: found.untilMs }]));
   const last = holding.sort((a, b) => b.untilMs - a.untilMs)[0];
   if (last === undefined) return undefined;
@@ -32,7 +43,11 @@ export function checkFreeze(question: FreezeQuestion, freeze: ConfigurationValue
 
 function concerns(window: FreezeWindow | WeeklyFreeze, question: FreezeQuestion): boolean {
   if (window.categories !== undefined && !window.categories.includes(question.category)) return false;
-  if (window.environments !== undefined && !question.targets.some((target) => window.environments?.includes(target.environment))) return false;
+  if (
+    window.environments !== undefined &&
+    !question.targets.some((target) => window.environments?.includes(target.environment))
+  )
+    return false;
   return window.targets === undefined || anyMatches(window.targets, question.targets, "restrict");
 }
 

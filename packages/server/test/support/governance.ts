@@ -1,6 +1,12 @@
 /** Values for tests of governance: short ways to write targets, people and configurations. */
 import type { EffectFlag, ItemOperation, JsonValue } from "@countersign/contract";
-import { effectiveConfiguration, type Configuration, type RiskItem, type TargetFacts, type Voter } from "../../src/governance/index.js";
+import {
+  effectiveConfiguration,
+  type Configuration,
+  type RiskItem,
+  type TargetFacts,
+  type Voter,
+} from "../../src/governance/index.js";
 
 /** `resource:<environment>:<TYPE>:<id>` or `file:<workspace>:<path>`, without escapes. */
 export function target(text: string, environment = "development"): TargetFacts {
@@ -12,7 +18,12 @@ export function target(text: string, environment = "development"): TargetFacts {
   return { kind: "resource", type: b, id: rest.join(":"), environment: a };
 }
 
-export function item(operation: ItemOperation, name: string, flags: readonly EffectFlag[] = [], reversibility: RiskItem["reversibility"] = "exact"): RiskItem {
+export function item(
+  operation: ItemOperation,
+  name: string,
+  flags: readonly EffectFlag[] = [],
+  reversibility: RiskItem["reversibility"] = "exact",
+): RiskItem {
   return { operation, targets: [target(name)], flags, reversibility };
 }
 
@@ -22,5 +33,13 @@ export function configuration(documents: Readonly<Record<string, JsonValue>> = {
 
 /** An active human with one key they enrolled with a code from `mintedBy`. */
 export function voter(name: string, groups: readonly string[], more: Partial<Voter> = {}): Voter {
-  return { id: name, name, active: true, roles: ["member"], groups, keys: [{ id: `key-${name}`, mintedBy: [], first: true }], ...more };
+  return {
+    id: name,
+    name,
+    active: true,
+    roles: ["member"],
+    groups,
+    keys: [{ id: `key-${name}`, mintedBy: [], first: true }],
+    ...more,
+  };
 }
