@@ -18,7 +18,7 @@ import math
 import re
 import sys
 
-VERSION = 0
+VERSION = 1
 MAX_SAFE = 2**53 - 1
 LINE_BYTES_MAX = 67108864
 CONTENT_MAX = 1048576

@@ -135,14 +135,14 @@ begin
   heads_time := array(select greatest(last_ms, p_now_ms) from unnest(heads_time) with ordinality as last (last_ms, n) order by n);
   content_hashes := array(select sha256(convert_to(text, 'UTF8')) from unnest(p_contents) with ordinality as given (text, n) order by n);
 
-  -- link = "countersign.entry.v0\n" tenant "\n" seq "\n" time_ms "\n" hex(prev) "\n" hex(SHA-256(content)) "\n"; hash = SHA-256(0x00 || link).
+  -- link = "countersign.entry.v1\n" tenant "\n" seq "\n" time_ms "\n" hex(prev) "\n" hex(SHA-256(content)) "\n"; hash = SHA-256(0x00 || link).
   -- A loop costs 4.6 µs an entry; recursive and aggregate forms gained nothing.
   for i in 1 .. cardinality(p_contents) loop
     t := p_entry_tenants[i];
     heads_seq[t] := heads_seq[t] + 1;
     seqs[i] := heads_seq[t];
     prevs[i] := heads_hash[t];
-    link := 'countersign.entry.v0' || E'\n' || p_tenants[t] || E'\n' || heads_seq[t] || E'\n' || heads_time[t] || E'\n'
+    link := 'countersign.entry.v1' || E'\n' || p_tenants[t] || E'\n' || heads_seq[t] || E'\n' || heads_time[t] || E'\n'
       || encode(heads_hash[t], 'hex') || E'\n' || encode(content_hashes[i], 'hex') || E'\n';
     heads_hash[t] := sha256('\x00'::bytea || convert_to(link, 'UTF8'));
     hashes[i] := heads_hash[t];
