@@ -22,7 +22,9 @@ try {
   await client.end();
   if (!process.argv.includes("--check")) writeFileSync(file, schema);
   else if (readFileSync(file, "utf8") !== schema) {
-    console.error("`packages/server/schema.sql` does not show what the migrations make; run `npm run schema` and commit it");
+    console.error(
+      "`packages/server/schema.sql` does not show what the migrations make; run `npm run schema` and commit it",
+    );
     process.exitCode = 1;
   }
 } finally {

@@ -4,7 +4,16 @@ import { join } from "node:path";
 import { isRefusal, RefusalError } from "@countersign/contract";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { dataDirectoryPath, idSource, openDataDirectory, openLog, openSealing, parseConfig, sealedOverheadBytes, sealingWith } from "../src/platform/index.js";
+import {
+  dataDirectoryPath,
+  idSource,
+  openDataDirectory,
+  openLog,
+  openSealing,
+  parseConfig,
+  sealedOverheadBytes,
+  sealingWith,
+} from "../src/platform/index.js";
 import { xaesOpen, xaesSeal } from "../src/platform/sealing.js";
 
 const scratch = mkdtempSync(join(tmpdir(), "cs-platform-"));
@@ -17,7 +26,8 @@ function refusalOf(work: () => unknown): string {
   try {
     work();
   } catch (error) {
-    if (error instanceof RefusalError && isRefusal(error.refusal)) return `${error.refusal.code}: ${error.refusal.message}`;
+    if (error instanceof RefusalError && isRefusal(error.refusal))
+      return `${error.refusal.code}: ${error.refusal.message}`;
     throw error;
   }
   return "no refusal";
@@ -70,13 +80,24 @@ describe("configuration", () => {
     const env = {
       DATABASE_URL: "postgres://u:p@/db?host=/run/pg",
       COUNTERSIGN_APP_DATABASE_URL: "postgresql://a@h:5433/db",
-      ...{ COUNTERSIGN_HOST: "::1", COUNTERSIGN_PORT: "0", COUNTERSIGN_LOG: "silent", COUNTERSIGN_SEALING_KEY: `${key},${Buffer.alloc(32, 7).toString("base64")}` },
+      ...{
+        COUNTERSIGN_HOST: "::1",
+        COUNTERSIGN_PORT: "0",
+        COUNTERSIGN_LOG: "silent",
+        COUNTERSIGN_SEALING_KEY: `${key},${Buffer.alloc(32, 7).toString("base64")}`,
+      },
       ...{ COUNTERSIGN_DATA: "/x", COUNTERSIGN_PROT: "1", PATH: "/bin" },
     };
     expect(parseConfig(env)).toEqual({
       databaseUrl: env.DATABASE_URL,
       applicationDatabaseUrl: env.COUNTERSIGN_APP_DATABASE_URL,
-      ...{ host: "::1", port: 0, logLevel: "silent", sealingKeys: [Buffer.from(key, "hex"), Buffer.alloc(32, 7)], unknownVariables: ["COUNTERSIGN_PROT"] },
+      ...{
+        host: "::1",
+        port: 0,
+        logLevel: "silent",
+        sealingKeys: [Buffer.from(key, "hex"), Buffer.alloc(32, 7)],
+        unknownVariables: ["COUNTERSIGN_PROT"],
+      },
     });
   });
 
@@ -97,7 +118,11 @@ describe("configuration", () => {
   });
 
   test("all problems come at once", () => {
-    expect(refusalOf(() => parseConfig({ COUNTERSIGN_PORT: "x", COUNTERSIGN_LOG: "y", DATABASE_URL: "z" })).match(/`[A-Z_]+` is/g)).toHaveLength(3);
+    expect(
+      refusalOf(() => parseConfig({ COUNTERSIGN_PORT: "x", COUNTERSIGN_LOG: "y", DATABASE_URL: "z" })).match(
+        /`[A-Z_]+` is/g,
+      ),
+    ).toHaveLength(3);
   });
 });
 
@@ -111,16 +136,20 @@ describe("ids", () => {
 
   test("increase strictly, whatever the clock does", () => {
     fc.assert(
-      fc.property(fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 50 }), fc.nat({ max: 255 }), (times, seed) => {
-        const clock = times.map((time) => 1_700_000_000_000 + time);
-        let at = 0;
-        const next = idSource({ nowMs: () => clock[at++ % clock.length] ?? 0 }, random(seed));
-        const ids = Array.from({ length: 6000 }, next);
-        ids.forEach((id, index) => {
-          expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
-          if (index > 0) expect(id > (ids[index - 1] ?? "")).toBe(true);
-        });
-      }),
+      fc.property(
+        fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 50 }),
+        fc.nat({ max: 255 }),
+        (times, seed) => {
+          const clock = times.map((time) => 1_700_000_000_000 + time);
+          let at = 0;
+          const next = idSource({ nowMs: () => clock[at++ % clock.length] ?? 0 }, random(seed));
+          const ids = Array.from({ length: 6000 }, next);
+          ids.forEach((id, index) => {
+            expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+            if (index > 0) expect(id > (ids[index - 1] ?? "")).toBe(true);
+          });
+        },
+      ),
       { numRuns: 10 },
     );
   });

@@ -4,7 +4,13 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ask, connect, withSnapshot, type Storage } from "../src/storage/index.js";
 import { startEmbedded } from "../src/storage/embedded.js";
-import { startTestPostgres, testSettings, withClient, type TestDatabase, type TestPostgres } from "./support/postgres.js";
+import {
+  startTestPostgres,
+  testSettings,
+  withClient,
+  type TestDatabase,
+  type TestPostgres,
+} from "./support/postgres.js";
 
 const [ada, bob] = ["00000000-0000-7000-8000-00000000000a", "00000000-0000-7000-8000-00000000000b"];
 let postgres: TestPostgres;
@@ -16,12 +22,19 @@ beforeAll(async () => {
   database = await postgres.createDatabase();
   storage = database.storage;
   await withClient(database.superuser, (client) =>
-    client.query("insert into countersign.number_series (tenant_id, series, next) values ($1, 'CHG', 1), ($2, 'CHG', 2)", [ada, bob]),
+    client.query(
+      "insert into countersign.number_series (tenant_id, series, next) values ($1, 'CHG', 1), ($2, 'CHG', 2)",
+      [ada, bob],
+    ),
   );
 });
 afterAll(() => postgres.close());
 
-const readSeries = { name: "read_series", text: "select next::integer as next from countersign.number_series", values: [] };
+const readSeries = {
+  name: "read_series",
+  text: "select next::integer as next from countersign.number_series",
+  values: [],
+};
 
 describe("a snapshot", () => {
   test("sees its tenant and no other, as the application's role", async () => {
@@ -30,7 +43,11 @@ describe("a snapshot", () => {
       [bob, 2],
     ] as const) {
       const found = await storage.withSnapshot(tenant, async (client) => [
-        (await client.query("select current_user as user, current_setting('transaction_isolation') as isolation, current_setting('transaction_read_only') as read_only")).rows,
+        (
+          await client.query(
+            "select current_user as user, current_setting('transaction_isolation') as isolation, current_setting('transaction_read_only') as read_only",
+          )
+        ).rows,
         (await client.query(readSeries)).rows,
       ]);
       expect(found).toEqual([[{ user: "countersign_app", isolation: "repeatable read", read_only: "on" }], [{ next }]]);
@@ -45,28 +62,41 @@ describe("a snapshot", () => {
   test("stays what it was while others write", async () => {
     const seen = await storage.withSnapshot(ada, async (client) => {
       const before = (await client.query(readSeries)).rows;
-      await withClient(database.superuser, (other) => other.query("update countersign.number_series set next = 7 where tenant_id = $1", [ada]));
+      await withClient(database.superuser, (other) =>
+        other.query("update countersign.number_series set next = 7 where tenant_id = $1", [ada]),
+      );
       const after = (await client.query(readSeries)).rows;
-      await withClient(database.superuser, (other) => other.query("update countersign.number_series set next = 1 where tenant_id = $1", [ada]));
+      await withClient(database.superuser, (other) =>
+        other.query("update countersign.number_series set next = 1 where tenant_id = $1", [ada]),
+      );
       return [before, after];
     });
     expect(seen).toEqual([[{ next: 1 }], [{ next: 1 }]]);
   });
 
   test("cannot write", async () => {
-    const writing = storage.withSnapshot(ada, (client) => client.query("update countersign.number_series set next = 9"));
+    const writing = storage.withSnapshot(ada, (client) =>
+      client.query("update countersign.number_series set next = 9"),
+    );
     await expect(writing).rejects.toMatchObject({ code: "25006" });
   });
 
-  test.each(["", "x", "{a}", `${ada}'`, ada.toUpperCase()])("of `%s` is refused before anything is asked", async (tenant) => {
-    await expect(storage.withSnapshot(tenant, () => Promise.resolve(1))).rejects.toThrow(/is not a tenant id/);
-  });
+  test.each(["", "x", "{a}", `${ada}'`, ada.toUpperCase()])(
+    "of `%s` is refused before anything is asked",
+    async (tenant) => {
+      await expect(storage.withSnapshot(tenant, () => Promise.resolve(1))).rejects.toThrow(/is not a tenant id/);
+    },
+  );
 
   test("costs two round trips around nothing, and one more than its queries otherwise", async () => {
     const sent: number[] = [];
     const pool = new pg.Pool({ ...database.app, max: 1, pipeline: true });
     const client = await pool.connect();
-    const { stream } = (client as unknown as { connection: { stream: { write(chunk: Uint8Array): boolean; on(event: "data", listener: () => void): void } } }).connection;
+    const { stream } = (
+      client as unknown as {
+        connection: { stream: { write(chunk: Uint8Array): boolean; on(event: "data", listener: () => void): void } };
+      }
+    ).connection;
     const write = stream.write.bind(stream);
     let waiting = false;
     // A round trip begins with the first bytes sent after bytes came back.
@@ -89,10 +119,17 @@ describe("a snapshot", () => {
       for (const fail of [
         () => withSnapshot(narrow, ada, (client) => client.query("select 1 / 0")),
         () => withSnapshot(narrow, ada, () => Promise.reject(new Error("mine"))),
-        () => withSnapshot(narrow, ada, async (client) => void (await Promise.all([client.query("select nothing"), client.query("select 1")]))),
+        () =>
+          withSnapshot(
+            narrow,
+            ada,
+            async (client) => void (await Promise.all([client.query("select nothing"), client.query("select 1")])),
+          ),
       ]) {
         await expect(fail()).rejects.toThrow(/division by zero|mine|column "nothing" does not exist/);
-        expect(await withSnapshot(narrow, bob, async (client) => (await client.query(readSeries)).rows)).toEqual([{ next: 2 }]);
+        expect(await withSnapshot(narrow, bob, async (client) => (await client.query(readSeries)).rows)).toEqual([
+          { next: 2 },
+        ]);
         expect(narrow.totalCount).toBe(1);
       }
     } finally {
@@ -104,7 +141,10 @@ describe("a snapshot", () => {
     const seen = await Promise.all(
       Array.from({ length: 200 }, (_, index) => {
         const [tenant, next] = index % 2 === 0 ? ([ada, 1] as const) : ([bob, 2] as const);
-        return storage.withSnapshot(tenant, async (client) => (await client.query<{ next: number }>(readSeries)).rows[0]?.next === next);
+        return storage.withSnapshot(
+          tenant,
+          async (client) => (await client.query<{ next: number }>(readSeries)).rows[0]?.next === next,
+        );
       }),
     );
     expect(seen.every(Boolean)).toBe(true);
@@ -115,38 +155,51 @@ describe("the database away", () => {
   const away = (work: Promise<unknown>): Promise<unknown> =>
     work.then(
       () => "no refusal",
-      (error: unknown) => (error instanceof RefusalError ? [error.refusal.code, error.refusal.retryAfterSeconds] : error),
+      (error: unknown) =>
+        error instanceof RefusalError ? [error.refusal.code, error.refusal.retryAfterSeconds] : error,
     );
 
   // Its own cluster is needed: one cannot stop somebody else's PostgreSQL.
-  test.skipIf(process.env["COUNTERSIGN_TEST_DATABASE_URL"])("is 503 with a time to try again; idle, busy and waiting connections recover by themselves", async () => {
-    const { embedded, dataDirectory } = postgres;
-    if (embedded === undefined || dataDirectory === undefined) throw new Error("an embedded cluster was expected");
-    await Promise.all(Array.from({ length: 16 }, () => storage.withSnapshot(ada, (client) => client.query(readSeries))));
-    let inside: (() => void) | undefined;
-    const begun = new Promise<void>((resolve) => (inside = resolve));
-    const busy = away(
-      storage.withSnapshot(ada, async (client) => {
-        await client.query(readSeries);
-        inside?.();
-        return client.query("select count(*) from generate_series(1, 1000000000)");
-      }),
-    );
-    await begun;
-    process.kill(embedded.cluster.pid, "SIGQUIT");
-    expect(await busy).toEqual(["database_unavailable", 2]);
-    await embedded.stop();
-    for (let index = 0; index < 20; index += 1) {
-      expect(await away(storage.withSnapshot(ada, (client) => client.query(readSeries)))).toEqual(["database_unavailable", 2]);
-    }
-    expect(await away(ask(storage.app, "select 1"))).toEqual(["database_unavailable", 2]);
-    expect(await away(connect(storage.owner))).toEqual(["database_unavailable", 2]);
+  test.skipIf(process.env["COUNTERSIGN_TEST_DATABASE_URL"])(
+    "is 503 with a time to try again; idle, busy and waiting connections recover by themselves",
+    async () => {
+      const { embedded, dataDirectory } = postgres;
+      if (embedded === undefined || dataDirectory === undefined) throw new Error("an embedded cluster was expected");
+      await Promise.all(
+        Array.from({ length: 16 }, () => storage.withSnapshot(ada, (client) => client.query(readSeries))),
+      );
+      let inside: (() => void) | undefined;
+      const begun = new Promise<void>((resolve) => (inside = resolve));
+      const busy = away(
+        storage.withSnapshot(ada, async (client) => {
+          await client.query(readSeries);
+          inside?.();
+          return client.query("select count(*) from generate_series(1, 1000000000)");
+        }),
+      );
+      await begun;
+      process.kill(embedded.cluster.pid, "SIGQUIT");
+      expect(await busy).toEqual(["database_unavailable", 2]);
+      await embedded.stop();
+      for (let index = 0; index < 20; index += 1) {
+        expect(await away(storage.withSnapshot(ada, (client) => client.query(readSeries)))).toEqual([
+          "database_unavailable",
+          2,
+        ]);
+      }
+      expect(await away(ask(storage.app, "select 1"))).toEqual(["database_unavailable", 2]);
+      expect(await away(connect(storage.owner))).toEqual(["database_unavailable", 2]);
 
-    const again = await startEmbedded(dataDirectory, { settings: testSettings });
-    expect(again.cluster.how).toBe("started");
-    const rows = await Promise.all(Array.from({ length: 32 }, () => storage.withSnapshot(bob, async (client) => (await client.query(readSeries)).rows)));
-    expect(rows.every((row) => JSON.stringify(row) === '[{"next":2}]')).toBe(true);
-    await storage.close();
-    await again.stop();
-  });
+      const again = await startEmbedded(dataDirectory, { settings: testSettings });
+      expect(again.cluster.how).toBe("started");
+      const rows = await Promise.all(
+        Array.from({ length: 32 }, () =>
+          storage.withSnapshot(bob, async (client) => (await client.query(readSeries)).rows),
+        ),
+      );
+      expect(rows.every((row) => JSON.stringify(row) === '[{"next":2}]')).toBe(true);
+      await storage.close();
+      await again.stop();
+    },
+  );
 });

@@ -1,7 +1,19 @@
 /** The embedded PostgreSQL, with real processes that are really killed. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
@@ -29,7 +41,9 @@ interface Ready {
 async function ready(server: StorageProgram, dataDirectory: string): Promise<Ready> {
   const message = await server.next();
   if (message.kind !== "ready") throw new Error(JSON.stringify(message));
-  const { owner } = JSON.parse(readFileSync(join(dataDirectory, "postgres-credentials.json"), "utf8")) as { owner: string };
+  const { owner } = JSON.parse(readFileSync(join(dataDirectory, "postgres-credentials.json"), "utf8")) as {
+    owner: string;
+  };
   const login = { host: message.at, port: 5432, user: "countersign_owner", password: owner, database: "countersign" };
   return { server, how: message.how, login, postgres: postmaster(dataDirectory) };
 }
@@ -38,9 +52,12 @@ function serve(dataDirectory: string, mode = "", options: Parameters<typeof star
   return startProgram<StorageMessage>(program, [dataDirectory, address, mode], options);
 }
 
-const clusterHome = (dataDirectory: string): string => (JSON.parse(readFileSync(join(dataDirectory, "postgres.json"), "utf8")) as { home: string }).home;
-const postmaster = (dataDirectory: string): number => Number(readFileSync(join(clusterHome(dataDirectory), "data", "postmaster.pid"), "utf8").split("\n")[0]);
-const serverLog = (dataDirectory: string): string => readFileSync(join(clusterHome(dataDirectory), "log", "postgresql.log"), "utf8");
+const clusterHome = (dataDirectory: string): string =>
+  (JSON.parse(readFileSync(join(dataDirectory, "postgres.json"), "utf8")) as { home: string }).home;
+const postmaster = (dataDirectory: string): number =>
+  Number(readFileSync(join(clusterHome(dataDirectory), "data", "postmaster.pid"), "utf8").split("\n")[0]);
+const serverLog = (dataDirectory: string): string =>
+  readFileSync(join(clusterHome(dataDirectory), "log", "postgresql.log"), "utf8");
 
 /** Resolves when a process is gone; polls, because the system does not tell of processes that are not one's children. */
 async function gone(pid: number): Promise<void> {
@@ -61,7 +78,14 @@ describe("first start", () => {
           from pg_database where datname = current_database()`);
       expect(settings.rows).toEqual([
         {
-          ...{ fsync: "on", synchronous_commit: "on", full_page_writes: "on", checksums: "on", listen: "", max_wal_size: "1GB" },
+          ...{
+            fsync: "on",
+            synchronous_commit: "on",
+            full_page_writes: "on",
+            checksums: "on",
+            listen: "",
+            max_wal_size: "1GB",
+          },
           ...{ encoding: "UTF8", provider: "b", locale: "C.UTF-8", user: "countersign_owner", super: false },
         },
       ]);
@@ -71,7 +95,11 @@ describe("first start", () => {
       expect(statSync(join(dataDirectory, "postgres-credentials.json")).mode & 0o777).toBe(0o600);
       expect(existsSync(join(clusterHome(dataDirectory), "initdb-password"))).toBe(false);
       for (const user of ["countersign_app", "countersign_owner", "countersign_superuser", "postgres"]) {
-        await expect(withClient({ host: at, port: 5432, user, password: "guess", database: "countersign" }, (client) => client.query("select 1"))).rejects.toMatchObject({ code: "28P01" });
+        await expect(
+          withClient({ host: at, port: 5432, user, password: "guess", database: "countersign" }, (client) =>
+            client.query("select 1"),
+          ),
+        ).rejects.toMatchObject({ code: "28P01" });
       }
     } finally {
       await storage.close();
@@ -105,7 +133,9 @@ describe("first start", () => {
   test("a cluster of another major version is refused", async () => {
     const dataDirectory = await clusterCopy();
     writeFileSync(join(dataDirectory, "postgres", "data", "PG_VERSION"), "17\n");
-    await expect(startEmbedded(dataDirectory)).rejects.toThrow(/was made by PostgreSQL 17, and this Countersign ships 18; back it up/);
+    await expect(startEmbedded(dataDirectory)).rejects.toThrow(
+      /was made by PostgreSQL 17, and this Countersign ships 18; back it up/,
+    );
   });
 });
 
@@ -115,7 +145,9 @@ describe("one server a data directory", () => {
     const first = await ready(serve(dataDirectory), dataDirectory);
     const second = await serve(dataDirectory).next();
     expect(second).toMatchObject({ kind: "refused", code: "data_directory_in_use" });
-    expect(second.kind === "refused" && second.message).toContain(`the server at ${address} (process ${first.server.pid})`);
+    expect(second.kind === "refused" && second.message).toContain(
+      `the server at ${address} (process ${first.server.pid})`,
+    );
 
     const command = await ready(serve(dataDirectory, "join"), dataDirectory);
     expect(command.how).toBe("joined");
@@ -145,7 +177,10 @@ describe("one server a data directory", () => {
   ])("the lock of %s is taken over", async (_what, holder) => {
     const dataDirectory = await clusterCopy();
     const { pidNamespace } = await lockOf(dataDirectory);
-    writeFileSync(join(dataDirectory, "server.lock"), JSON.stringify({ ...holder, pidNamespace, doing: "a server long gone" }));
+    writeFileSync(
+      join(dataDirectory, "server.lock"),
+      JSON.stringify({ ...holder, pidNamespace, doing: "a server long gone" }),
+    );
     const storage = await openStorage({ dataDirectory, doing: "a test", embedded: { settings: testSettings } });
     await storage.close();
   });
@@ -161,7 +196,10 @@ describe("one server a data directory", () => {
     const dataDirectory = await clusterCopy();
     const storage = await openStorage({ dataDirectory, doing: "a test", embedded: { settings: testSettings } });
     const held = JSON.parse(readFileSync(join(dataDirectory, "server.lock"), "utf8")) as object;
-    writeFileSync(join(dataDirectory, "server.lock"), JSON.stringify({ ...held, pid: 1, pidNamespace: "pid:[1]", doing: "the server next door" }));
+    writeFileSync(
+      join(dataDirectory, "server.lock"),
+      JSON.stringify({ ...held, pid: 1, pidNamespace: "pid:[1]", doing: "the server next door" }),
+    );
     await expect(openStorage({ dataDirectory, doing: "another" })).rejects.toThrow(/the server next door/);
     await storage.close();
     const again = await openStorage({ dataDirectory, doing: "another", embedded: { settings: testSettings } });
@@ -210,7 +248,9 @@ describe("kill -9", () => {
 
     const second = await ready(serve(dataDirectory), dataDirectory);
     expect(second).toMatchObject({ how: "adopted", postgres: first.postgres });
-    await withClient(second.login, async (client) => expect((await client.query("select one from kept")).rows).toEqual([{ one: 1 }]));
+    await withClient(second.login, async (client) =>
+      expect((await client.query("select one from kept")).rows).toEqual([{ one: 1 }]),
+    );
     second.server.kill("SIGTERM");
     await second.server.ended;
     await gone(first.postgres);
@@ -219,8 +259,20 @@ describe("kill -9", () => {
   test("of the postmaster, with sessions at work: an immediate start succeeds", async () => {
     const dataDirectory = await clusterCopy();
     const first = await ready(serve(dataDirectory), dataDirectory);
-    const busy = withClient(first.login, (client) => client.query("select count(*) from generate_series(1, 100000000)")).catch((error: unknown) => error);
-    await expect.poll(() => withClient(first.login, async (client) => (await client.query("select from pg_stat_activity where query like '%generate_series%'")).rowCount), { interval: 10 }).toBeGreaterThan(1);
+    const busy = withClient(first.login, (client) =>
+      client.query("select count(*) from generate_series(1, 100000000)"),
+    ).catch((error: unknown) => error);
+    await expect
+      .poll(
+        () =>
+          withClient(
+            first.login,
+            async (client) =>
+              (await client.query("select from pg_stat_activity where query like '%generate_series%'")).rowCount,
+          ),
+        { interval: 10 },
+      )
+      .toBeGreaterThan(1);
     process.kill(first.postgres, "SIGKILL");
     first.server.kill("SIGKILL");
     await first.server.ended;
@@ -230,6 +282,29 @@ describe("kill -9", () => {
     expect(await busy).toBeInstanceOf(Error);
     second.server.kill("SIGTERM");
     await second.server.ended;
+  });
+
+  test("of the postmaster alone: the server starts it again and goes on", async () => {
+    const dataDirectory = await clusterCopy();
+    const storage = await openStorage({ dataDirectory, doing: "a test", embedded: { settings: testSettings } });
+    const first = postmaster(dataDirectory);
+    await storage.owner.query("create table kept as select 1 as one");
+    process.kill(first, "SIGKILL");
+    await gone(first);
+    await expect
+      .poll(
+        async () =>
+          storage.owner.query("select one from kept").then(
+            (found) => found.rowCount,
+            () => 0,
+          ),
+        { timeout: 30_000, interval: 20 },
+      )
+      .toBe(1);
+    const second = postmaster(dataDirectory);
+    expect(second).not.toBe(first);
+    await storage.close();
+    expect(isAlive(second)).toBe(false);
   });
 
   test("of everything under load: the next start recovers every row that was acknowledged", async () => {
@@ -252,7 +327,11 @@ describe("kill -9", () => {
       await server.ended;
       await gone(postgres);
       const embedded = await startEmbedded(dataDirectory, { settings: testSettings });
-      const found = await withClient(embedded.owner, (client) => client.query<{ rows: number; last: number }>("select count(*)::integer as rows, max(number) as last from written"));
+      const found = await withClient(embedded.owner, (client) =>
+        client.query<{ rows: number; last: number }>(
+          "select count(*)::integer as rows, max(number) as last from written",
+        ),
+      );
       const row = found.rows[0];
       expect(row?.last).toBeGreaterThanOrEqual(acknowledged);
       expect(row?.rows).toBe((row?.last ?? 0) + 1);
@@ -287,49 +366,56 @@ describe("as root", () => {
   if (!root) console.info("not root: dropping to another user is not tried here");
   const runAs = runAsUser();
   const othersReachUs = runAs !== undefined && canTraverse(fileURLToPath(new URL(".", import.meta.url)), runAs);
-  if (root && !othersReachUs) console.info("this checkout is closed to other users: running as one of them is not tried here");
+  if (root && !othersReachUs)
+    console.info("this checkout is closed to other users: running as one of them is not tried here");
 
-  test.runIf(root)("PostgreSQL runs as another user, and a data directory below a 0700 home keeps its database elsewhere", async () => {
-    const home = temporaryDirectory();
-    chmodSync(home, 0o700);
-    const dataDirectory = openDataDirectory(join(home, "data"));
-    const embedded = await startEmbedded(dataDirectory, { settings: testSettings });
-    const outside = clusterHome(dataDirectory);
-    try {
-      expect(outside.startsWith("/var/lib/countersign/")).toBe(true);
-      expect(statSync(outside).mode & 0o777).toBe(0o700);
-      expect(statSync(outside).uid).not.toBe(0);
-      expect(statSync(`/proc/${embedded.cluster.pid}`).uid).toBe(statSync(outside).uid);
-      expect(statSync(dataDirectory).mode & 0o777).toBe(0o700);
-      await embedded.stop();
-      // The same data directory finds it again; a copy of it does not open the original's database.
-      const again = await startEmbedded(dataDirectory, { settings: testSettings });
-      await again.stop();
-      renameSync(dataDirectory, `${dataDirectory}-copy`);
-      await expect(startEmbedded(`${dataDirectory}-copy`)).rejects.toThrow(/belongs to the data directory/);
-    } finally {
-      await embedded.stop();
-      removeWithPostgres(outside);
-      rmSync(`${outside}.of`, { force: true });
-    }
-  });
+  test.runIf(root)(
+    "PostgreSQL runs as another user, and a data directory below a 0700 home keeps its database elsewhere",
+    async () => {
+      const home = temporaryDirectory();
+      chmodSync(home, 0o700);
+      const dataDirectory = openDataDirectory(join(home, "data"));
+      const embedded = await startEmbedded(dataDirectory, { settings: testSettings });
+      const outside = clusterHome(dataDirectory);
+      try {
+        expect(outside.startsWith("/var/lib/countersign/")).toBe(true);
+        expect(statSync(outside).mode & 0o777).toBe(0o700);
+        expect(statSync(outside).uid).not.toBe(0);
+        expect(statSync(`/proc/${embedded.cluster.pid}`).uid).toBe(statSync(outside).uid);
+        expect(statSync(dataDirectory).mode & 0o777).toBe(0o700);
+        await embedded.stop();
+        // The same data directory finds it again; a copy of it does not open the original's database.
+        const again = await startEmbedded(dataDirectory, { settings: testSettings });
+        await again.stop();
+        renameSync(dataDirectory, `${dataDirectory}-copy`);
+        await expect(startEmbedded(`${dataDirectory}-copy`)).rejects.toThrow(/belongs to the data directory/);
+      } finally {
+        await embedded.stop();
+        removeWithPostgres(outside);
+        rmSync(`${outside}.of`, { force: true });
+      }
+    },
+  );
 
-  test.runIf(othersReachUs)("another user's data directory is opened as that user's, and that user runs it in place", async () => {
-    const { uid, gid } = statSync(clusterHome(await startedOnce()));
-    const dataDirectory = join(temporaryDirectory(), "data");
-    mkdirSync(dataDirectory);
-    chownSync(dataDirectory, uid, gid);
-    const { server, postgres } = await ready(serve(dataDirectory, "", { uid, gid }), dataDirectory);
-    expect(statSync(`/proc/${postgres}`).uid).toBe(uid);
-    expect(clusterHome(dataDirectory)).toBe(join(realpathSync(dataDirectory), "postgres"));
-    expect(statSync(join(dataDirectory, "postgres-credentials.json")).uid).toBe(uid);
-    server.kill("SIGTERM");
-    expect(await server.ended).toMatchObject({ code: 0 });
-    // Root may look after it too, and leaves it to its owner.
-    const byRoot = await startEmbedded(dataDirectory, { settings: testSettings });
-    expect(statSync(`/proc/${byRoot.cluster.pid}`).uid).toBe(uid);
-    await byRoot.stop();
-  });
+  test.runIf(othersReachUs)(
+    "another user's data directory is opened as that user's, and that user runs it in place",
+    async () => {
+      const { uid, gid } = statSync(clusterHome(await startedOnce()));
+      const dataDirectory = join(temporaryDirectory(), "data");
+      mkdirSync(dataDirectory);
+      chownSync(dataDirectory, uid, gid);
+      const { server, postgres } = await ready(serve(dataDirectory, "", { uid, gid }), dataDirectory);
+      expect(statSync(`/proc/${postgres}`).uid).toBe(uid);
+      expect(clusterHome(dataDirectory)).toBe(join(realpathSync(dataDirectory), "postgres"));
+      expect(statSync(join(dataDirectory, "postgres-credentials.json")).uid).toBe(uid);
+      server.kill("SIGTERM");
+      expect(await server.ended).toMatchObject({ code: 0 });
+      // Root may look after it too, and leaves it to its owner.
+      const byRoot = await startEmbedded(dataDirectory, { settings: testSettings });
+      expect(statSync(`/proc/${byRoot.cluster.pid}`).uid).toBe(uid);
+      await byRoot.stop();
+    },
+  );
 });
 
 async function startedOnce(): Promise<string> {

@@ -27,14 +27,16 @@ afterAll(async () => {
 async function shipped(): Promise<Server> {
   const postgres = await startTestPostgres();
   const { embedded } = postgres;
-  if (embedded === undefined) throw new Error("unset COUNTERSIGN_TEST_DATABASE_URL for this test: it makes users and databases");
+  if (embedded === undefined)
+    throw new Error("unset COUNTERSIGN_TEST_DATABASE_URL for this test: it makes users and databases");
   // As on a server that has never seen Countersign.
   await withClient(embedded.superuser, async (client) => {
     await client.query("drop database countersign with (force)");
     await client.query("drop role countersign_app, countersign_ledger, countersign_owner");
   });
   const { host, port } = embedded.superuser;
-  const urlFor = (user: string, database: string): string => `postgres://${user}:secret@localhost:${port}/${database}?host=${encodeURIComponent(String(host))}`;
+  const urlFor = (user: string, database: string): string =>
+    `postgres://${user}:secret@localhost:${port}/${database}?host=${encodeURIComponent(String(host))}`;
   return { what: "PostgreSQL 18", admin: embedded.superuser, urlFor, stop: () => postgres.close() };
 }
 
@@ -48,17 +50,32 @@ async function oldest(): Promise<Server | string> {
   const user = runAs === undefined ? {} : { uid: runAs.uid, gid: runAs.gid };
   mkdirSync(data, { mode: 0o700 });
   if (runAs !== undefined) execFileSync("chown", [`${runAs.uid}:${runAs.gid}`, data]);
-  execFileSync(join(bin, "initdb"), ["-D", data, "-U", "admin", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"], { ...user, cwd: data, stdio: "ignore" });
-  const child: ChildProcess = spawn(join(bin, "postgres"), ["-D", data, "-k", data, "-c", "listen_addresses=", "-c", "fsync=off"], { ...user, cwd: data, stdio: "ignore" });
+  execFileSync(
+    join(bin, "initdb"),
+    ["-D", data, "-U", "admin", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"],
+    { ...user, cwd: data, stdio: "ignore" },
+  );
+  const child: ChildProcess = spawn(
+    join(bin, "postgres"),
+    ["-D", data, "-k", data, "-c", "listen_addresses=", "-c", "fsync=off"],
+    { ...user, cwd: data, stdio: "ignore" },
+  );
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const admin = { host: data, port: 5432, user: "admin", database: "postgres" };
-  const answered = await poll(deadlineIn(20_000), () => withClient(admin, () => Promise.resolve(true)).catch(() => undefined));
+  const answered = await poll(deadlineIn(20_000), () =>
+    withClient(admin, () => Promise.resolve(true)).catch(() => undefined),
+  );
   if (answered === undefined) throw new Error("PostgreSQL 15 did not start");
   const stop = async (): Promise<void> => {
     child.kill("SIGINT");
     await ended;
   };
-  return { what: "PostgreSQL 15", admin, urlFor: (name, database) => `postgres://${name}:secret@localhost:5432/${database}?host=${encodeURIComponent(data)}`, stop };
+  return {
+    what: "PostgreSQL 15",
+    admin,
+    urlFor: (name, database) => `postgres://${name}:secret@localhost:5432/${database}?host=${encodeURIComponent(data)}`,
+    stop,
+  };
 }
 
 const found = await Promise.all([shipped(), oldest()]);
@@ -79,18 +96,26 @@ async function refusalOf(work: Promise<Storage>): Promise<string> {
 
 let made = 0;
 /** A user and a database of theirs. */
-async function userWithDatabase(server: Server, attributes: string, encoding = "UTF8"): Promise<{ user: string; database: string; url: string }> {
+async function userWithDatabase(
+  server: Server,
+  attributes: string,
+  encoding = "UTF8",
+): Promise<{ user: string; database: string; url: string }> {
   made += 1;
   const [user, database] = [`user_${made}`, `database_${made}`];
   await withClient(server.admin, async (client) => {
     await client.query(`create role ${user} login ${attributes} password 'secret'`);
-    await client.query(`create database ${database} owner ${user} encoding '${encoding}' locale 'C' template template0`);
+    await client.query(
+      `create database ${database} owner ${user} encoding '${encoding}' locale 'C' template template0`,
+    );
   });
   return { user, database, url: server.urlFor(user, database) };
 }
 
-const open = (databaseUrl: string): Promise<Storage> => openStorage({ dataDirectory: "/nonexistent", databaseUrl, doing: "a test" });
-const up = (storage: Storage): Promise<string[]> => withClient(storage.ownerLogin, (client) => migrateUp(client, { appVersion: "test", nowMs: Date.now }));
+const open = (databaseUrl: string): Promise<Storage> =>
+  openStorage({ dataDirectory: "/nonexistent", databaseUrl, doing: "a test" });
+const up = (storage: Storage): Promise<string[]> =>
+  withClient(storage.ownerLogin, (client) => migrateUp(client, { appVersion: "test", nowMs: Date.now }));
 
 describe.each(servers)("$what", (server) => {
   // In this order: the first user makes the roles, the others meet them.
@@ -98,7 +123,10 @@ describe.each(servers)("$what", (server) => {
     const { user, url } = await userWithDatabase(server, "nocreaterole");
     const refusal = await refusalOf(open(url));
     expect(refusal).toContain(`postgres_unsupported: the user \`${user}\` of DATABASE_URL may not create`);
-    const statements = refusal.slice(refusal.indexOf("create role countersign_ledger")).split(/(?<=;) ?/).filter((statement) => statement !== "");
+    const statements = refusal
+      .slice(refusal.indexOf("create role countersign_ledger"))
+      .split(/(?<=;) ?/)
+      .filter((statement) => statement !== "");
     expect(statements).toHaveLength(3);
     await withClient(server.admin, async (client) => {
       for (const statement of statements) await client.query(statement);
@@ -112,14 +140,19 @@ describe.each(servers)("$what", (server) => {
     const refusal = await refusalOf(open(creator.url));
     if (refusal !== "no refusal") {
       expect(refusal).toContain(`grant countersign_ledger, countersign_app to "${creator.user}"`);
-      await withClient(server.admin, (client) => client.query(`grant countersign_ledger, countersign_app to ${creator.user}`));
+      await withClient(server.admin, (client) =>
+        client.query(`grant countersign_ledger, countersign_app to ${creator.user}`),
+      );
     }
     await worksAtAll(creator.url);
   });
 
   test("a user who may create roles needs nobody", async () => {
     await withClient(server.admin, async (client) => {
-      for (const { datname } of (await client.query<{ datname: string }>("select datname from pg_database where datname like 'database_%'")).rows) await client.query(`drop database ${datname}`);
+      for (const { datname } of (
+        await client.query<{ datname: string }>("select datname from pg_database where datname like 'database_%'")
+      ).rows)
+        await client.query(`drop database ${datname}`);
       await client.query("drop role countersign_app, countersign_ledger");
     });
     const { url } = await userWithDatabase(server, "createrole");
@@ -135,10 +168,17 @@ describe.each(servers)("$what", (server) => {
   test("the server may have a login of its own", async () => {
     const { url, database } = await userWithDatabase(server, "superuser");
     await withClient(server.admin, (client) => client.query("alter role countersign_app login password 'secret'"));
-    const storage = await openStorage({ dataDirectory: "/nonexistent", databaseUrl: url, applicationDatabaseUrl: server.urlFor("countersign_app", database), doing: "a test" });
+    const storage = await openStorage({
+      dataDirectory: "/nonexistent",
+      databaseUrl: url,
+      applicationDatabaseUrl: server.urlFor("countersign_app", database),
+      doing: "a test",
+    });
     try {
       await up(storage);
-      expect((await storage.app.query("select session_user as session, current_user as user")).rows).toEqual([{ session: "countersign_app", user: "countersign_app" }]);
+      expect((await storage.app.query("select session_user as session, current_user as user")).rows).toEqual([
+        { session: "countersign_app", user: "countersign_app" },
+      ]);
     } finally {
       await storage.close();
     }
@@ -146,7 +186,11 @@ describe.each(servers)("$what", (server) => {
 
   test("another encoding than UTF8 is refused", async () => {
     const { url, database } = await userWithDatabase(server, "createrole", "LATIN1");
-    expect(await refusalOf(open(url))).toMatch(new RegExp(`^postgres_unsupported: the database \`${database}\` has the encoding \`LATIN1\`; create one with \`create database .* encoding 'UTF8'`));
+    expect(await refusalOf(open(url))).toMatch(
+      new RegExp(
+        `^postgres_unsupported: the database \`${database}\` has the encoding \`LATIN1\`; create one with \`create database .* encoding 'UTF8'`,
+      ),
+    );
   });
 
   test("a user who may not create in the database is told", async () => {
@@ -156,7 +200,9 @@ describe.each(servers)("$what", (server) => {
       await client.query(`alter role ${user} nosuperuser`);
       await client.query(`grant countersign_ledger, countersign_app to ${user}`);
     });
-    expect(await refusalOf(open(server.urlFor(user, database)))).toContain(`grant create on database "${database}" to "${user}";`);
+    expect(await refusalOf(open(server.urlFor(user, database)))).toContain(
+      `grant create on database "${database}" to "${user}";`,
+    );
   });
 
   async function worksAtAll(url: string): Promise<void> {
@@ -164,11 +210,23 @@ describe.each(servers)("$what", (server) => {
     try {
       await up(storage);
       expect(await storage.describe()).toMatchObject({ kind: "external", how: "connected", encoding: "UTF8" });
-      const seen = await storage.withSnapshot("00000000-0000-7000-8000-00000000000a", async (client) => (await client.query("select current_user as user, count(*)::integer as entries from countersign.entries group by 1")).rows);
+      const seen = await storage.withSnapshot(
+        "00000000-0000-7000-8000-00000000000a",
+        async (client) =>
+          (
+            await client.query(
+              "select current_user as user, count(*)::integer as entries from countersign.entries group by 1",
+            )
+          ).rows,
+      );
       expect(seen).toEqual([]);
-      const app = await storage.app.query("select current_user as user, (select rolsuper from pg_roles where rolname = current_user) as super, current_setting('is_superuser') as is_super");
+      const app = await storage.app.query(
+        "select current_user as user, (select rolsuper from pg_roles where rolname = current_user) as super, current_setting('is_superuser') as is_super",
+      );
       expect(app.rows).toEqual([{ user: "countersign_app", super: false, is_super: "off" }]);
-      await expect(storage.app.query("insert into countersign.entries default values")).rejects.toMatchObject({ code: "42501" });
+      await expect(storage.app.query("insert into countersign.entries default values")).rejects.toMatchObject({
+        code: "42501",
+      });
     } finally {
       await storage.close();
     }
@@ -177,14 +235,24 @@ describe.each(servers)("$what", (server) => {
 
 describe("without a server", () => {
   test("what is older than 15 is refused", () => {
-    expect(() => refuseUnsuitable({ versionNumber: 140_012, version: "14.12", encoding: "UTF8", database: "x" })).toThrow(/PostgreSQL `14.12`; 15 or newer/);
-    expect(() => refuseUnsuitable({ versionNumber: 150_000, version: "15.0", encoding: "UTF8", database: "x" })).not.toThrow();
+    expect(() =>
+      refuseUnsuitable({ versionNumber: 140_012, version: "14.12", encoding: "UTF8", database: "x" }),
+    ).toThrow(/PostgreSQL `14.12`; 15 or newer/);
+    expect(() =>
+      refuseUnsuitable({ versionNumber: 150_000, version: "15.0", encoding: "UTF8", database: "x" }),
+    ).not.toThrow();
   });
 
   test.each([
     ["postgres://u:p@h/db", "postgres://u:p@h/db?options=-c%20role%3Dcountersign_app"],
-    ["postgres://u:p@h:5433/db?sslmode=require", "postgres://u:p@h:5433/db?sslmode=require&options=-c%20role%3Dcountersign_app"],
-    ["postgres://u@/db?host=/run/a%20b", "postgres://u@localhost/db?host=%2Frun%2Fa%20b&options=-c%20role%3Dcountersign_app"],
+    [
+      "postgres://u:p@h:5433/db?sslmode=require",
+      "postgres://u:p@h:5433/db?sslmode=require&options=-c%20role%3Dcountersign_app",
+    ],
+    [
+      "postgres://u@/db?host=/run/a%20b",
+      "postgres://u@localhost/db?host=%2Frun%2Fa%20b&options=-c%20role%3Dcountersign_app",
+    ],
     ["postgres://h/db?options=-c%20jit%3Doff", "postgres://h/db?options=-c%20jit%3Doff%20-c%20role%3Dcountersign_app"],
   ])("%s works as the application's role by %s", (given, expected) => {
     expect(switchingUrl(given)).toBe(expected);
@@ -199,6 +267,8 @@ describe("without a server", () => {
   test("a wrong password is the database's own answer", async () => {
     const [server] = servers;
     if (server === undefined) throw new Error("no server was started");
-    await expect(open(server.urlFor("nobody_known", "postgres").replace("secret", "s3cret"))).rejects.toThrow(/authentication failed|does not exist/);
+    await expect(open(server.urlFor("nobody_known", "postgres").replace("secret", "s3cret"))).rejects.toThrow(
+      /authentication failed|does not exist/,
+    );
   });
 });

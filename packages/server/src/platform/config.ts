@@ -32,12 +32,26 @@ export const defaultPort = 4870;
 
 /** Read elsewhere: by the data directory, the CLI as a client, the tests. */
 const readElsewhere = [
-  ...["COUNTERSIGN_DATA", "COUNTERSIGN_URL", "COUNTERSIGN_API_KEY", "COUNTERSIGN_KEY", "COUNTERSIGN_TENANT", "COUNTERSIGN_PASSPHRASE"],
+  ...[
+    "COUNTERSIGN_DATA",
+    "COUNTERSIGN_URL",
+    "COUNTERSIGN_API_KEY",
+    "COUNTERSIGN_KEY",
+    "COUNTERSIGN_TENANT",
+    "COUNTERSIGN_PASSPHRASE",
+  ],
   ...["COUNTERSIGN_TEST_DATABASE_URL"],
 ];
 
-const connectionString = z.string().refine(isPostgresUrl, "is not a PostgreSQL connection string; write `postgres://user:password@host:5432/database`");
-const host = z.string().refine((text) => text === "localhost" || isIP(text) !== 0 || /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(text), "is no address or host name; write `127.0.0.1` or `0.0.0.0`");
+const connectionString = z
+  .string()
+  .refine(isPostgresUrl, "is not a PostgreSQL connection string; write `postgres://user:password@host:5432/database`");
+const host = z
+  .string()
+  .refine(
+    (text) => text === "localhost" || isIP(text) !== 0 || /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(text),
+    "is no address or host name; write `127.0.0.1` or `0.0.0.0`",
+  );
 const port = z
   .string()
   .regex(/^\d{1,5}$/, "is no port; write a number from 0 to 65535")
@@ -47,7 +61,10 @@ const logLevel = z.enum(logLevels, { error: `is no level; write one of ${logLeve
 const sealingKeys = z.string().transform((text, context) => {
   const keys = text.split(",").map((part) => parseSealingKey(part.trim()));
   if (keys.every((key) => key !== undefined)) return keys;
-  context.addIssue({ code: "custom", message: "is not 32 bytes as 64 hex digits or base64; make one with `openssl rand -hex 32`" });
+  context.addIssue({
+    code: "custom",
+    message: "is not 32 bytes as 64 hex digits or base64; make one with `openssl rand -hex 32`",
+  });
   return z.NEVER;
 });
 
@@ -63,19 +80,32 @@ const variables = z.object({
 /** Parses an environment. Empty variables count as unset. Throws `configuration_invalid` with all problems. */
 export function parseConfig(env: Readonly<Record<string, string | undefined>>): ProcessConfig {
   const known = Object.keys(variables.shape);
-  const given = Object.fromEntries(known.flatMap((name) => (env[name] === undefined || env[name] === "" ? [] : [[name, env[name]]])));
+  const given = Object.fromEntries(
+    known.flatMap((name) => (env[name] === undefined || env[name] === "" ? [] : [[name, env[name]]])),
+  );
   const parsed = variables.safeParse(given);
-  const problems: Problem[] = parsed.error?.issues.map((issue) => ({ code: "configuration_invalid", message: `\`${issue.path.join(".")}\` ${issue.message}` })) ?? [];
+  const problems: Problem[] =
+    parsed.error?.issues.map((issue) => ({
+      code: "configuration_invalid",
+      message: `\`${issue.path.join(".")}\` ${issue.message}`,
+    })) ?? [];
   if (given["COUNTERSIGN_APP_DATABASE_URL"] !== undefined && given["DATABASE_URL"] === undefined) {
-    problems.push({ code: "configuration_invalid", message: "`COUNTERSIGN_APP_DATABASE_URL` needs `DATABASE_URL` beside it, the owner's login" });
+    problems.push({
+      code: "configuration_invalid",
+      message: "`COUNTERSIGN_APP_DATABASE_URL` needs `DATABASE_URL` beside it, the owner's login",
+    });
   }
   if (parsed.data === undefined || problems.length > 0) {
-    throw new RefusalError(refused("configuration_invalid", problems.map((problem) => problem.message).join("; "), { problems }));
+    throw new RefusalError(
+      refused("configuration_invalid", problems.map((problem) => problem.message).join("; "), { problems }),
+    );
   }
   const { data } = parsed;
   return {
     ...(data.DATABASE_URL === undefined ? {} : { databaseUrl: data.DATABASE_URL }),
-    ...(data.COUNTERSIGN_APP_DATABASE_URL === undefined ? {} : { applicationDatabaseUrl: data.COUNTERSIGN_APP_DATABASE_URL }),
+    ...(data.COUNTERSIGN_APP_DATABASE_URL === undefined
+      ? {}
+      : { applicationDatabaseUrl: data.COUNTERSIGN_APP_DATABASE_URL }),
     ...(data.COUNTERSIGN_SEALING_KEY === undefined ? {} : { sealingKeys: data.COUNTERSIGN_SEALING_KEY }),
     host: data.COUNTERSIGN_HOST,
     port: data.COUNTERSIGN_PORT,

@@ -15,7 +15,9 @@ export interface DataDirectoryRequest {
 }
 
 /** The path, not touched: COUNTERSIGN_DATA, else what is usual on the platform. */
-export function dataDirectoryPath(request: DataDirectoryRequest = { env: process.env, platform: process.platform, home: homedir() }): string {
+export function dataDirectoryPath(
+  request: DataDirectoryRequest = { env: process.env, platform: process.platform, home: homedir() },
+): string {
   const { env, platform, home } = request;
   const chosen = env["COUNTERSIGN_DATA"];
   if (chosen !== undefined && chosen !== "") return resolve(chosen);
@@ -33,7 +35,10 @@ export function openDataDirectory(path: string): string {
     mkdirSync(dirname(path), { recursive: true });
     mkdirSync(path, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    throw unusable(`cannot create the data directory \`${path}\`; set COUNTERSIGN_DATA to a directory this user can write`, cause);
+    throw unusable(
+      `cannot create the data directory \`${path}\`; set COUNTERSIGN_DATA to a directory this user can write`,
+      cause,
+    );
   }
   const real = realpathSync(path);
   const { uid, mode } = statSync(real);
@@ -44,7 +49,9 @@ export function openDataDirectory(path: string): string {
   }
   if ((mode & 0o002) !== 0) {
     // Whoever could write here may already have put a key or a database of theirs in it: closing it now would not help.
-    throw unusable(`anybody may write to the data directory \`${real}\`; look through it, then run \`chmod 700 '${real}'\``);
+    throw unusable(
+      `anybody may write to the data directory \`${real}\`; look through it, then run \`chmod 700 '${real}'\``,
+    );
   }
   // As root the pass-through bit may be there: the embedded PostgreSQL's own user has to reach its directory.
   const allowed = own === 0 ? 0o711 : 0o700;

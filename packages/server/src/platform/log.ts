@@ -11,8 +11,28 @@ export type Log = Logger;
 
 /** Members whose value is a secret, at any depth the program logs (pino's wildcard is one level, so each is listed). */
 const secretMembers = [
-  ...["authorization", "Authorization", "cookie", "set-cookie", "password", "passphrase", "secret", "token", "apiKey", "api_key"],
-  ...["key", "privateKey", "private_key", "sealingKey", "enrolmentCode", "code_plain", "signature_key", "COUNTERSIGN_SEALING_KEY"],
+  ...[
+    "authorization",
+    "Authorization",
+    "cookie",
+    "set-cookie",
+    "password",
+    "passphrase",
+    "secret",
+    "token",
+    "apiKey",
+    "api_key",
+  ],
+  ...[
+    "key",
+    "privateKey",
+    "private_key",
+    "sealingKey",
+    "enrolmentCode",
+    "code_plain",
+    "signature_key",
+    "COUNTERSIGN_SEALING_KEY",
+  ],
 ] as const;
 const MASK = "[secret]";
 const DEPTH = 4;
@@ -24,7 +44,9 @@ export interface LogOptions {
 
 export function openLog(options: LogOptions): Log {
   const quoted = secretMembers.map((name) => `["${name}"]`);
-  const paths = Array.from({ length: DEPTH }, (_, depth) => quoted.map((name) => `${"*.".repeat(depth)}`.replace(/\.$/, "") + name)).flat();
+  const paths = Array.from({ length: DEPTH }, (_, depth) =>
+    quoted.map((name) => `${"*.".repeat(depth)}`.replace(/\.$/, "") + name),
+  ).flat();
   return pino(
     {
       level: options.level,
@@ -35,7 +57,10 @@ export function openLog(options: LogOptions): Log {
       serializers: { err: maskedError, error: maskedError },
       hooks: {
         logMethod(args, method) {
-          method.apply(this, args.map((argument) => (typeof argument === "string" ? maskText(argument) : argument)) as typeof args);
+          method.apply(
+            this,
+            args.map((argument) => (typeof argument === "string" ? maskText(argument) : argument)) as typeof args,
+          );
         },
         streamWrite: maskText,
       },

@@ -35,7 +35,11 @@ export const sealedOverheadBytes = HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
 const KEY_FILE = "sealing-key";
 
 /** Sealing with the given keys, else with those of the data directory's key file, which is made at the first start. */
-export function openSealing(from: { readonly keys?: readonly Uint8Array[]; readonly dataDirectory: string; readonly random?: RandomBytes }): Sealing {
+export function openSealing(from: {
+  readonly keys?: readonly Uint8Array[];
+  readonly dataDirectory: string;
+  readonly random?: RandomBytes;
+}): Sealing {
   const random = from.random ?? systemRandom;
   const file = join(from.dataDirectory, KEY_FILE);
   // Keys from the environment seal; what the file's keys sealed before can still be opened.
@@ -55,9 +59,14 @@ export function sealingWith(keys: readonly Uint8Array[], random: RandomBytes = s
     keyId,
     seal: (plain, binding) => {
       const nonce = random(NONCE_BYTES);
-      return Buffer.concat([header, nonce, xaesSeal({ key: first, nonce, associated: associatedData(header, binding) }, plain)]);
+      return Buffer.concat([
+        header,
+        nonce,
+        xaesSeal({ key: first, nonce, associated: associatedData(header, binding) }, plain),
+      ]);
     },
-    open: (sealed, binding) => openSealed(byId, Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength), binding),
+    open: (sealed, binding) =>
+      openSealed(byId, Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength), binding),
   };
 }
 
@@ -69,13 +78,23 @@ function openSealed(keys: ReadonlyMap<string, Uint8Array>, sealed: Buffer, bindi
   const id = header.subarray(MAGIC.length).toString("hex");
   const key = keys.get(id);
   if (key === undefined) {
-    throw refusal("sealed_unreadable", `\`${binding}\` was sealed with the key \`${id}\`; this server has ${[...keys.keys()].join(", ")}: restore that key to \`${KEY_FILE}\` or COUNTERSIGN_SEALING_KEY`);
+    throw refusal(
+      "sealed_unreadable",
+      `\`${binding}\` was sealed with the key \`${id}\`; this server has ${[...keys.keys()].join(", ")}: restore that key to \`${KEY_FILE}\` or COUNTERSIGN_SEALING_KEY`,
+    );
   }
   const nonce = sealed.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
   try {
-    return xaesOpen({ key, nonce, associated: associatedData(header, binding) }, sealed.subarray(HEADER_BYTES + NONCE_BYTES));
+    return xaesOpen(
+      { key, nonce, associated: associatedData(header, binding) },
+      sealed.subarray(HEADER_BYTES + NONCE_BYTES),
+    );
   } catch (cause) {
-    throw refusal("sealed_unreadable", `the sealed value of \`${binding}\` was altered, or sealed for something else`, cause);
+    throw refusal(
+      "sealed_unreadable",
+      `the sealed value of \`${binding}\` was altered, or sealed for something else`,
+      cause,
+    );
   }
 }
 
@@ -101,7 +120,9 @@ export function xaesSeal({ key, nonce, associated }: XaesInput, plain: Uint8Arra
 }
 
 export function xaesOpen({ key, nonce, associated }: XaesInput, sealed: Uint8Array): Buffer {
-  const decipher = createDecipheriv("aes-256-gcm", derivedKey(key, nonce), nonce.subarray(12), { authTagLength: TAG_BYTES });
+  const decipher = createDecipheriv("aes-256-gcm", derivedKey(key, nonce), nonce.subarray(12), {
+    authTagLength: TAG_BYTES,
+  });
   decipher.setAAD(associated);
   decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
   return Buffer.concat([decipher.update(sealed.subarray(0, sealed.length - TAG_BYTES)), decipher.final()]);
@@ -121,7 +142,8 @@ function derivedKey(key: Uint8Array, nonce: Uint8Array): Buffer {
   for (const counter of [1, 2]) {
     const at = (counter - 1) * 16;
     blocks.set([0, counter, 0x58, 0, ...nonce.subarray(0, 12)], at);
-    for (let index = 0; index < 16; index += 1) blocks.writeUInt8(blocks.readUInt8(at + index) ^ subkey.readUInt8(index), at + index);
+    for (let index = 0; index < 16; index += 1)
+      blocks.writeUInt8(blocks.readUInt8(at + index) ^ subkey.readUInt8(index), at + index);
   }
   return encryptBlocks(key, blocks);
 }
@@ -136,7 +158,10 @@ function readOrMakeKeyFile(file: string, random: RandomBytes): Uint8Array[] {
   if (!existsSync(file)) makeKeyFile(file, random);
   const { mode } = statSync(file);
   if (process.platform !== "win32" && (mode & 0o077) !== 0) {
-    throw refusal("sealing_key_invalid", `others may read \`${file}\`; if nobody did, run \`chmod 600 '${file}'\`, else put a new key on its first line`);
+    throw refusal(
+      "sealing_key_invalid",
+      `others may read \`${file}\`; if nobody did, run \`chmod 600 '${file}'\`, else put a new key on its first line`,
+    );
   }
   const lines = readFileSync(file, "utf8")
     .split("\n")
@@ -144,7 +169,11 @@ function readOrMakeKeyFile(file: string, random: RandomBytes): Uint8Array[] {
     .filter((line) => line !== "" && !line.startsWith("#"));
   const keys = lines.map((line, index) => {
     const key = parseSealingKey(line);
-    if (key === undefined) throw refusal("sealing_key_invalid", `key ${index + 1} of \`${file}\` is not 32 bytes in hex; restore the file from a backup`);
+    if (key === undefined)
+      throw refusal(
+        "sealing_key_invalid",
+        `key ${index + 1} of \`${file}\` is not 32 bytes in hex; restore the file from a backup`,
+      );
     return key;
   });
   if (keys.length === 0) throw refusal("sealing_key_invalid", `\`${file}\` holds no key; restore it from a backup`);
@@ -154,10 +183,14 @@ function readOrMakeKeyFile(file: string, random: RandomBytes): Uint8Array[] {
 /** Complete or absent, and never over one that is there: two processes that start at once agree. */
 function makeKeyFile(file: string, random: RandomBytes): void {
   const partial = `${file}.${process.pid}.partial`;
-  writeFileSync(partial, `# Seals texts and backups of this Countersign. Without it they cannot be read: keep a copy elsewhere.\n${Buffer.from(random(32)).toString("hex")}\n`, {
-    mode: 0o600,
-    flush: true,
-  });
+  writeFileSync(
+    partial,
+    `# Seals texts and backups of this Countersign. Without it they cannot be read: keep a copy elsewhere.\n${Buffer.from(random(32)).toString("hex")}\n`,
+    {
+      mode: 0o600,
+      flush: true,
+    },
+  );
   try {
     linkSync(partial, file);
   } catch (error) {
@@ -168,5 +201,7 @@ function makeKeyFile(file: string, random: RandomBytes): void {
 }
 
 function refusal(code: ErrorCode, message: string, cause?: unknown): RefusalError {
-  return cause === undefined ? new RefusalError(refused(code, message)) : new RefusalError(refused(code, message), { cause });
+  return cause === undefined
+    ? new RefusalError(refused(code, message))
+    : new RefusalError(refused(code, message), { cause });
 }

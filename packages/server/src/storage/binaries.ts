@@ -2,7 +2,17 @@
  * The native PostgreSQL that ships with Countersign: where it is, and how another user gets to it.
  * Promises: the npm package is used in place wherever possible; a copy is complete or absent, never half there.
  */
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, extname, join, relative } from "node:path";
 import { canTraverse, type RunAs } from "./osUser.js";
@@ -20,11 +30,23 @@ export interface Binaries {
 }
 
 const platformNames: Readonly<Record<string, string>> = { linux: "linux", darwin: "darwin" };
-const archNames: Readonly<Record<string, string>> = { x64: "x64", arm64: "arm64", arm: "arm", ia32: "ia32", ppc64: "ppc64" };
+const archNames: Readonly<Record<string, string>> = {
+  x64: "x64",
+  arm64: "arm64",
+  arm: "arm",
+  ia32: "ia32",
+  ppc64: "ppc64",
+};
 
 function at(directory: string, version: string): Binaries {
   const major = Number(version.split(".")[0]);
-  return { directory, initdb: join(directory, "bin", "initdb"), postgres: join(directory, "bin", "postgres"), version, major };
+  return {
+    directory,
+    initdb: join(directory, "bin", "initdb"),
+    postgres: join(directory, "bin", "postgres"),
+    version,
+    major,
+  };
 }
 
 /** The PostgreSQL that npm installed for this machine. */
@@ -68,7 +90,11 @@ function hydrateSymlinks(directory: string): void {
     } catch (cause) {
       // Another process may just have made it; a checkout we may not write to is told apart by the link still missing.
       if (existsSync(link)) continue;
-      throw failure("postgres_start_failed", `cannot create \`${link}\`; run \`npm rebuild\` as the owner of the checkout`, { cause });
+      throw failure(
+        "postgres_start_failed",
+        `cannot create \`${link}\`; run \`npm rebuild\` as the owner of the checkout`,
+        { cause },
+      );
     }
   }
 }
@@ -112,4 +138,3 @@ function isUsableBy(binaries: Binaries, user: RunAs): boolean {
     others(binaries.initdb, 0o005)
   );
 }
-

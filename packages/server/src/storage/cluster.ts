@@ -31,7 +31,7 @@ import { dirname, join } from "node:path";
 import pg from "pg";
 import type { Binaries } from "./binaries.js";
 import type { RunAs } from "./osUser.js";
-import { isAlive, postgresProcessesIn } from "./processes.js";
+import { isAlive, postgresProcessesIn, processStart } from "./processes.js";
 import { failure } from "./failure.js";
 import { deadlineIn, poll, type Deadline } from "./waiting.js";
 
@@ -64,6 +64,8 @@ export interface RunningCluster {
   readonly pid: number;
   /** How this process came by it. */
   readonly how: "started" | "adopted";
+  /** Whether its server still runs. */
+  alive(): boolean;
   /** Fast shutdown; resolves when the server is gone. Idempotent. */
   stop(): Promise<void>;
 }
@@ -95,7 +97,17 @@ export function createCluster(plan: ClusterPlan): "created" | "existed" {
   const made = spawnSync(
     plan.binaries.initdb,
     [
-      ...["-D", partial, "-U", SUPERUSER, "--pwfile", passwordFile, "--auth=scram-sha-256", "--encoding=UTF8", "--data-checksums"],
+      ...[
+        "-D",
+        partial,
+        "-U",
+        SUPERUSER,
+        "--pwfile",
+        passwordFile,
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--data-checksums",
+      ],
       // Sorting and case rules by code point, shipped in PostgreSQL: the same on every machine and after every upgrade of its libc.
       ...["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
     ],
@@ -105,7 +117,9 @@ export function createCluster(plan: ClusterPlan): "created" | "existed" {
   if (made.status !== 0) {
     rmSync(partial, { recursive: true, force: true });
     const why = (made.error?.message ?? `${made.stderr}${made.stdout}`).trim();
-    throw failure("postgres_start_failed", `initdb could not create \`${data}\`: ${lastLines(why, 5)}`, { cause: made.error });
+    throw failure("postgres_start_failed", `initdb could not create \`${data}\`: ${lastLines(why, 5)}`, {
+      cause: made.error,
+    });
   }
   renameSync(partial, data);
   return "created";
@@ -140,7 +154,10 @@ export async function startCluster(plan: ClusterPlan): Promise<RunningCluster> {
     const socketDirectory = prepareSocketDirectory(plan);
     const child = spawnPostgres(plan, data, socketDirectory);
     const pid = child.pid;
-    if (pid !== undefined && (await waitUntilReady(plan, socketDirectory, pid, deadline, () => child.exitCode !== null))) {
+    if (
+      pid !== undefined &&
+      (await waitUntilReady(plan, socketDirectory, pid, deadline, () => child.exitCode !== null))
+    ) {
       return running(plan, { data, socketDirectory, pid, how: "started" });
     }
     refusal = lastLines(tail(logFileOf(plan.home)), 8);
@@ -148,11 +165,17 @@ export async function startCluster(plan: ClusterPlan): Promise<RunningCluster> {
     if (!/lock file|pre-existing shared memory|is another (postmaster|postgres)/i.test(refusal)) break;
     await poll(deadlineIn(200), () => undefined);
   }
-  throw failure("postgres_start_failed", `PostgreSQL in \`${data}\` did not start; its log \`${logFileOf(plan.home)}\` ends: ${refusal}`);
+  throw failure(
+    "postgres_start_failed",
+    `PostgreSQL in \`${data}\` did not start; its log \`${logFileOf(plan.home)}\` ends: ${refusal}`,
+  );
 }
 
 /** A server somebody else runs: its socket directory if it is there and answers, without starting anything. */
-export async function findRunningCluster(home: string, superuserPassword: string): Promise<{ socketDirectory: string } | undefined> {
+export async function findRunningCluster(
+  home: string,
+  superuserPassword: string,
+): Promise<{ socketDirectory: string } | undefined> {
   if (!clusterExists(home)) return undefined;
   const found = readPostmasterFile(realpathSync(dataDirectoryOf(home)));
   if (found === undefined) return undefined;
@@ -197,7 +220,10 @@ async function endOrphans(data: string, deadline: Deadline): Promise<void> {
   });
   if (gone) return;
   const left = postgresProcessesIn(data) ?? [];
-  throw failure("postgres_start_failed", `processes ${left.join(", ")} of a killed PostgreSQL still work in \`${data}\`; end them`);
+  throw failure(
+    "postgres_start_failed",
+    `processes ${left.join(", ")} of a killed PostgreSQL still work in \`${data}\`; end them`,
+  );
 }
 
 /**
@@ -227,7 +253,10 @@ function prepareSocketDirectory(plan: ClusterPlan): string {
     .map((parent) => join(parent as string, name))
     .find((path) => Buffer.byteLength(path) <= SOCKET_DIRECTORY_BYTES_MAX);
   if (short === undefined) {
-    throw failure("postgres_start_failed", `\`${beside}\` and \`${tmpdir()}\` are too long for a Unix socket; set COUNTERSIGN_DATA to a shorter path`);
+    throw failure(
+      "postgres_start_failed",
+      `\`${beside}\` and \`${tmpdir()}\` are too long for a Unix socket; set COUNTERSIGN_DATA to a shorter path`,
+    );
   }
   makeOwned(short, plan.runAs);
   return short;
@@ -239,7 +268,10 @@ function makeOwned(path: string, runAs: RunAs | undefined): void {
   const found = lstatSync(path);
   const owner = runAs?.uid ?? process.getuid?.() ?? found.uid;
   if (!found.isDirectory() || (found.uid !== owner && found.uid !== process.getuid?.())) {
-    throw failure("data_directory_unusable", `\`${path}\` is not a directory of this user (owner ${found.uid}); remove it`);
+    throw failure(
+      "data_directory_unusable",
+      `\`${path}\` is not a directory of this user (owner ${found.uid}); remove it`,
+    );
   }
   if (runAs !== undefined && found.uid !== runAs.uid) chownSync(path, runAs.uid, runAs.gid);
   chmodSync(path, 0o700);
@@ -280,7 +312,9 @@ function spawnPostgres(plan: ClusterPlan, data: string, socketDirectory: string)
       detached: true,
       stdio: ["ignore", log, log],
     });
-    child.on("error", (error) => writeFileSync(logFileOf(plan.home), `could not execute: ${error.message}\n`, { flag: "a" }));
+    child.on("error", (error) =>
+      writeFileSync(logFileOf(plan.home), `could not execute: ${error.message}\n`, { flag: "a" }),
+    );
     child.unref();
     return child;
   } finally {
@@ -322,7 +356,11 @@ async function probe(socketDirectory: string, password: string): Promise<Probe> 
     const code = (error as { code?: string }).code;
     if (code === "57P03") return "starting";
     if (code === "28P01" || code === "28000") {
-      throw failure("postgres_start_failed", `the embedded PostgreSQL at \`${socketDirectory}\` refuses the stored password; restore \`postgres-credentials.json\` in the data directory`, { cause: error });
+      throw failure(
+        "postgres_start_failed",
+        `the embedded PostgreSQL at \`${socketDirectory}\` refuses the stored password; restore \`postgres-credentials.json\` in the data directory`,
+        { cause: error },
+      );
     }
     return "away"; // no socket yet, refused, timed out: the caller's deadline decides
   } finally {
@@ -331,7 +369,13 @@ async function probe(socketDirectory: string, password: string): Promise<Probe> 
 }
 
 /** True when the server of process `pid` answers; false when the process has ended (or, for one that runs, is ending). */
-async function waitUntilReady(plan: ClusterPlan, socketDirectory: string, pid: number, deadline: Deadline, ended?: () => boolean): Promise<boolean> {
+async function waitUntilReady(
+  plan: ClusterPlan,
+  socketDirectory: string,
+  pid: number,
+  deadline: Deadline,
+  ended?: () => boolean,
+): Promise<boolean> {
   const answer = await poll(deadline, async () => {
     if (ended?.() === true || !isAlive(pid)) return "ended";
     return (await probe(socketDirectory, plan.superuserPassword)) === "ready" ? "ready" : undefined;
@@ -339,8 +383,12 @@ async function waitUntilReady(plan: ClusterPlan, socketDirectory: string, pid: n
   return answer === "ready";
 }
 
-function running(plan: ClusterPlan, found: { data: string; socketDirectory: string; pid: number; how: "started" | "adopted" }): RunningCluster {
+function running(
+  plan: ClusterPlan,
+  found: { data: string; socketDirectory: string; pid: number; how: "started" | "adopted" },
+): RunningCluster {
   let stopping: Promise<void> | undefined;
+  const start = processStart(found.pid);
   return {
     socketDirectory: found.socketDirectory,
     port: PORT,
@@ -348,6 +396,7 @@ function running(plan: ClusterPlan, found: { data: string; socketDirectory: stri
     logFile: logFileOf(plan.home),
     pid: found.pid,
     how: found.how,
+    alive: () => isAlive(found.pid) && processStart(found.pid) === start,
     stop: () => (stopping ??= stopServer(found.data, found.pid)),
   };
 }

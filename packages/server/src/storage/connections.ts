@@ -20,7 +20,10 @@ export const ownerPoolLimits: PoolLimits = { connectionsMax: 2, waitMs: 10_000 }
 
 /** What a snapshot offers: questions. */
 export interface SnapshotClient {
-  query<R extends pg.QueryResultRow>(statement: string | pg.QueryConfig, values?: unknown[]): Promise<pg.QueryResult<R>>;
+  query<R extends pg.QueryResultRow>(
+    statement: string | pg.QueryConfig,
+    values?: unknown[],
+  ): Promise<pg.QueryResult<R>>;
 }
 
 const TENANT = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -45,12 +48,18 @@ export function openPool(login: pg.ClientConfig, name: string, limits: PoolLimit
 }
 
 /** Runs `read` in a snapshot of `tenant`. Two round trips around its own queries, the first shared with the first of them. */
-export async function withSnapshot<T>(pool: pg.Pool, tenant: string, read: (client: SnapshotClient) => Promise<T>): Promise<T> {
+export async function withSnapshot<T>(
+  pool: pg.Pool,
+  tenant: string,
+  read: (client: SnapshotClient) => Promise<T>,
+): Promise<T> {
   // INVARIANT: what goes into the statement is a lower-case UUID and nothing else.
   if (!TENANT.test(tenant)) throw new Error(`\`${tenant}\` is not a tenant id`);
   const client = await connect(pool);
   let broken: Error | undefined;
-  const opening = client.query(`begin isolation level repeatable read read only; select set_config('app.tenants', '{${tenant}}', true)`);
+  const opening = client.query(
+    `begin isolation level repeatable read read only; select set_config('app.tenants', '{${tenant}}', true)`,
+  );
   // Awaited below; a query sent behind it fails as well, and its error must not reach the process as unhandled.
   opening.catch(() => undefined);
   try {
@@ -77,7 +86,11 @@ export async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
 }
 
 /** Runs one statement on the pool; for readiness and other questions that belong to no tenant. */
-export async function ask<R extends pg.QueryResultRow>(pool: pg.Pool, statement: string, values?: unknown[]): Promise<pg.QueryResult<R>> {
+export async function ask<R extends pg.QueryResultRow>(
+  pool: pg.Pool,
+  statement: string,
+  values?: unknown[],
+): Promise<pg.QueryResult<R>> {
   try {
     return await pool.query<R>(statement, values);
   } catch (error) {
@@ -87,7 +100,17 @@ export async function ask<R extends pg.QueryResultRow>(pool: pg.Pool, statement:
 
 /** SQLSTATE class 08 connection, 53 resources, 57P01..57P05 shutdown and recovery: the statement may succeed elsewhere or later. */
 const AWAY_STATES = /^(08...|53300|57P0[1-5])$/;
-const AWAY_CODES = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN"]);
+const AWAY_CODES = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ENOENT",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+]);
 const AWAY_MESSAGES =
   /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error|connection ended|not queryable|client was closed|connection error/i;
 
@@ -102,8 +125,12 @@ export function connectionLost(error: unknown): boolean {
 /** The typed refusal for a database that is away. */
 export function unavailable(cause: unknown): Error {
   const why = cause instanceof Error ? cause.message : String(cause);
-  return failure("database_unavailable", `the database does not answer (${why}); it is tried again with every request`, {
-    cause,
-    retryAfterSeconds: RETRY_AFTER_SECONDS,
-  });
+  return failure(
+    "database_unavailable",
+    `the database does not answer (${why}); it is tried again with every request`,
+    {
+      cause,
+      retryAfterSeconds: RETRY_AFTER_SECONDS,
+    },
+  );
 }

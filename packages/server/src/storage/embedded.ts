@@ -14,7 +14,15 @@ import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, statS
 import { dirname, join } from "node:path";
 import pg from "pg";
 import { binariesFor, installedBinaries } from "./binaries.js";
-import { createCluster, dataDirectoryOf, findRunningCluster, startCluster, SUPERUSER, type ClusterPlan, type RunningCluster } from "./cluster.js";
+import {
+  createCluster,
+  dataDirectoryOf,
+  findRunningCluster,
+  startCluster,
+  SUPERUSER,
+  type ClusterPlan,
+  type RunningCluster,
+} from "./cluster.js";
 import { failure } from "./failure.js";
 import { canTraverse, runAsUser, type RunAs } from "./osUser.js";
 import { APPLICATION_ROLE, createDatabaseIfAbsent, createEmbeddedRoles, OWNER_ROLE } from "./roles.js";
@@ -32,6 +40,7 @@ export interface EmbeddedOptions {
 }
 
 export interface Embedded {
+  /** The server that runs now. */
   readonly cluster: RunningCluster;
   /** Logs in as superuser; for making databases. */
   readonly superuser: pg.ClientConfig;
@@ -39,6 +48,8 @@ export interface Embedded {
   readonly application: pg.ClientConfig;
   /** True when this start made the cluster. */
   readonly created: boolean;
+  /** Starts the server again if it has ended under us (killed, out of memory): same place, same logins. */
+  revive(): Promise<"alive" | "revived">;
   stop(): Promise<void>;
 }
 
@@ -60,7 +71,8 @@ export async function startEmbedded(dataDirectory: string, options: EmbeddedOpti
     ...options,
   };
   const created = createCluster(plan) === "created";
-  const cluster = await startCluster(plan);
+  let cluster = await startCluster(plan);
+  let stopping = false;
   const logins = loginsAt(cluster.socketDirectory, credentials);
   try {
     await prepareDatabase(logins, credentials);
@@ -68,11 +80,28 @@ export async function startEmbedded(dataDirectory: string, options: EmbeddedOpti
     await cluster.stop();
     throw error;
   }
-  return { cluster, ...logins, created, stop: () => cluster.stop() };
+  return {
+    get cluster() {
+      return cluster;
+    },
+    ...logins,
+    created,
+    revive: async () => {
+      if (stopping || cluster.alive()) return "alive";
+      cluster = await startCluster(plan);
+      return "revived";
+    },
+    stop: () => {
+      stopping = true;
+      return cluster.stop();
+    },
+  };
 }
 
 /** The logins of a cluster that another process runs; undefined when none answers. */
-export async function attachEmbedded(dataDirectory: string): Promise<Pick<Embedded, "owner" | "application"> | undefined> {
+export async function attachEmbedded(
+  dataDirectory: string,
+): Promise<Pick<Embedded, "owner" | "application"> | undefined> {
   if (!existsSync(placeFile(dataDirectory)) || !existsSync(credentialsFile(dataDirectory))) return undefined;
   const credentials = readOrMakeCredentials(dataDirectory);
   const found = await findRunningCluster(choosePlace(dataDirectory).home, credentials.superuser);
@@ -174,6 +203,10 @@ function readJson<T>(file: string): T {
   try {
     return JSON.parse(readFileSync(file, "utf8")) as T;
   } catch (cause) {
-    throw failure("data_directory_unusable", `\`${file}\` cannot be read; restore it from a backup of the data directory`, { cause });
+    throw failure(
+      "data_directory_unusable",
+      `\`${file}\` cannot be read; restore it from a backup of the data directory`,
+      { cause },
+    );
   }
 }

@@ -23,7 +23,11 @@ export interface External {
 const VERSION_MIN = 150_000;
 
 export async function openExternal(databaseUrl: string, applicationUrl?: string): Promise<External> {
-  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 10_000, application_name: "countersign start" });
+  const client = new pg.Client({
+    connectionString: databaseUrl,
+    connectionTimeoutMillis: 10_000,
+    application_name: "countersign start",
+  });
   client.on("error", () => undefined); // reported by the query that meets it
   try {
     await client.connect();
@@ -43,9 +47,14 @@ export async function openExternal(databaseUrl: string, applicationUrl?: string)
   }
 }
 
-export function refuseUnsuitable(facts: Pick<ServerFacts, "versionNumber" | "version" | "encoding" | "database">): void {
+export function refuseUnsuitable(
+  facts: Pick<ServerFacts, "versionNumber" | "version" | "encoding" | "database">,
+): void {
   if (facts.versionNumber < VERSION_MIN) {
-    throw failure("postgres_unsupported", `the server of DATABASE_URL is PostgreSQL \`${facts.version}\`; 15 or newer is needed: upgrade it, or unset DATABASE_URL to use the embedded one`);
+    throw failure(
+      "postgres_unsupported",
+      `the server of DATABASE_URL is PostgreSQL \`${facts.version}\`; 15 or newer is needed: upgrade it, or unset DATABASE_URL to use the embedded one`,
+    );
   }
   if (facts.encoding !== "UTF8") {
     throw failure(
@@ -59,7 +68,9 @@ export function refuseUnsuitable(facts: Pick<ServerFacts, "versionNumber" | "ver
 export function switchingUrl(databaseUrl: string): string {
   // libpq allows an empty host beside ?host=/socket; a URL parser does not, and the parameter wins over a host.
   const url = new URL(databaseUrl.replace("@/", "@localhost/"));
-  const options = [url.searchParams.get("options"), `-c role=${APPLICATION_ROLE}`].filter((part) => part !== null).join(" ");
+  const options = [url.searchParams.get("options"), `-c role=${APPLICATION_ROLE}`]
+    .filter((part) => part !== null)
+    .join(" ");
   url.searchParams.set("options", options);
   // URLSearchParams writes a space as +, which libpq takes for a plus.
   return url.href.replace(url.search, url.search.replaceAll("+", "%20"));
@@ -98,7 +109,10 @@ async function createRole(client: Queryable, role: string, kind: string): Promis
 async function maySwitchTo(client: Queryable, role: string, facts: ServerFacts): Promise<boolean> {
   // Since PostgreSQL 16 membership alone does not allow `set role`.
   const privilege = facts.versionNumber >= 160_000 ? "set" : "member";
-  const found = await client.query<{ may: boolean }>("select pg_has_role(current_user, $1, $2) as may", [role, privilege]);
+  const found = await client.query<{ may: boolean }>("select pg_has_role(current_user, $1, $2) as may", [
+    role,
+    privilege,
+  ]);
   return found.rows[0]?.may === true;
 }
 
@@ -107,5 +121,8 @@ async function refuseWithoutCreate(client: Queryable, facts: ServerFacts): Promi
     select has_database_privilege(current_database(), 'create')
         or exists (select from pg_namespace where nspname = 'countersign' and pg_has_role(nspowner, 'usage')) as may`);
   if (found.rows[0]?.may === true) return;
-  throw failure("postgres_unsupported", `the user \`${facts.user}\` may not create a schema in \`${facts.database}\`; have an administrator run: grant create on database "${facts.database}" to "${facts.user}";`);
+  throw failure(
+    "postgres_unsupported",
+    `the user \`${facts.user}\` may not create a schema in \`${facts.database}\`; have an administrator run: grant create on database "${facts.database}" to "${facts.user}";`,
+  );
 }

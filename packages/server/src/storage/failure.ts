@@ -4,7 +4,11 @@
  */
 import { refused, RefusalError, type ErrorCode } from "@countersign/contract";
 
-export function failure(code: ErrorCode, message: string, options: { cause?: unknown; retryAfterSeconds?: number } = {}): RefusalError {
+export function failure(
+  code: ErrorCode,
+  message: string,
+  options: { cause?: unknown; retryAfterSeconds?: number } = {},
+): RefusalError {
   const { cause, retryAfterSeconds } = options;
   const refusal = refused(code, message, retryAfterSeconds === undefined ? {} : { retryAfterSeconds });
   return cause === undefined ? new RefusalError(refusal) : new RefusalError(refusal, { cause });

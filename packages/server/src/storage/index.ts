@@ -5,10 +5,19 @@
  * `close` ends every connection and, if this process started or adopted the embedded server, the server too.
  */
 import pg from "pg";
-import { applicationPoolLimits, openPool, ownerPoolLimits, withSnapshot, type PoolLimits, type SnapshotClient } from "./connections.js";
+import type { Log } from "../platform/index.js";
+import {
+  applicationPoolLimits,
+  openPool,
+  ownerPoolLimits,
+  withSnapshot,
+  type PoolLimits,
+  type SnapshotClient,
+} from "./connections.js";
 import { attachEmbedded, startEmbedded, type EmbeddedOptions } from "./embedded.js";
 import { openExternal } from "./external.js";
 import { readServerFacts, type ServerFacts } from "./queries.js";
+import { supervise } from "./supervisor.js";
 import { acquireServerLock, currentHolder, inUse } from "./serverLock.js";
 
 export { ask, connect, connectionLost, unavailable, withSnapshot, type SnapshotClient } from "./connections.js";
@@ -35,6 +44,8 @@ export interface StorageConfig {
   readonly doing: string;
   /** A command joins the embedded server of a running process instead of being refused, and leaves it running. */
   readonly mayJoin?: boolean;
+  /** Where a PostgreSQL that had to be started again is reported. */
+  readonly log?: Log;
   readonly embedded?: EmbeddedOptions;
   readonly poolLimits?: PoolLimits;
 }
@@ -79,7 +90,14 @@ export async function openStorage(config: StorageConfig): Promise<Storage> {
   if (config.databaseUrl !== undefined) {
     const external = await openExternal(config.databaseUrl, config.applicationDatabaseUrl);
     const at = new pg.Client(external.owner).host;
-    return storageOver({ kind: "external", how: "connected", at, owner: external.owner, application: external.application, poolLimits: config.poolLimits });
+    return storageOver({
+      kind: "external",
+      how: "connected",
+      at,
+      owner: external.owner,
+      application: external.application,
+      poolLimits: config.poolLimits,
+    });
   }
   return storageOver({ ...(await openEmbedded(config)), poolLimits: config.poolLimits });
 }
@@ -97,14 +115,24 @@ async function openEmbedded(config: StorageConfig): Promise<Opened> {
   try {
     const embedded = await startEmbedded(dataDirectory, config.embedded);
     const { cluster, owner, application } = embedded;
+    const endWatch = supervise(embedded, config.log);
     const close = async (): Promise<void> => {
       try {
+        await endWatch();
         await embedded.stop();
       } finally {
         lock.release();
       }
     };
-    return { kind: "embedded", how: cluster.how, at: cluster.socketDirectory, owner, application, close, nameYourself: lock.describe };
+    return {
+      kind: "embedded",
+      how: cluster.how,
+      at: cluster.socketDirectory,
+      owner,
+      application,
+      close,
+      nameYourself: lock.describe,
+    };
   } catch (error) {
     lock.release();
     throw error;

@@ -46,15 +46,23 @@ const FILE = /^(\d{6})_([a-z0-9_]+)\.(up|down)\.sql$/;
 /** Reads and checks a directory of migrations: numbered from 1 without gaps, each in both directions. */
 export function readMigrations(directory: string = migrationsDirectory): Migration[] {
   const names = new Map<number, string>();
-  for (const file of readdirSync(directory).filter((name) => name.endsWith(".sql")).sort()) {
+  for (const file of readdirSync(directory)
+    .filter((name) => name.endsWith(".sql"))
+    .sort()) {
     const parts = FILE.exec(file);
-    if (parts === null) throw failure("migration_missing", `\`${file}\` is not named like \`000001_what.up.sql\`; rename it`);
+    if (parts === null)
+      throw failure("migration_missing", `\`${file}\` is not named like \`000001_what.up.sql\`; rename it`);
     const [number, name] = [Number(parts[1]), `${parts[1]}_${parts[2]}`];
-    if ((names.get(number) ?? name) !== name) throw failure("migration_missing", `\`${name}\` and \`${names.get(number)}\` have one number; renumber one`);
+    if ((names.get(number) ?? name) !== name)
+      throw failure("migration_missing", `\`${name}\` and \`${names.get(number)}\` have one number; renumber one`);
     names.set(number, name);
   }
   return [...names].map(([number, name], index) => {
-    if (number !== index + 1) throw failure("migration_missing", `there is no migration ${index + 1} in \`${directory}\`; numbers have no gaps`);
+    if (number !== index + 1)
+      throw failure(
+        "migration_missing",
+        `there is no migration ${index + 1} in \`${directory}\`; numbers have no gaps`,
+      );
     const [up, down] = [readDirection(directory, name, "up"), readDirection(directory, name, "down")];
     return { number, name, up, down, checksum: sha256Hex(`${up}\0${down}`) };
   });
@@ -64,7 +72,9 @@ function readDirection(directory: string, name: string, direction: "up" | "down"
   try {
     return readFileSync(join(directory, `${name}.${direction}.sql`), "utf8");
   } catch (cause) {
-    throw failure("migration_missing", `\`${name}.${direction}.sql\` is missing; every migration has both directions`, { cause });
+    throw failure("migration_missing", `\`${name}.${direction}.sql\` is missing; every migration has both directions`, {
+      cause,
+    });
   }
 }
 
@@ -80,17 +90,29 @@ function checkHistory(files: readonly Migration[], applied: readonly queries.App
   const newest = files.at(-1)?.number ?? 0;
   applied.forEach((row, index) => {
     if (row.number > newest) {
-      throw failure("migration_newer", `the database has migration \`${row.name}\`, made by Countersign ${row.appVersion}; this program knows ${newest}: run that version or a later one`);
+      throw failure(
+        "migration_newer",
+        `the database has migration \`${row.name}\`, made by Countersign ${row.appVersion}; this program knows ${newest}: run that version or a later one`,
+      );
     }
     const file = files[index];
     if (file === undefined || file.number !== row.number) {
-      throw failure("migration_missing", `migration ${index + 1} is not recorded in the database though later ones are; restore a backup`);
+      throw failure(
+        "migration_missing",
+        `migration ${index + 1} is not recorded in the database though later ones are; restore a backup`,
+      );
     }
     if (file.name !== row.name) {
-      throw failure("migration_missing", `the applied migration \`${row.name}\` is not among the files (\`${file.name}\` has its number); restore the file`);
+      throw failure(
+        "migration_missing",
+        `the applied migration \`${row.name}\` is not among the files (\`${file.name}\` has its number); restore the file`,
+      );
     }
     if (file.checksum !== row.checksum) {
-      throw failure("migration_edited", `\`${row.name}\` was edited after it was applied; restore the file and write a new migration instead`);
+      throw failure(
+        "migration_edited",
+        `\`${row.name}\` was edited after it was applied; restore the file and write a new migration instead`,
+      );
     }
   });
 }
@@ -99,7 +121,10 @@ function checkHistory(files: readonly Migration[], applied: readonly queries.App
 export async function assertSchemaCurrent(client: queries.Queryable, directory?: string): Promise<void> {
   const { pending } = await migrationStatus(client, directory);
   if (pending.length === 0) return;
-  throw failure("schema_behind", `${pending.length} migrations are not applied, first \`${pending[0]?.name}\`; run \`countersign migrate up\``);
+  throw failure(
+    "schema_behind",
+    `${pending.length} migrations are not applied, first \`${pending[0]?.name}\`; run \`countersign migrate up\``,
+  );
 }
 
 /** Applies all pending migrations. Returns the names of those it applied. */
@@ -114,7 +139,13 @@ export async function migrateUp(client: pg.ClientBase, options: RunOptions): Pro
       await inTransaction(client, migration.name, async () => {
         await client.query(migration.up);
         const { number, name, checksum } = migration;
-        await queries.recordApplied(client, { number, name, checksum, appliedAtMs: options.nowMs(), appVersion: options.appVersion });
+        await queries.recordApplied(client, {
+          number,
+          name,
+          checksum,
+          appliedAtMs: options.nowMs(),
+          appVersion: options.appVersion,
+        });
         await deriveFromTables(client, number === files.length);
       });
       done.push(migration.name);
@@ -132,7 +163,11 @@ export interface DownOptions extends RunOptions {
 
 /** Takes the newest migrations back. Throws `down_refused` without confirmation or where ledger entries would be lost. */
 export async function migrateDown(client: pg.ClientBase, options: DownOptions): Promise<string[]> {
-  if (!options.confirmed) throw failure("down_refused", "going down drops tables with what is in them; repeat with `--yes` once you have a backup");
+  if (!options.confirmed)
+    throw failure(
+      "down_refused",
+      "going down drops tables with what is in them; repeat with `--yes` once you have a backup",
+    );
   return withLock(client, async () => {
     const files = readMigrations(options.directory);
     const applied = await queries.readApplied(client);
@@ -146,7 +181,10 @@ export async function migrateDown(client: pg.ClientBase, options: DownOptions): 
         await client.query(migration.down);
         // INVARIANT: ledger entries survive every way down.
         if ((await queries.countLedgerRows(client)) < before) {
-          throw failure("down_refused", `\`${migration.name}\` would destroy ledger entries; they are never destroyed. Restore an older backup into another database instead`);
+          throw failure(
+            "down_refused",
+            `\`${migration.name}\` would destroy ledger entries; they are never destroyed. Restore an older backup into another database instead`,
+          );
         }
         await queries.forgetApplied(client, migration.number);
         await deriveFromTables(client, false);
@@ -159,12 +197,18 @@ export async function migrateDown(client: pg.ClientBase, options: DownOptions): 
 
 /** Writes an empty pair with the next number. Returns the two paths. */
 export function createMigration(what: string, directory: string = migrationsDirectory): string[] {
-  const name = what.trim().toLowerCase().replaceAll(/[\s-]+/g, "_");
-  if (!/^[a-z][a-z0-9_]*$/.test(name)) throw failure("migration_missing", `\`${what}\` cannot name a migration; use letters, digits and underscores`);
+  const name = what
+    .trim()
+    .toLowerCase()
+    .replaceAll(/[\s-]+/g, "_");
+  if (!/^[a-z][a-z0-9_]*$/.test(name))
+    throw failure("migration_missing", `\`${what}\` cannot name a migration; use letters, digits and underscores`);
   const number = String(readMigrations(directory).length + 1).padStart(6, "0");
   return (["up", "down"] as const).map((direction) => {
     const path = join(directory, `${number}_${name}.${direction}.sql`);
-    writeFileSync(path, direction === "up" ? "-- why this is needed\n" : "-- what is lost by going back\n", { flag: "wx" });
+    writeFileSync(path, direction === "up" ? "-- why this is needed\n" : "-- what is lost by going back\n", {
+      flag: "wx",
+    });
     return path;
   });
 }
@@ -176,7 +220,8 @@ export function createMigration(what: string, directory: string = migrationsDire
 async function deriveFromTables(client: queries.Queryable, complete: boolean): Promise<void> {
   const present = await queries.readTableNames(client);
   const classes = Object.entries(tableClasses()).filter(([name]) => complete || present.has(name));
-  if (await queries.functionExists(client, "apply_grants")) await queries.applyGrants(client, Object.fromEntries(classes));
+  if (await queries.functionExists(client, "apply_grants"))
+    await queries.applyGrants(client, Object.fromEntries(classes));
   if (await queries.functionExists(client, "rebuild_door")) await queries.rebuildDoor(client);
 }
 
@@ -199,6 +244,8 @@ async function inTransaction(client: queries.Queryable, name: string, work: () =
     await client.query("rollback").catch(() => undefined); // a broken connection has rolled back
     if (!(error instanceof pg.DatabaseError)) throw error;
     const where = error.position === undefined ? "" : ` at character ${error.position}`;
-    throw failure("migration_failed", `\`${name}\` failed${where}: ${error.message}; nothing of it was kept`, { cause: error });
+    throw failure("migration_failed", `\`${name}\` failed${where}: ${error.message}; nothing of it was kept`, {
+      cause: error,
+    });
   }
 }

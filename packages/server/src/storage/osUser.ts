@@ -22,7 +22,8 @@ function passwdEntries(): PasswdEntry[] {
   const entries: PasswdEntry[] = [];
   for (const line of readFileSync("/etc/passwd", "utf8").split("\n")) {
     const [name, , uid, gid, , home] = line.split(":");
-    if (name === undefined || uid === undefined || gid === undefined || !/^-?\d+$/.test(uid) || !/^-?\d+$/.test(gid)) continue;
+    if (name === undefined || uid === undefined || gid === undefined || !/^-?\d+$/.test(uid) || !/^-?\d+$/.test(gid))
+      continue;
     // macOS writes nobody as -2; the system calls take it unsigned.
     entries.push({ name, uid: Number(uid) >>> 0, gid: Number(gid) >>> 0, home: home ?? "/" });
   }

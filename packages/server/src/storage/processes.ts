@@ -19,7 +19,10 @@ export function isAlive(pid: number): boolean {
 export function processStart(pid: number): string | undefined {
   if (process.platform === "linux") return linuxStat(pid)?.start;
   try {
-    const started = execFileSync("ps", ["-o", "lstart=", "-p", String(pid)], { encoding: "utf8", env: { LC_ALL: "C", TZ: "UTC" } });
+    const started = execFileSync("ps", ["-o", "lstart=", "-p", String(pid)], {
+      encoding: "utf8",
+      env: { LC_ALL: "C", TZ: "UTC" },
+    });
     return started.trim() === "" ? undefined : started.trim();
   } catch {
     return undefined; // ps says by its exit code that there is no such process

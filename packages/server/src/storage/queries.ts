@@ -42,9 +42,13 @@ export async function ensureMigrationTable(client: Queryable): Promise<void> {
 export async function readApplied(client: Queryable): Promise<AppliedMigration[]> {
   const exists = await client.query("select 1 where to_regclass('countersign.migrations') is not null");
   if (exists.rowCount === 0) return [];
-  const found = await client.query<{ number: number; name: string; checksum: string; applied_at_ms: string; app_version: string }>(
-    "select number, name, checksum, applied_at_ms, app_version from countersign.migrations order by number",
-  );
+  const found = await client.query<{
+    number: number;
+    name: string;
+    checksum: string;
+    applied_at_ms: string;
+    app_version: string;
+  }>("select number, name, checksum, applied_at_ms, app_version from countersign.migrations order by number");
   return found.rows.map((row) => ({
     number: row.number,
     name: row.name,
@@ -66,7 +70,9 @@ export async function forgetApplied(client: Queryable, number: number): Promise<
 }
 
 export async function readTableNames(client: Queryable): Promise<Set<string>> {
-  const found = await client.query<{ name: string }>("select relname as name from pg_class where relnamespace = 'countersign'::regnamespace and relkind in ('r', 'p')");
+  const found = await client.query<{ name: string }>(
+    "select relname as name from pg_class where relnamespace = 'countersign'::regnamespace and relkind in ('r', 'p')",
+  );
   return new Set(found.rows.map((row) => row.name));
 }
 
@@ -94,13 +100,19 @@ export async function applyGrants(client: Queryable, classes: Readonly<Record<st
  * every role that can ask, so it is lifted for the question, inside the caller's transaction.
  */
 export async function countLedgerRows(client: Queryable): Promise<number> {
-  const there = await client.query("select from pg_class where relnamespace = to_regnamespace('countersign') and relname in ('entries', 'bodies')");
+  const there = await client.query(
+    "select from pg_class where relnamespace = to_regnamespace('countersign') and relname in ('entries', 'bodies')",
+  );
   if (there.rowCount !== 2) return 0;
-  await client.query("alter table countersign.entries no force row level security; alter table countersign.bodies no force row level security");
+  await client.query(
+    "alter table countersign.entries no force row level security; alter table countersign.bodies no force row level security",
+  );
   const found = await client.query<{ rows: string }>(
     "select (select count(*) + count(content) from countersign.entries) + (select count(*) from countersign.bodies) as rows",
   );
-  await client.query("alter table countersign.entries force row level security; alter table countersign.bodies force row level security");
+  await client.query(
+    "alter table countersign.entries force row level security; alter table countersign.bodies force row level security",
+  );
   return Number(found.rows[0]?.rows ?? 0);
 }
 
@@ -113,7 +125,13 @@ export interface ServerFacts {
 }
 
 export async function readServerFacts(client: Queryable): Promise<ServerFacts> {
-  const found = await client.query<{ number: string; version: string; encoding: string; user: string; database: string }>(`
+  const found = await client.query<{
+    number: string;
+    version: string;
+    encoding: string;
+    user: string;
+    database: string;
+  }>(`
     select current_setting('server_version_num') as number,
            current_setting('server_version') as version,
            current_setting('server_encoding') as encoding,
@@ -121,7 +139,13 @@ export async function readServerFacts(client: Queryable): Promise<ServerFacts> {
            current_database() as database`);
   const row = found.rows[0];
   if (row === undefined) throw new Error("a select without from returned no row");
-  return { versionNumber: Number(row.number), version: row.version, encoding: row.encoding, user: row.user, database: row.database };
+  return {
+    versionNumber: Number(row.number),
+    version: row.version,
+    encoding: row.encoding,
+    user: row.user,
+    database: row.database,
+  };
 }
 
 /** The statements that make each object of the schema, in an order that depends on names alone. Made for PostgreSQL 18. */

@@ -23,7 +23,10 @@ export function roleStatements(owner: string): string[] {
 }
 
 /** Embedded: run as superuser at every start, so a lost or restored credentials file and a half-made cluster heal. */
-export async function createEmbeddedRoles(superuser: Queryable, passwords: { owner: string; application: string }): Promise<void> {
+export async function createEmbeddedRoles(
+  superuser: Queryable,
+  passwords: { owner: string; application: string },
+): Promise<void> {
   await ensureRole(superuser, OWNER_ROLE, "login createrole", passwords.owner);
   await ensureRole(superuser, LEDGER_ROLE, "nologin");
   await ensureRole(superuser, APPLICATION_ROLE, "login", passwords.application);
@@ -36,10 +39,16 @@ async function ensureRole(client: Queryable, name: string, attributes: string, p
   if (password !== undefined) await client.query(`alter role ${name} password '${password.replaceAll("'", "''")}'`);
 }
 
-export async function createDatabaseIfAbsent(superuser: Queryable, name: string, template = "template1"): Promise<void> {
+export async function createDatabaseIfAbsent(
+  superuser: Queryable,
+  name: string,
+  template = "template1",
+): Promise<void> {
   const found = await superuser.query("select from pg_database where datname = $1", [name]);
   if (found.rowCount === 0) {
-    await superuser.query(`create database ${quoteIdentifier(name)} owner ${OWNER_ROLE} template ${quoteIdentifier(template)}`);
+    await superuser.query(
+      `create database ${quoteIdentifier(name)} owner ${OWNER_ROLE} template ${quoteIdentifier(template)}`,
+    );
   }
 }
 

@@ -4,7 +4,17 @@
  * Promises: the second is refused with the address of the first; a lock whose process has ended (told by number *and*
  * start time) is taken over; the file is complete or absent. Beneath it PostgreSQL's own interlock still holds.
  */
-import { linkSync, mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { failure } from "./failure.js";
 import { isAlive, processStart } from "./processes.js";
@@ -28,7 +38,11 @@ export interface ServerLock {
 const TAKEOVER_STALE_MS = 5_000;
 
 /** `foreignIsAlive`: whether a holder in another process namespace is alive, seen by its database answering. */
-export async function acquireServerLock(dataDirectory: string, doing: string, foreignIsAlive: () => Promise<boolean>): Promise<ServerLock> {
+export async function acquireServerLock(
+  dataDirectory: string,
+  doing: string,
+  foreignIsAlive: () => Promise<boolean>,
+): Promise<ServerLock> {
   const file = join(dataDirectory, "server.lock");
   const mine: LockHolder = { pid: process.pid, start: processStart(process.pid), pidNamespace: pidNamespace(), doing };
   const done = await poll(deadlineIn(2 * TAKEOVER_STALE_MS), async () => {
@@ -38,7 +52,11 @@ export async function acquireServerLock(dataDirectory: string, doing: string, fo
     clearStale(file, holder);
     return undefined;
   });
-  if (done !== true) throw failure("data_directory_in_use", `\`${file}\` could not be taken over; remove it if no countersign server runs`);
+  if (done !== true)
+    throw failure(
+      "data_directory_in_use",
+      `\`${file}\` could not be taken over; remove it if no countersign server runs`,
+    );
   return {
     describe: (now) => replaceLock(file, { ...mine, doing: now }),
     release: () => {
@@ -48,13 +66,19 @@ export async function acquireServerLock(dataDirectory: string, doing: string, fo
 }
 
 /** Who holds the data directory now; undefined when nobody alive does. */
-export async function currentHolder(dataDirectory: string, foreignIsAlive: () => Promise<boolean>): Promise<LockHolder | undefined> {
+export async function currentHolder(
+  dataDirectory: string,
+  foreignIsAlive: () => Promise<boolean>,
+): Promise<LockHolder | undefined> {
   const holder = readHolder(join(dataDirectory, "server.lock"));
   return holder !== undefined && (await holderIsAlive(holder, foreignIsAlive)) ? holder : undefined;
 }
 
 export function inUse(dataDirectory: string, holder: LockHolder): Error {
-  return failure("data_directory_in_use", `\`${dataDirectory}\` is in use by ${holder.doing} (process ${holder.pid}); stop that one, use it, or set COUNTERSIGN_DATA to another directory`);
+  return failure(
+    "data_directory_in_use",
+    `\`${dataDirectory}\` is in use by ${holder.doing} (process ${holder.pid}); stop that one, use it, or set COUNTERSIGN_DATA to another directory`,
+  );
 }
 
 async function holderIsAlive(holder: LockHolder, foreignIsAlive: () => Promise<boolean>): Promise<boolean> {

@@ -41,6 +41,7 @@ export const tables = {
   idempotency_keys: { class: "attached" },
   items: { class: "governed" },
   kill_switches: { class: "governed" },
+  mode_requests: { class: "governed" },
   number_series: { class: "operational" },
   principals: { class: "governed" },
   resource_versions: { class: "governed" },
@@ -49,8 +50,10 @@ export const tables = {
   role_bindings: { class: "governed" },
   signing_keys: { class: "governed" },
   target_holds: { class: "governed" },
+  tenant_directory: { class: "governed" },
   tenant_locks: { class: "operational" },
   tenants: { class: "governed" },
+  used_proofs: { class: "attached" },
   votes: { class: "governed" },
   workspaces: { class: "governed" },
 } as const satisfies Readonly<Record<string, TableDeclaration>>;

@@ -13,7 +13,10 @@ export function deadlineIn(ms: number): Deadline {
 }
 
 /** Asks `probe` again, with growing pauses of 5 to 200 ms, until it answers something or the deadline passes. */
-export async function poll<T>(deadline: Deadline, probe: () => Promise<T | undefined> | T | undefined): Promise<T | undefined> {
+export async function poll<T>(
+  deadline: Deadline,
+  probe: () => Promise<T | undefined> | T | undefined,
+): Promise<T | undefined> {
   for (let pauseMs = 5; ; pauseMs = Math.min(pauseMs * 1.5, 200)) {
     const answer = await probe();
     if (answer !== undefined) return answer;

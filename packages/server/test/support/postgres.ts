@@ -137,22 +137,39 @@ interface Server {
   readonly logins: (database: string) => Logins;
 }
 
-function databasesIn(server: Server): { create(options?: { migrated?: boolean }): Promise<TestDatabase>; close(): Promise<void> } {
+function databasesIn(server: Server): {
+  create(options?: { migrated?: boolean }): Promise<TestDatabase>;
+  close(): Promise<void>;
+} {
   const template = `cs_template_${randomUUID().replaceAll("-", "")}`;
   const open = new Set<TestDatabase>();
   let migrated: Promise<void> | undefined;
 
   const makeTemplate = async (): Promise<void> => {
-    await admin(server, `create database ${template} owner ${quoteIdentifier(server.ownedBy)} encoding 'UTF8' template template0`);
-    await withClient(server.logins(template).owner, (client) => migrateUp(client, { appVersion: "test", nowMs: Date.now }));
+    await admin(
+      server,
+      `create database ${template} owner ${quoteIdentifier(server.ownedBy)} encoding 'UTF8' template template0`,
+    );
+    await withClient(server.logins(template).owner, (client) =>
+      migrateUp(client, { appVersion: "test", nowMs: Date.now }),
+    );
   };
   const create = async (options: { migrated?: boolean } = {}): Promise<TestDatabase> => {
     if (options.migrated !== false) await (migrated ??= makeTemplate());
     const from = options.migrated === false ? "template0" : template;
     const name = `cs_${randomUUID().replaceAll("-", "")}`;
-    await admin(server, `create database ${name} owner ${quoteIdentifier(server.ownedBy)} encoding 'UTF8' template ${from}`);
+    await admin(
+      server,
+      `create database ${name} owner ${quoteIdentifier(server.ownedBy)} encoding 'UTF8' template ${from}`,
+    );
     const logins = server.logins(name);
-    const storage = storageOver({ kind: server.kind, how: "connected", at: "test", owner: logins.owner, application: logins.app });
+    const storage = storageOver({
+      kind: server.kind,
+      how: "connected",
+      at: "test",
+      owner: logins.owner,
+      application: logins.app,
+    });
     const database: TestDatabase = {
       name,
       ...logins,

@@ -34,7 +34,11 @@ afterAll(() => {
 const hooks = new URL("./typescriptHooks.mjs", import.meta.url).href;
 
 /** Starts `file` (a path beside the tests, `./support/x.ts`). */
-export function startProgram<Message>(file: URL, args: readonly string[] = [], options: ProgramOptions = {}): Program<Message> {
+export function startProgram<Message>(
+  file: URL,
+  args: readonly string[] = [],
+  options: ProgramOptions = {},
+): Program<Message> {
   const { env, ownGroup, ...user } = options;
   const child = fork(fileURLToPath(file), [...args], {
     execArgv: ["--enable-source-maps", "--import", hooks],
@@ -62,7 +66,8 @@ export function startProgram<Message>(file: URL, args: readonly string[] = [], o
   // "close" comes after the last message and the last output; "exit" may come before them.
   const ended = once(child, "close").then(([code, signal]) => {
     running.delete(child);
-    for (const waiter of waiting.splice(0)) waiter.reject(new Error(`the program ended (${String(code ?? signal)}): ${output}`));
+    for (const waiter of waiting.splice(0))
+      waiter.reject(new Error(`the program ended (${String(code ?? signal)}): ${output}`));
     return { code: code as number | null, signal: signal as NodeJS.Signals | null, output };
   });
   let over = false;

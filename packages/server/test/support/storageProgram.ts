@@ -8,7 +8,13 @@ import { openStorage, type Storage } from "../../src/storage/index.js";
 import { testSettings } from "./testSettings.js";
 
 export type StorageMessage =
-  | { readonly kind: "ready"; readonly how: string; readonly at: string; readonly milliseconds: number; readonly password: string }
+  | {
+      readonly kind: "ready";
+      readonly how: string;
+      readonly at: string;
+      readonly milliseconds: number;
+      readonly password: string;
+    }
   | { readonly kind: "refused"; readonly code: string; readonly message: string }
   | { readonly kind: "acknowledged"; readonly number: number };
 
@@ -28,7 +34,13 @@ try {
   process.once("SIGINT", end);
   process.once("SIGTERM", end);
   const { how, at } = await storage.describe();
-  say({ kind: "ready", how, at, milliseconds: Math.round(performance.now()), password: String(storage.ownerLogin.password) });
+  say({
+    kind: "ready",
+    how,
+    at,
+    milliseconds: Math.round(performance.now()),
+    password: String(storage.ownerLogin.password),
+  });
   if (mode === "write") await writeForEver(storage);
 } catch (error) {
   if (!(error instanceof RefusalError)) throw error;

@@ -41,7 +41,12 @@ export async function load(url, context, next) {
 async function strip(path) {
   const { ModuleKind, ScriptTarget, transpileModule } = (await import("typescript")).default;
   return transpileModule(readFileSync(path, "utf8"), {
-    compilerOptions: { module: ModuleKind.ESNext, target: ScriptTarget.ES2023, verbatimModuleSyntax: true, inlineSourceMap: true },
+    compilerOptions: {
+      module: ModuleKind.ESNext,
+      target: ScriptTarget.ES2023,
+      verbatimModuleSyntax: true,
+      inlineSourceMap: true,
+    },
     fileName: path,
   }).outputText;
 }
