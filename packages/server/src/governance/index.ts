@@ -46,7 +46,6 @@ export {
 export { describeTarget, type TargetFacts } from "./facts.js";
 export {
   checkKill,
-  engageKill,
   holdMinutes,
   type KillCommand,
   killEpoch,
@@ -54,7 +53,6 @@ export {
   type KillLoaded,
   type KillResult,
   type KillRow,
-  releaseKill,
   releaseVotesRequired,
 } from "./kill.rules.js";
 export {
@@ -90,3 +88,4 @@ export type {
   RouteStage,
   RouteTally,
 } from "@countersign/contract";
+export { engageKill, releaseKill } from "./kill.js";

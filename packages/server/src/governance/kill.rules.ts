@@ -1,5 +1,6 @@
 /**
- * The kill-switch of a tenant: engage, confirm, release. Decisions are changes for the door.
+ * The kill-switch of a tenant: who may engage, confirm and release it, and what becomes of it then. `kill.ts` makes
+ * changes for the door of it.
  *
  * INVARIANT: whatever makes the switch bite or lets go moves the epoch `kill`, which guards every `item.started`: by the
  * order of the ledger no item starts after the entry that engaged it.
@@ -7,30 +8,20 @@
  */
 import {
   refused,
-  type ConfigurationValue,
   type KeyProof,
+  type KillSwitchView,
   type Permission,
   type Refusal,
   type TenantMode,
 } from "@countersign/contract";
-import {
-  moveEpoch,
-  type Actor,
-  type Decided,
-  type DecideContext,
-  type EntryDraft,
-  type Guard,
-  type Row,
-  type Write,
-} from "../ledger/index.js";
-import { holdGuard } from "./limits.rules.js";
+import type { Actor } from "../ledger/index.js";
 
 /** A row of kill_switches. */
 export interface KillRow {
   readonly id: string;
   readonly version: number;
   readonly scope: string;
-  readonly status: "ENGAGED" | "HELD" | "RELEASED";
+  readonly status: KillSwitchView["status"];
   readonly reason: string | null;
   readonly engagedBy: string;
   readonly engagedAtMs: number;
@@ -56,6 +47,18 @@ export interface KillCommand {
   readonly reason?: string;
   /** That the person's key was unlocked there and then, verified by the caller: goes into the entry. */
   readonly proof?: KeyProof;
+}
+
+/** What becomes of the switch. */
+export interface KillStep {
+  readonly action: "engaged" | "held" | "confirmed" | "release_voted" | "released";
+  readonly row: KillRow;
+  /** Version of the row before; undefined when there was none. */
+  readonly from?: number;
+  /** Holds that ended by themselves and are closed beside it, so that the open rows stay few. */
+  readonly ended: readonly KillRow[];
+  /** It bites now, or lets go. */
+  readonly moves: boolean;
 }
 
 export interface KillResult {
@@ -102,156 +105,69 @@ export function releaseVotesRequired(row: Pick<KillRow, "status">, mode: TenantM
   return row.status === "HELD" || mode === "solo" ? 1 : 2;
 }
 
-/** A person engages, or confirms an agent's hold; an agent or service sets a hold of 15 minutes. */
-export function engageKill(
-  loaded: KillLoaded,
+/** A person engages, or confirms an agent's hold; an agent or service sets a hold of 15 minutes. `id`: of a new switch. */
+export function engage(
+  rows: readonly KillRow[],
   command: KillCommand,
-  mode: TenantMode,
-  limits: ConfigurationValue<"limits">,
-  context: DecideContext,
-): Refusal | Decided<KillResult> {
-  if (!command.permissions.has("kill.engage"))
-    return refused(
-      "forbidden",
-      "engaging the kill-switch needs `kill.engage`; an administrator can bind a role that has it",
-    );
-  const inForce = killInForce(loaded.rows, context.nowMs);
+  at: { readonly id: string; readonly nowMs: number },
+): Refusal | KillStep {
+  if (!command.permissions.has("kill.engage")) {
+    const message = "engaging the kill-switch needs `kill.engage`; an administrator can bind a role that has it";
+    return refused("forbidden", message);
+  }
+  const inForce = killInForce(rows, at.nowMs);
   const human = command.actor.type === "human";
-  if (inForce?.status === "ENGAGED")
-    return refused(
-      "already_exists",
-      `kill-switch \`${inForce.id}\` is engaged already; nothing is applied until it is released`,
-    );
-  if (inForce !== undefined)
-    return human
-      ? confirmHold(loaded, inForce, command, mode)
-      : refused("already_exists", `hold \`${inForce.id}\` is in force already; a person can confirm it`);
-
+  if (inForce?.status === "ENGAGED") {
+    const message = `kill-switch \`${inForce.id}\` is engaged already; nothing is applied until it is released`;
+    return refused("already_exists", message);
+  }
+  if (inForce !== undefined) {
+    if (human) return confirm(inForce, command);
+    return refused("already_exists", `hold \`${inForce.id}\` is in force already; a person can confirm it`);
+  }
   const row: KillRow = {
-    id: context.uuid(),
+    id: at.id,
     version: 1,
     scope: "tenant",
     status: human ? "ENGAGED" : "HELD",
     reason: command.reason ?? null,
     engagedBy: command.actor.id,
-    engagedAtMs: context.nowMs,
-    holdUntilMs: human ? null : context.nowMs + holdMinutes * 60_000,
+    engagedAtMs: at.nowMs,
+    holdUntilMs: human ? null : at.nowMs + holdMinutes * 60_000,
     confirmedBy: null,
     releaseVotes: [],
   };
-  // Holds that ended by themselves are closed here, so that the open rows stay few.
-  const ended = loaded.rows.map((old) => update({ ...old, status: "RELEASED" }, old.version, old.holdUntilMs));
-  const writes: Write[] = [
-    { verb: "insert", table: "kill_switches", row: rowOf(row, null) },
-    ...ended,
-    moveEpoch(killEpoch, loaded.epoch),
-  ];
-  const guards = human ? [] : [holdGuard(command.actor.id, context.nowMs, limits)];
-  return decided(loaded, command, human ? "kill_switch.engaged" : "kill_switch.held", row, writes, mode, guards);
+  return { action: human ? "engaged" : "held", row, ended: rows, moves: true };
 }
 
-function confirmHold(loaded: KillLoaded, held: KillRow, command: KillCommand, mode: TenantMode): Decided<KillResult> {
-  const row: KillRow = {
-    ...held,
-    status: "ENGAGED",
-    holdUntilMs: null,
-    confirmedBy: command.actor.id,
-    reason: command.reason ?? held.reason,
-  };
-  return decided(
-    loaded,
-    command,
-    "kill_switch.confirmed",
-    row,
-    [update(row, held.version, null), moveEpoch(killEpoch, loaded.epoch)],
-    mode,
-  );
+function confirm(held: KillRow, command: KillCommand): KillStep {
+  const reason = command.reason ?? held.reason;
+  const row: KillRow = { ...held, status: "ENGAGED", holdUntilMs: null, confirmedBy: command.actor.id, reason };
+  return { action: "confirmed", row, from: held.version, ended: [], moves: true };
 }
 
 /** One of the people who release it; with the last of them it lets go. One person ends an agent's hold. */
-export function releaseKill(
-  loaded: KillLoaded,
+export function release(
+  rows: readonly KillRow[],
   command: KillCommand,
   mode: TenantMode,
-  context: DecideContext,
-): Refusal | Decided<KillResult> {
+  nowMs: number,
+): Refusal | KillStep {
   if (command.actor.type !== "human" || !command.permissions.has("kill.release"))
     return refused("forbidden", "releasing the kill-switch needs a person with `kill.release`");
-  const row = killInForce(loaded.rows, context.nowMs);
+  const row = killInForce(rows, nowMs);
   if (row === undefined) return refused("kill_not_engaged", "no kill-switch is engaged; `change-set apply` works");
-  if (row.releaseVotes.some((vote) => vote.principal === command.actor.id))
-    return refused("release_needs_another", `you released \`${row.id}\` already; another person must too`);
-
-  const releaseVotes = [...row.releaseVotes, { principal: command.actor.id, atMs: context.nowMs }];
-  if (releaseVotes.length < releaseVotesRequired(row, mode)) {
-    const next: KillRow = { ...row, releaseVotes };
-    return decided(loaded, command, "kill_switch.release_voted", next, [update(next, row.version, null)], mode);
+  if (row.releaseVotes.some((vote) => vote.principal === command.actor.id)) {
+    const message = `you released \`${row.id}\` already; another person must too`;
+    return refused("release_needs_another", message);
   }
-  const released: KillRow = { ...row, status: "RELEASED", releaseVotes };
-  return decided(
-    loaded,
-    command,
-    "kill_switch.released",
-    released,
-    [update(released, row.version, context.nowMs), moveEpoch(killEpoch, loaded.epoch)],
-    mode,
-  );
-}
-
-function decided(
-  loaded: KillLoaded,
-  command: KillCommand,
-  action: string,
-  row: KillRow,
-  writes: readonly Write[],
-  mode: TenantMode,
-  guards: readonly Guard[] = [],
-): Decided<KillResult> {
-  const { proof, reason } = command;
-  const entry: EntryDraft = {
-    actor: command.actor,
-    action,
-    subject: { type: "tenant", id: loaded.tenant },
-    refs: [{ type: "kill_switch", id: row.id }],
-    data: {
-      killSwitch: row.id,
-      scope: row.scope,
-      status: row.status,
-      releaseVotes: row.releaseVotes.length,
-      ...(row.holdUntilMs === null ? {} : { holdUntilMs: row.holdUntilMs }),
-      ...(proof === undefined ? {} : { proof: { key: proof.keyId, atMs: proof.atMs, signature: proof.signature } }),
-    },
-    ...(reason === undefined ? {} : { body: { reason } }),
-    writes,
-  };
+  const releaseVotes = [...row.releaseVotes, { principal: command.actor.id, atMs: nowMs }];
+  const last = releaseVotes.length >= releaseVotesRequired(row, mode);
   return {
-    kind: "change",
-    change: { guards: [{ kind: "epoch", name: killEpoch, value: loaded.epoch }, ...guards], entries: [entry] },
-    result: {
-      id: row.id,
-      status: row.status,
-      holdUntilMs: row.holdUntilMs,
-      releaseVotes: row.releaseVotes.length,
-      releaseVotesRequired: releaseVotesRequired(row, mode),
-    },
-  };
-}
-
-function update(row: KillRow, from: number, releasedAtMs: number | null): Write {
-  return { verb: "update", table: "kill_switches", from, row: rowOf(row, releasedAtMs) };
-}
-
-function rowOf(row: KillRow, releasedAtMs: number | null): Row {
-  return {
-    id: row.id,
-    scope: row.scope,
-    status: row.status,
-    reason: row.reason,
-    engaged_by: row.engagedBy,
-    engaged_at_ms: row.engagedAtMs,
-    hold_until_ms: row.holdUntilMs,
-    confirmed_by: row.confirmedBy,
-    release_votes: row.releaseVotes.map((vote) => ({ principal: vote.principal, atMs: vote.atMs })),
-    released_at_ms: releasedAtMs,
+    action: last ? "released" : "release_voted",
+    row: { ...row, releaseVotes, status: last ? "RELEASED" : row.status },
+    from: row.version,
+    ended: [],
+    moves: last,
   };
 }
