@@ -106,6 +106,8 @@ export class Door {
   #closing = false;
   #idle: (() => void)[] = [];
   #pumpDue = false;
+  /** Set while the next attempt to connect is waited for. */
+  #hurry: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stats = { groups: 0, changes: 0, largestGroup: 0, moved: 0, isolated: 0, lockTimeouts: 0, deadlocks: 0, connectionsLost: 0, uncertainCommitted: 0, uncertainRepeated: 0 };
   readonly #violations: Record<string, number> = {};
@@ -121,9 +123,9 @@ export class Door {
     if (this.#queue.length >= limits.queueChangesMax) {
       return Promise.reject(new RefusalError(refused("overloaded", `\`${this.#queue.length}\` changes wait already; try again in a moment`, { retryAfterSeconds: 1 })));
     }
-    if (this.#awaySinceMs !== undefined && performance.now() - this.#awaySinceMs > awayMsMax) return Promise.reject(new RefusalError(away()));
     return new Promise((resolve, reject) => {
       this.#queue.add({ change, alone: false, returns: 0, uncertain: false, resolve, reject });
+      this.#hurry?.();
       this.#pumpSoon();
     });
   }
@@ -305,6 +307,7 @@ export class Door {
     });
   }
 
+  /** Ends when it is connected, or when nobody waits any more: whoever comes next begins again. */
   async #reconnect(): Promise<void> {
     let delayMs = reconnectMsMin;
     const sinceMs = performance.now();
@@ -315,12 +318,26 @@ export class Door {
         await this.#connect();
       } catch (error) {
         this.#awaySinceMs ??= sinceMs;
-        this.#answerThoseWhoWaitedTooLong(performance.now() - sinceMs, error);
+        this.#answerThoseWhoWaitedTooLong(performance.now() - this.#awaySinceMs, error);
         if (this.#queue.length === 0 && this.#lost.length === 0) return;
-        await new Promise((resolve) => setTimeout(resolve, delayMs));
+        await this.#pause(delayMs);
         delayMs = Math.min(delayMs * 2, reconnectMsMax);
       }
     }
+  }
+
+  /** Between two attempts to connect; a new change cuts it short, so that nobody is refused by what was true before. */
+  async #pause(ms: number): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, reconnectMsMin));
+    if (ms <= reconnectMsMin) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms - reconnectMsMin);
+      this.#hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#hurry = undefined;
   }
 
   async #connect(): Promise<void> {

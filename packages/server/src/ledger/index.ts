@@ -6,7 +6,7 @@
  */
 import { isRefusal, type Refusal, type TenantId } from "@countersign/contract";
 import { newId as processIds, systemRandom, type Clock, type NewId, type RandomBytes, type Sealing } from "../platform/index.js";
-import { connect, type Storage } from "../storage/index.js";
+import type { Storage } from "../storage/index.js";
 import { attest, type Attestation, type RowReference } from "./attest.js";
 import { readAuditLog, type AuditPage, type AuditQuery } from "./auditLog.js";
 import { makeCatalogue, type TableRecord } from "./catalogue.js";
@@ -14,7 +14,7 @@ import { exportRange, type ExportOptions } from "./export.js";
 import { Door, type DoorStats } from "./groups.js";
 import type { Preparation } from "./prepare.js";
 import type { OpenBody } from "./reading.js";
-import { readCatalogue, reserveNumbers, setTenants } from "./queries.js";
+import { readCatalogue, reserveNumbers } from "./queries.js";
 import { RefusalLog, type GovernedRefusal } from "./refusals.js";
 import { readInSnapshot } from "./snapshot.js";
 import { transact, type TransactOptions } from "./transact.js";
@@ -32,7 +32,7 @@ export { verifyTenant, type TenantReport, type VerifyProgress, type VerifyTenant
 export type { TransactOptions } from "./transact.js";
 
 export interface LedgerOptions {
-  readonly storage: Pick<Storage, "app" | "applicationLogin" | "withSnapshot">;
+  readonly storage: Pick<Storage, "app" | "applicationLogin" | "withSnapshot" | "inTenant">;
   /** Encrypts bodies at rest, bound to their place. */
   readonly sealing: Pick<Sealing, "seal" | "open">;
   readonly clock: Clock;
@@ -137,18 +137,9 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   };
 }
 
-async function reserve(storage: Pick<Storage, "app">, tenant: TenantId, wanted: { series: string; count: number; atLeast: number }): Promise<{ first: number; last: number }> {
-  const client = await connect(storage.app);
-  try {
-    await client.query("begin");
-    await client.query(setTenants, [`{${tenant}}`]);
-    const { rows } = await client.query<{ first: string }>({ ...reserveNumbers, values: [tenant, wanted.series, wanted.count, wanted.atLeast] });
-    await client.query("commit");
-    const first = Number(rows[0]?.first);
-    client.release();
-    return { first, last: first + wanted.count - 1 };
-  } catch (error) {
-    client.release(true);
-    throw error;
-  }
+async function reserve(storage: Pick<Storage, "inTenant">, tenant: TenantId, wanted: { series: string; count: number; atLeast: number }): Promise<{ first: number; last: number }> {
+  const values = [tenant, wanted.series, wanted.count, wanted.atLeast];
+  const { rows } = await storage.inTenant(tenant, (client) => client.query<{ first: string }>({ ...reserveNumbers, values }));
+  const first = Number(rows[0]?.first);
+  return { first, last: first + wanted.count - 1 };
 }
