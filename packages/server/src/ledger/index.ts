@@ -15,11 +15,12 @@ import { Door, type DoorStats } from "./groups.js";
 import type { Preparation } from "./prepare.js";
 import type { OpenBody } from "./reading.js";
 import { readCatalogue, reserveNumbers } from "./queries.js";
+import { readReceipts } from "./receipts.js";
 import { RefusalLog, type GovernedRefusal } from "./refusals.js";
 import { readInSnapshot } from "./snapshot.js";
 import { transact, type TransactOptions } from "./transact.js";
 import { verifyTenant, type TenantReport, type VerifyTenantOptions } from "./verifyTenant.js";
-import type { Decided, DecideContext, EntryDraft, Outcome, Snapshot } from "./types.js";
+import type { Decided, DecideContext, EntryDraft, Outcome, Receipt, Snapshot } from "./types.js";
 
 export * from "./types.js";
 export type { Attestation, AttestedEntry, RowReference } from "./attest.js";
@@ -58,6 +59,8 @@ export interface Ledger {
   ): Promise<Outcome<R>>;
   /** Reads in one snapshot. Throws RefusalError `database_unavailable`. */
   snapshot<T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T>;
+  /** Receipts of entries of a tenant, in their order; for a response that is given again. */
+  receipts(tenant: TenantId, entryIds: readonly string[]): Promise<Receipt[]>;
   /** A refusal outside of `transact`: the first of its kind is an entry at once, repeats together once a minute. */
   recordRefusal(tenant: TenantId, refusal: GovernedRefusal): void;
   /** `count` fresh numbers of a series, none below `atLeast`. Gaps are allowed; the rows that carry a number keep it unique. */
@@ -122,6 +125,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   return {
     transact: (tenant, load, decide, given) => transact(parts, tenant, load, decide, given),
     snapshot,
+    receipts: (tenant, entryIds) => snapshot(tenant, (read) => readReceipts(read, entryIds)),
     recordRefusal: (tenant, refusal) => refusals.record(tenant, refusal),
     reserveNumbers: (tenant, wanted) => reserve(storage, tenant, wanted),
     auditLog: (tenant, query) => snapshot(tenant, (read) => readAuditLog(read, query, openBody)),

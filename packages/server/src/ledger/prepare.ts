@@ -57,7 +57,7 @@ export function prepareChange(change: Change, preparation: Preparation): Prepare
   const entries: { id: string; content: string }[] = [];
   const bodies: { entry: number; salt: Uint8Array; sealed: Uint8Array }[] = [];
   change.entries.forEach((draft, index) => {
-    const id = preparation.uuid();
+    const id = draft.id ?? preparation.uuid();
     const state = (draft.writes ?? []).map((write) => collected.write(write, preparation.randomBytes(32)));
     const body = draft.body === undefined ? undefined : sealBody(change.tenant, id, draft.body, preparation);
     const last = index === change.entries.length - 1;

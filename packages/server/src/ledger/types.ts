@@ -41,6 +41,8 @@ export type Guard =
 
 /** One entry to be appended, with the governed rows it is the record of. */
 export interface EntryDraft {
+  /** UUIDv7 from the decision's context, for who must know it before the commit; else the door gives one. */
+  readonly id?: string;
   readonly actor: Actor;
   /** `change_set.approved`: noun.verb_past, lower snake. */
   readonly action: string;

@@ -16,6 +16,8 @@ export interface PoolLimits {
 }
 
 export const applicationPoolLimits: PoolLimits = { connectionsMax: 16, waitMs: 10_000 };
+/** For `inTenant`: its work is short and never waits for another connection. */
+export const asidePoolLimits: PoolLimits = { connectionsMax: 6, waitMs: 10_000 };
 export const ownerPoolLimits: PoolLimits = { connectionsMax: 2, waitMs: 10_000 };
 
 /** What a snapshot offers: questions. */
@@ -76,12 +78,50 @@ export async function withSnapshot<T>(
   }
 }
 
+/** Runs `work` in a transaction that may write what is not governed of `tenant`: content, operational rows. */
+export async function inTenant<T>(pool: pg.Pool, tenant: string, work: (client: SnapshotClient) => Promise<T>): Promise<T> {
+  // INVARIANT: what goes into the statement is a lower-case UUID and nothing else.
+  if (!TENANT.test(tenant)) throw new Error(`\`${tenant}\` is not a tenant id`);
+  const client = await connect(pool);
+  let broken = true;
+  try {
+    await client.query(`begin; select set_config('app.tenants', '{${tenant}}', true)`);
+    const answer = await work({ query: (statement, values) => client.query(statement as string, values) });
+    await client.query("commit");
+    broken = false;
+    return answer;
+  } catch (error) {
+    throw connectionLost(error) ? unavailable(error) : error;
+  } finally {
+    // After an error the connection may be inside a broken transaction: it is not given back.
+    client.release(broken);
+  }
+}
+
 /** A connection of the pool, or `database_unavailable`. */
 export async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
   try {
     return await pool.connect();
   } catch (error) {
     throw connectionLost(error) ? unavailable(error) : error;
+  }
+}
+
+/** One statement that writes operational or attached rows of a tenant, past the door: nothing a decision is made from. */
+export async function writeOperational(pool: pg.Pool, tenant: string, statement: { readonly name: string; readonly text: string; readonly values: readonly unknown[] }): Promise<number> {
+  const client = await connect(pool);
+  let broken: Error | undefined;
+  try {
+    await client.query("begin");
+    await client.query("select set_config('app.tenants', $1, true)", [`{${tenant}}`]);
+    const { rowCount } = await client.query({ ...statement, values: [...statement.values] });
+    await client.query("commit");
+    return rowCount ?? 0;
+  } catch (error) {
+    broken = error as Error;
+    throw connectionLost(error) ? unavailable(error) : error;
+  } finally {
+    client.release(broken);
   }
 }
 

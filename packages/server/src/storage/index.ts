@@ -8,6 +8,8 @@ import pg from "pg";
 import type { Log } from "../platform/index.js";
 import {
   applicationPoolLimits,
+  asidePoolLimits,
+  inTenant,
   openPool,
   ownerPoolLimits,
   withSnapshot,
@@ -20,7 +22,7 @@ import { readServerFacts, type ServerFacts } from "./queries.js";
 import { supervise } from "./supervisor.js";
 import { acquireServerLock, currentHolder, inUse } from "./serverLock.js";
 
-export { ask, connect, connectionLost, unavailable, withSnapshot, type SnapshotClient } from "./connections.js";
+export { ask, connect, connectionLost, unavailable, withSnapshot, writeOperational, type SnapshotClient } from "./connections.js";
 export {
   assertSchemaCurrent,
   createMigration,
@@ -70,6 +72,11 @@ export interface Storage {
   describe(): Promise<StorageDescription>;
   /** One repeatable-read, read-only transaction that sees `tenant` alone. */
   withSnapshot<T>(tenant: string, read: (client: SnapshotClient) => Promise<T>): Promise<T>;
+  /**
+   * A short transaction of its own on `tenant`, for what is not governed: content, operational rows. It may be used while a
+   * snapshot is held: its connections are a pool apart, so that holders of snapshots cannot wait for each other for ever.
+   */
+  inTenant<T>(tenant: string, work: (client: SnapshotClient) => Promise<T>): Promise<T>;
   /** Embedded: what a refused second process is told from now on. */
   nameYourself(doing: string): void;
   close(): Promise<void>;
@@ -142,10 +149,11 @@ async function openEmbedded(config: StorageConfig): Promise<Opened> {
 /** Storage over logins that exist. Opens no connection yet. */
 export function storageOver(opened: Opened): Storage {
   const app = openPool(opened.application, "countersign", opened.poolLimits ?? applicationPoolLimits);
+  const aside = openPool(opened.application, "countersign aside", asidePoolLimits);
   const owner = openPool(opened.owner, "countersign owner", ownerPoolLimits);
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
-    await Promise.all([app.end(), owner.end()]);
+    await Promise.all([app.end(), aside.end(), owner.end()]);
     await opened.close?.();
   };
   return {
@@ -156,6 +164,7 @@ export function storageOver(opened: Opened): Storage {
     owner,
     describe: async () => ({ kind: opened.kind, how: opened.how, at: opened.at, ...(await readServerFacts(owner)) }),
     withSnapshot: (tenant, read) => withSnapshot(app, tenant, read),
+    inTenant: (tenant, work) => inTenant(aside, tenant, work),
     nameYourself: (doing) => opened.nameYourself?.(doing),
     close: () => (closing ??= close()),
   };

@@ -1,0 +1,109 @@
+/**
+ * How tenancy's commands change people: load everybody, decide, move the epoch `members`. One change of a tenant at a time
+ * in this process, because each one moves that epoch and would only make the others decide again.
+ */
+import { isRefusal, type Refusal, type TenantId } from "@countersign/contract";
+import { type Decided, type DecideContext, type EntryDraft, type Guard, type Ledger, moveEpoch, type Outcome, type Snapshot, type Write } from "../ledger/index.js";
+import { loadMembers, membersEpoch, membersOf, type Members } from "./people.js";
+import type { RolesConfiguration } from "./permissions.rules.js";
+import { type BindingRow, type PrincipalRow, type SigningKeyRow, update } from "./rows.js";
+import { type ReceiptView, receiptViews } from "./views.rules.js";
+
+export interface TenancyDesk {
+  readonly ledger: Ledger;
+  readonly now: () => number;
+  readonly newId: () => string;
+  /** The roles in force; the configuration is governance's. */
+  readonly roles: (snapshot: Snapshot) => Promise<RolesConfiguration>;
+}
+
+/** Of the request: replays and key proofs are seen to by whoever made it. */
+export interface TenancyRequest {
+  readonly transact: Ledger["transact"];
+}
+
+export interface Loaded<X> {
+  readonly members: Members;
+  readonly roles: RolesConfiguration;
+  readonly also: X;
+}
+
+export type Plan<R> =
+  | { readonly kind: "plan"; readonly entries: readonly [EntryDraft, ...EntryDraft[]]; readonly guards?: readonly Guard[]; readonly result: R }
+  | { readonly kind: "nothing"; readonly result: R };
+
+export interface MembersChange<X, R> {
+  readonly tenant: TenantId;
+  /** Looked at when deciding: a caller is read anew when it is decided again. */
+  readonly guards: () => readonly Guard[];
+  readonly also?: (snapshot: Snapshot, members: Members) => Promise<X>;
+  readonly decide: (loaded: Loaded<X>, context: DecideContext) => Refusal | Plan<R>;
+}
+
+const queues = new Map<TenantId, Promise<unknown>>();
+
+export function changeMembers<X, R>(desk: TenancyDesk, request: TenancyRequest, change: MembersChange<X, R>): Promise<Outcome<R>> {
+  return inTurn(change.tenant, () =>
+    request.transact(
+      change.tenant,
+      async (snapshot): Promise<Loaded<X>> => {
+        const [members, roles] = await Promise.all([loadMembers(snapshot), desk.roles(snapshot)]);
+        return { members, roles, also: (await change.also?.(snapshot, members)) as X };
+      },
+      (loaded, context) => decided(change, loaded, context),
+    ),
+  );
+}
+
+function decided<X, R>(change: MembersChange<X, R>, loaded: Loaded<X>, context: DecideContext): Refusal | Decided<R> {
+  const plan = change.decide(loaded, context);
+  if (isRefusal(plan) || plan.kind === "nothing") return plan;
+  const { epoch } = loaded.members;
+  const [first, ...others] = plan.entries;
+  const entries = [{ ...first, writes: [...(first.writes ?? []), moveEpoch(membersEpoch, epoch)] }, ...others];
+  const guards: Guard[] = [...change.guards(), { kind: "epoch", name: membersEpoch, value: epoch }, ...(plan.guards ?? [])];
+  return { kind: "change", change: { guards, entries }, result: plan.result };
+}
+
+async function inTurn<T>(tenant: TenantId, work: () => Promise<T>): Promise<T> {
+  const before = queues.get(tenant);
+  const turn = (before ?? Promise.resolve()).then(work, work);
+  queues.set(tenant, turn);
+  try {
+    return await turn;
+  } finally {
+    if (queues.get(tenant) === turn) queues.delete(tenant);
+  }
+}
+
+/** The answer of a command: its result, its receipts, and what is shown once and therefore stood in no result. */
+export function answer<R extends object, S extends object>(outcome: Outcome<R>, secrets: S): (R & S & { receipts: ReceiptView[] }) | Refusal {
+  if (isRefusal(outcome)) return outcome;
+  return { ...outcome.result, ...secrets, receipts: outcome.kind === "committed" ? receiptViews(outcome.receipts) : [] };
+}
+
+/** A change of what belongs to a principal moves the principal's version too: whoever decided by it decides again. */
+export function touched(members: Members, principalId: string, changes: Partial<Omit<PrincipalRow, "id" | "version">> = {}): Write {
+  const row = members.rows.principals.get(principalId);
+  if (row === undefined) throw new Error(`principal ${principalId} is missing`);
+  return update("principals", row, changes);
+}
+
+/** The members as they are once rows replaced those of the same id. */
+export function membersWith(
+  members: Members,
+  rows: { readonly principals?: readonly PrincipalRow[]; readonly bindings?: readonly BindingRow[]; readonly signingKeys?: readonly SigningKeyRow[] },
+): Members {
+  return membersOf({
+    epoch: members.epoch,
+    tenant: members.tenant,
+    principals: replaced([...members.rows.principals.values()], rows.principals),
+    bindings: replaced(members.rows.bindings, rows.bindings),
+    signingKeys: replaced(members.rows.signingKeys, rows.signingKeys),
+  });
+}
+
+function replaced<R extends { readonly id: string }>(rows: readonly R[], by: readonly R[] = []): R[] {
+  const ids = new Set(by.map((row) => row.id));
+  return [...rows.filter((row) => !ids.has(row.id)), ...by];
+}

@@ -1,0 +1,104 @@
+/** The rows of tenancy's tables as they are stored, and the writes that make and change them. */
+import type { AgentType, TenantMode } from "@countersign/contract";
+import type { GovernedTable, Row, Write } from "../ledger/index.js";
+
+interface Stored {
+  readonly id: string;
+  readonly version: number;
+}
+
+export interface TenantRow extends Stored {
+  readonly kind: "deployment" | "customer";
+  readonly name: string;
+  readonly mode: TenantMode;
+  readonly status: "ACTIVE" | "CLOSED";
+  readonly created_at_ms: number;
+}
+
+export interface PrincipalRow extends Stored {
+  readonly kind: "human" | "agent" | "service";
+  readonly name: string;
+  readonly agent_type: AgentType | null;
+  readonly status: "ACTIVE" | "SUSPENDED";
+  readonly answerable: string | null;
+  readonly answerable_before: string | null;
+  readonly created_by: string | null;
+  readonly created_at_ms: number;
+}
+
+export interface SigningKeyRow extends Stored {
+  readonly principal_id: string;
+  readonly algorithm: "Ed25519";
+  readonly public_key: string;
+  readonly label: string;
+  readonly status: "ACTIVE" | "REVOKED";
+  readonly minted_by: string | null;
+  readonly enrolled_at_ms: number;
+  readonly revoked_at_ms: number | null;
+}
+
+export interface EnrolmentCodeRow extends Stored {
+  readonly principal_id: string;
+  readonly code_hash: string;
+  readonly issued_by: string | null;
+  readonly issued_at_ms: number;
+  readonly expires_at_ms: number;
+  readonly used_at_ms: number | null;
+}
+
+export interface ApiKeyRow extends Stored {
+  readonly principal_id: string;
+  readonly name: string;
+  readonly secret_hash: string;
+  readonly scopes: readonly string[];
+  readonly created_by: string | null;
+  readonly created_at_ms: number;
+  readonly expires_at_ms: number;
+  readonly revoked_at_ms: number | null;
+}
+
+export interface BindingRow extends Stored {
+  readonly principal_id: string;
+  readonly kind: "role" | "group";
+  readonly name: string;
+  readonly status: "ACTIVE" | "REMOVED";
+  readonly granted_by: string | null;
+  readonly granted_at_ms: number;
+}
+
+export interface ModeRequestRow extends Stored {
+  readonly mode: TenantMode;
+  readonly requested_by: string;
+  readonly status: "PENDING" | "DONE";
+  readonly requested_at_ms: number;
+  readonly expires_at_ms: number;
+}
+
+export interface DirectoryRow extends Stored {
+  readonly name: string;
+  readonly created_at_ms: number;
+}
+
+export interface TableRows {
+  readonly tenants: TenantRow;
+  readonly principals: PrincipalRow;
+  readonly signing_keys: SigningKeyRow;
+  readonly enrolment_codes: EnrolmentCodeRow;
+  readonly api_keys: ApiKeyRow;
+  readonly role_bindings: BindingRow;
+  readonly mode_requests: ModeRequestRow;
+  readonly tenant_directory: DirectoryRow;
+}
+type OwnTable = keyof TableRows & GovernedTable;
+
+/** A row that is about to be inserted: the door gives its version. */
+export type New<R extends Stored> = Omit<R, "version">;
+
+export function insert<T extends OwnTable>(table: T, row: New<TableRows[T]>): Write {
+  return { verb: "insert", table, row: row as unknown as Row };
+}
+
+export function update<T extends OwnTable>(table: T, row: TableRows[T], changes: Partial<Omit<TableRows[T], "id" | "version">>): Write {
+  const { version, ...rest } = row;
+  return { verb: "update", table, row: { ...rest, ...changes } as unknown as Row, from: version };
+}
