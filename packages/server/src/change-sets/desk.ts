@@ -30,7 +30,7 @@ export type Transact = Ledger["transact"];
 export interface Desk {
   readonly ledger: Ledger;
   readonly storage: Storage;
-  readonly tenancy: Tenancy;
+  readonly tenancy: Pick<Tenancy, "loadPeople" | "principalNames" | "systemCaller">;
   readonly targets: Targets;
   readonly blobs: (tenant: TenantId) => Blobs;
   readonly now: () => number;

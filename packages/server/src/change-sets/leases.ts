@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 import type { TenantId } from "@countersign/contract";
-import { connect, type Storage } from "../storage/index.js";
+import type { Storage } from "../storage/index.js";
 
 /** A run renews well within this; a process that died is followed after it at the latest. */
 const leaseMs = 15_000;
@@ -46,19 +46,8 @@ export class Leases {
     );
   }
 
-  async #inTenant<T>(tenant: TenantId, work: (ask: <R>(sql: string, values: unknown[]) => Promise<R[]>) => Promise<T>): Promise<T> {
-    const client = await connect(this.#storage.app);
-    let broken = true;
-    try {
-      await client.query("begin");
-      await client.query("select set_config('app.tenants', $1, true)", [`{${tenant}}`]);
-      const answer = await work(async <R>(sql: string, values: unknown[]) => (await client.query(sql, values)).rows as R[]);
-      await client.query("commit");
-      broken = false;
-      return answer;
-    } finally {
-      client.release(broken);
-    }
+  #inTenant<T>(tenant: TenantId, work: (ask: <R>(sql: string, values: unknown[]) => Promise<R[]>) => Promise<T>): Promise<T> {
+    return this.#storage.inTenant(tenant, (client) => work(async <R>(sql: string, values: unknown[]) => (await client.query(sql, values)).rows as R[]));
   }
 }
 

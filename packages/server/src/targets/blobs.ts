@@ -6,7 +6,7 @@
 import { limits, refuse, RefusalError, type TenantId } from "@countersign/contract";
 import { sha256Hex } from "@countersign/proof";
 import type { Sealing } from "../platform/index.js";
-import { connect, connectionLost, unavailable, type Storage } from "../storage/index.js";
+import type { Storage } from "../storage/index.js";
 import { insertBlob, selectBlob } from "./queries.js";
 import type { Blobs } from "./target.js";
 
@@ -24,25 +24,12 @@ async function put(storage: Storage, sealing: Sealing, tenant: TenantId, bytes: 
   if (bytes.length > limits.fileBytesMax) throw new Error(`a blob of ${bytes.length} bytes is more than ${limits.fileBytesMax}`);
   const digest = sha256Hex(bytes);
   const sealed = sealing.seal(bytes, binding(tenant, digest));
-  const client = await connect(storage.app);
-  let broken: Error | undefined;
-  try {
-    await client.query("begin");
-    await client.query("select set_config('app.tenants', $1, true)", [`{${tenant}}`]);
-    await client.query(insertBlob, [tenant, digest, bytes.length, sealed]);
-    await client.query("commit");
-    return digest;
-  } catch (error) {
-    // The connection may be inside a broken transaction: it is not given back.
-    broken = error as Error;
-    throw connectionLost(error) ? unavailable(error) : error;
-  } finally {
-    client.release(broken);
-  }
+  await storage.inTenant(tenant, (client) => client.query(insertBlob, [tenant, digest, bytes.length, sealed]));
+  return digest;
 }
 
 async function get(storage: Storage, sealing: Sealing, tenant: TenantId, digest: string): Promise<Uint8Array> {
-  const { rows } = await storage.withSnapshot(tenant, (client) => client.query<{ bytes: number; sealed: Buffer }>(selectBlob, [tenant, digest]));
+  const { rows } = await storage.inTenant(tenant, (client) => client.query<{ bytes: number; sealed: Buffer }>(selectBlob, [tenant, digest]));
   const row = rows[0];
   if (row === undefined) return refuse("backup_unusable", `the bytes \`${digest}\` are not stored; restore the database from a backup that has them`);
   const bytes = open(sealing, row.sealed, binding(tenant, digest));

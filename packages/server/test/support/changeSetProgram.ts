@@ -1,0 +1,57 @@
+/**
+ * Applies or rolls back one change-set in a process that ends itself by SIGKILL at a given point: before or after its n-th
+ * commit or its n-th act on a file. Arguments: owner URL, application URL, data directory, tenant, principal, change-set,
+ * `apply` or `rollback`, the number of the point (from 0), `fail` to let the last file act fail.
+ */
+import { asTenantId, isRefusal } from "@countersign/contract";
+import { openChangeSets, type Desk } from "../../src/change-sets/index.js";
+import { openStorage } from "../../src/storage/index.js";
+import { callerOf, openDesk } from "./world.js";
+
+export type ChangeSetMessage = { readonly kind: "ended"; readonly points: number; readonly status: string };
+
+const [ownerUrl = "", appUrl = "", dataDirectory = "", tenantText = "", principal = "", id = "", verb = "", at = "0"] = process.argv.slice(2);
+const tenant = asTenantId(tenantText);
+const dieAt = Number(at);
+let points = 0;
+
+function point(): void {
+  if (points === dieAt) process.kill(process.pid, "SIGKILL");
+  points += 1;
+}
+
+/** The same parts, with a point before and after everything that lasts. */
+function counted(desk: Desk): Desk {
+  const { file } = desk.targets;
+  const act: typeof file.act = async (step, context) => {
+    point();
+    const outcome = await file.act(step, context);
+    point();
+    return outcome;
+  };
+  const counting = { ...file, act };
+  return {
+    ...desk,
+    ledger: {
+      ...desk.ledger,
+      transact: async (...given) => {
+        point();
+        const outcome = await desk.ledger.transact(...given);
+        point();
+        return outcome;
+      },
+    },
+    targets: { ...desk.targets, file: counting, kind: (name) => (name === "file" ? counting : desk.targets.kind(name)) },
+  };
+}
+
+const storage = await openStorage({ dataDirectory, databaseUrl: ownerUrl, applicationDatabaseUrl: appUrl, doing: "a test" });
+const desk = counted(await openDesk(storage, dataDirectory));
+const changeSets = openChangeSets(desk);
+const caller = await callerOf(desk.ledger, tenant, principal);
+const request = { transact: desk.ledger.transact, nowMs: Date.now(), requestId: "test" };
+const answer = verb === "apply" ? await changeSets.apply(caller, { id }, request) : await changeSets.rollBack(caller, { id, cascade: false }, request);
+process.send?.({ kind: "ended", points, status: isRefusal(answer) ? answer.code : answer.changeSet.status } satisfies ChangeSetMessage);
+await desk.ledger.close();
+await storage.close();
+process.disconnect();
