@@ -48,8 +48,10 @@ export function checkFileItem(item: ItemInput, pointer: string): Problem[] {
 }
 
 function checkContent(item: ItemInput, pointer: string): Problem[] {
-  const { content, after } = item;
+  const { content, after, value, patch } = item;
   if (after !== undefined) return checkDocument(after, `${pointer}/after`);
+  if (value !== undefined) return checkDocument(value, `${pointer}/value`);
+  if (patch !== undefined) return checkDocument(patch as unknown as JsonValue, `${pointer}/patch`);
   if (content === undefined) return [];
   if ((content.text === undefined) === (content.base64 === undefined)) {
     return [{ code: "item_invalid", message: "`content` takes exactly one of `text` and `base64`", pointer: `${pointer}/content` }];

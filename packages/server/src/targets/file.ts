@@ -7,7 +7,7 @@
  */
 import { refusedForProblems, RefusalError, visible, type ItemInput, type Problem } from "@countersign/contract";
 import { checkFileItem, fileImage, fileTargets, planFile, type FileTarget, type FileView } from "./file.rules.js";
-import { inTurn } from "./locks.js";
+import { gate, inTurn } from "./locks.js";
 import { workspaceById, workspaceByName } from "./queries.js";
 import {
   absentState,
@@ -113,20 +113,24 @@ interface Step {
   readonly bytes: Uint8Array | undefined;
 }
 
+/** Acts at once. Each holds a snapshot and asks for a second connection for its backups: with more than half the pool, all could wait for each other. */
+const actsMax = 8;
+const throughGate = gate(actsMax);
+
 async function act({ effects, token }: { readonly effects: readonly Effect[]; readonly token: string }, context: TargetContext, files: Files): Promise<ActOutcome> {
   const net = netEffects(effects);
-  return inTurn(
-    net.map((effect) => effect.target.key),
-    async () => {
-      let steps: Step[];
-      try {
-        steps = await prepare(net, token, context, files);
-      } catch (error) {
-        return { kind: "refused", problem: problemOf(error) };
-      }
-      return carryOut(steps, context, files);
-    },
-  );
+  const keys = net.map((effect) => effect.target.key);
+  return inTurn(keys, () => throughGate(() => actInTurn(net, token, context, files)));
+}
+
+async function actInTurn(effects: readonly Effect[], token: string, context: TargetContext, files: Files): Promise<ActOutcome> {
+  let steps: Step[];
+  try {
+    steps = await prepare(effects, token, context, files);
+  } catch (error) {
+    return { kind: "refused", problem: problemOf(error) };
+  }
+  return carryOut(steps, context, files);
 }
 
 /** Everything that can be refused before the first change: what an earlier try left, drift, links, backups, the new bytes. */

@@ -151,6 +151,9 @@ function reorderText({ text, root }: JsonText, edit: Extract<JsonEdit, { kind: "
 /** One step of a patch that is known to apply. */
 function stepText(source: JsonText, step: PatchStep): string {
   const path = parsePointer(step.path) ?? [];
+  const present = valueAt(source.document, path);
+  // A value that is equal keeps its spelling: 2.0 is 2.
+  if (step.op === "replace" && present !== undefined && jsonEqual(present, step["value"] as JsonValue)) return source.text;
   const print = (place: Place): string => printAt(source, step["value"] as JsonValue, place);
   switch (step.op) {
     case "test":

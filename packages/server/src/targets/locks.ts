@@ -19,3 +19,20 @@ export async function inTurn<T>(names: readonly string[], use: () => Promise<T>)
     if (tails.get(first) === tail) tails.delete(first);
   }
 }
+
+/** A gate that lets at most `count` through at once; the others wait in order. */
+export function gate(count: number): <T>(use: () => Promise<T>) => Promise<T> {
+  let free = count;
+  const waiting: (() => void)[] = [];
+  return async (use) => {
+    if (free === 0) await new Promise<void>((resolve) => waiting.push(resolve));
+    else free -= 1;
+    try {
+      return await use();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free += 1;
+      else next();
+    }
+  };
+}

@@ -78,9 +78,10 @@ function makeAjv(extensions: readonly string[]): Ajv2020 {
 }
 
 /** RE2 has no backtracking: a pattern takes time linear in the text. What RE2 lacks (look-around, back-references) throws. */
-function linearPattern(pattern: string): { test(text: string): boolean } {
+function linearPattern(pattern: string): { test(text: string): boolean; toString(): string } {
   const expression = RE2JS.compile(RE2JS.translateRegExp(pattern));
-  return { test: (text) => expression.matcher(text).find() };
+  // Ajv keeps expressions by their text: without one of its own, every pattern would be the first one.
+  return { test: (text) => expression.matcher(text).find(), toString: () => `/${pattern}/` };
 }
 
 /** Ajv compares objects pairwise: 10^10 comparisons for an array the limits allow. */
