@@ -453,6 +453,32 @@ create table countersign.migrations (
   constraint migrations_number_positive CHECK (number > 0)
 );
 
+create table countersign.mode_requests (
+  tenant_id uuid not null,
+  id uuid not null,
+  version integer not null,
+  row_salt bytea not null,
+  mode text not null,
+  requested_by uuid not null,
+  status text not null,
+  requested_at_ms bigint not null,
+  expires_at_ms bigint not null,
+  constraint mode_requests_pkey PRIMARY KEY (tenant_id, id),
+  constraint mode_requests_tenant_id_requested_by_fkey FOREIGN KEY (tenant_id, requested_by) REFERENCES countersign.principals(tenant_id, id),
+  constraint mode_request_mode_known CHECK (mode = ANY (ARRAY['solo'::text, 'team'::text, 'organisation'::text])),
+  constraint mode_request_status_known CHECK (status = ANY (ARRAY['PENDING'::text, 'DONE'::text]))
+);
+
+comment on table countersign.mode_requests is 'governed';
+
+alter table countersign.mode_requests enable row level security;
+
+alter table countersign.mode_requests force row level security;
+
+create policy tenant_rows on countersign.mode_requests for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+CREATE UNIQUE INDEX mode_requests_pending ON countersign.mode_requests USING btree (tenant_id, status) WHERE (status = 'PENDING'::text);
+
 create table countersign.number_series (
   tenant_id uuid not null,
   series text not null,
@@ -661,6 +687,26 @@ alter table countersign.target_holds force row level security;
 
 create policy tenant_rows on countersign.target_holds for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
 
+create table countersign.tenant_directory (
+  tenant_id uuid not null,
+  id uuid not null,
+  version integer not null,
+  row_salt bytea not null,
+  name text not null,
+  created_at_ms bigint not null,
+  constraint tenant_directory_pkey PRIMARY KEY (tenant_id, id)
+);
+
+comment on table countersign.tenant_directory is 'governed';
+
+alter table countersign.tenant_directory enable row level security;
+
+alter table countersign.tenant_directory force row level security;
+
+create policy tenant_rows on countersign.tenant_directory for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+CREATE UNIQUE INDEX tenant_directory_by_name ON countersign.tenant_directory USING btree (tenant_id, name);
+
 create table countersign.tenant_locks (
   tenant_id uuid not null,
   constraint tenant_locks_pkey PRIMARY KEY (tenant_id)
@@ -698,6 +744,24 @@ alter table countersign.tenants enable row level security;
 alter table countersign.tenants force row level security;
 
 create policy tenant_rows on countersign.tenants for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+create table countersign.used_proofs (
+  tenant_id uuid not null,
+  digest text not null,
+  expires_ms bigint not null,
+  constraint used_proofs_pkey PRIMARY KEY (tenant_id, digest),
+  constraint used_proof_digest_shape CHECK (digest ~ '^[0-9a-f]{64}$'::text)
+);
+
+comment on table countersign.used_proofs is 'attached';
+
+alter table countersign.used_proofs enable row level security;
+
+alter table countersign.used_proofs force row level security;
+
+create policy tenant_rows on countersign.used_proofs for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+CREATE INDEX used_proofs_by_expiry ON countersign.used_proofs USING btree (tenant_id, expires_ms);
 
 create table countersign.votes (
   tenant_id uuid not null,
@@ -913,6 +977,8 @@ begin
   end loop;
 
   execute 'grant execute on function countersign.append_entries(bigint, uuid[], integer[], uuid[], text[], integer[], bytea[], bytea[]) to countersign_app';
+  -- A verifier asks what the door should be.
+  execute 'grant execute on function countersign.door_source() to countersign_app';
   if exists (select from pg_proc where pronamespace = 'countersign'::regnamespace and proname = 'commit_group') then
     execute 'grant execute on function countersign.commit_group(uuid[], bigint, integer, text[], jsonb[], integer[], integer[], uuid[], text[], integer[], bytea[], bytea[]) to countersign_app';
   end if;
@@ -1164,6 +1230,8 @@ grant execute on function countersign.append_entries(bigint,uuid[],integer[],uui
 
 grant execute on function countersign.commit_group(uuid[],bigint,integer,text[],jsonb[],integer[],integer[],uuid[],text[],integer[],bytea[],bytea[]) to countersign_app;
 
+grant execute on function countersign.door_source() to countersign_app;
+
 grant usage on schema countersign to countersign_app;
 
 grant usage on schema countersign to countersign_ledger;
@@ -1200,6 +1268,8 @@ grant insert, select, update on table countersign.items to countersign_app;
 
 grant insert, select, update on table countersign.kill_switches to countersign_app;
 
+grant insert, select, update on table countersign.mode_requests to countersign_app;
+
 grant delete, insert, select, update on table countersign.number_series to countersign_app;
 
 grant insert, select, update on table countersign.principals to countersign_app;
@@ -1216,9 +1286,13 @@ grant insert, select, update on table countersign.signing_keys to countersign_ap
 
 grant insert, select, update on table countersign.target_holds to countersign_app;
 
+grant insert, select, update on table countersign.tenant_directory to countersign_app;
+
 grant delete, insert, select, update on table countersign.tenant_locks to countersign_app;
 
 grant insert, select, update on table countersign.tenants to countersign_app;
+
+grant delete, insert, select, update on table countersign.used_proofs to countersign_app;
 
 grant insert, select, update on table countersign.votes to countersign_app;
 

@@ -130,6 +130,23 @@ describe("first start", () => {
     }
   });
 
+  test("lost passwords are made anew, though not under a server that runs", async () => {
+    const dataDirectory = await clusterCopy();
+    const first = await startEmbedded(dataDirectory, { settings: testSettings });
+    await withClient(first.owner, (client) => client.query("create table kept as select 1 as one"));
+    rmSync(join(dataDirectory, "postgres-credentials.json"));
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      await expect(startEmbedded(dataDirectory, { settings: testSettings })).rejects.toThrow(/passwords .* are lost/);
+    }
+    await first.stop();
+    const second = await startEmbedded(dataDirectory, { settings: testSettings });
+    expect(second.owner.password).not.toBe(first.owner.password);
+    await withClient(second.owner, async (client) =>
+      expect((await client.query("select one from kept")).rows).toEqual([{ one: 1 }]),
+    );
+    await second.stop();
+  });
+
   test("a cluster of another major version is refused", async () => {
     const dataDirectory = await clusterCopy();
     writeFileSync(join(dataDirectory, "postgres", "data", "PG_VERSION"), "17\n");
@@ -227,13 +244,19 @@ describe("ends", () => {
     expect(existsSync(join(dataDirectory, "server.lock"))).toBe(false);
   });
 
-  test("Ctrl-C in a terminal does not reach PostgreSQL before the server has ended it", async () => {
+  test("what a terminal sends to the whole foreground group does not reach PostgreSQL: the server ends it in order", async () => {
     const dataDirectory = await clusterCopy();
-    const { server, postgres } = await ready(serve(dataDirectory, "", { ownGroup: true }), dataDirectory);
-    process.kill(-server.pid, "SIGINT"); // what a terminal does: the whole foreground group
-    expect(await server.ended).toMatchObject({ code: 0 });
-    expect(isAlive(postgres)).toBe(false);
-    expect(serverLog(dataDirectory).match(/received fast shutdown request/g)).toHaveLength(2); // one when the template was made
+    const first = await ready(serve(dataDirectory, "", { ownGroup: true }), dataDirectory);
+    process.kill(-first.server.pid, "SIGKILL"); // nothing in the group survives this
+    await first.server.ended;
+    expect(isAlive(first.postgres)).toBe(true);
+
+    const second = await ready(serve(dataDirectory, "", { ownGroup: true }), dataDirectory);
+    expect(second.how).toBe("adopted");
+    process.kill(-second.server.pid, "SIGINT"); // Ctrl-C
+    expect(await second.server.ended).toMatchObject({ code: 0 });
+    expect(isAlive(first.postgres)).toBe(false);
+    expect(serverLog(dataDirectory)).toMatch(/database system is shut down\s*$/);
   });
 });
 

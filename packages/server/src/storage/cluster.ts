@@ -135,6 +135,30 @@ function refuseOtherMajor(data: string, binaries: Binaries): void {
   );
 }
 
+/**
+ * Gives the superuser the plan's password, for a credentials file that was lost. Works without any password, by being the
+ * one who may read the files; only while no server runs.
+ */
+export function resetSuperuserPassword(plan: ClusterPlan): void {
+  const data = realpathSync(dataDirectoryOf(plan.home));
+  const found = readPostmasterFile(data);
+  if (found !== undefined && serverMayRun(data, found.pid)) {
+    throw failure(
+      "postgres_start_failed",
+      `the passwords of \`${data}\` are lost and its server (process ${found.pid}) still runs; end it with \`kill -INT ${found.pid}\` and start again`,
+    );
+  }
+  removeStaleLock(data, found);
+  const done = spawnSync(plan.binaries.postgres, ["--single", "-D", data, "postgres"], {
+    ...asUser(plan.runAs),
+    cwd: data,
+    encoding: "utf8",
+    input: `alter role ${SUPERUSER} password '${plan.superuserPassword}'\n`,
+  });
+  if (done.status === 0 && !/ERROR|FATAL|PANIC/.test(done.stderr)) return;
+  throw failure("postgres_start_failed", `\`${data}\` could not be opened: ${lastLines(done.stderr, 5)}`);
+}
+
 /** Starts the server of an existing cluster, or adopts the one that still runs. */
 export async function startCluster(plan: ClusterPlan): Promise<RunningCluster> {
   const deadline = deadlineIn(plan.startDeadlineMs ?? START_DEADLINE_MS);

@@ -79,7 +79,11 @@ export async function withSnapshot<T>(
 }
 
 /** Runs `work` in a transaction that may write what is not governed of `tenant`: content, operational rows. */
-export async function inTenant<T>(pool: pg.Pool, tenant: string, work: (client: SnapshotClient) => Promise<T>): Promise<T> {
+export async function inTenant<T>(
+  pool: pg.Pool,
+  tenant: string,
+  work: (client: SnapshotClient) => Promise<T>,
+): Promise<T> {
   // INVARIANT: what goes into the statement is a lower-case UUID and nothing else.
   if (!TENANT.test(tenant)) throw new Error(`\`${tenant}\` is not a tenant id`);
   const client = await connect(pool);
@@ -108,7 +112,11 @@ export async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
 }
 
 /** One statement that writes operational or attached rows of a tenant, past the door: nothing a decision is made from. */
-export async function writeOperational(pool: pg.Pool, tenant: string, statement: { readonly name: string; readonly text: string; readonly values: readonly unknown[] }): Promise<number> {
+export async function writeOperational(
+  pool: pg.Pool,
+  tenant: string,
+  statement: { readonly name: string; readonly text: string; readonly values: readonly unknown[] },
+): Promise<number> {
   const client = await connect(pool);
   let broken: Error | undefined;
   try {

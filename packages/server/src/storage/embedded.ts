@@ -15,9 +15,11 @@ import { dirname, join } from "node:path";
 import pg from "pg";
 import { binariesFor, installedBinaries } from "./binaries.js";
 import {
+  clusterExists,
   createCluster,
   dataDirectoryOf,
   findRunningCluster,
+  resetSuperuserPassword,
   startCluster,
   SUPERUSER,
   type ClusterPlan,
@@ -62,6 +64,7 @@ interface Credentials {
 /** Creates (first time), starts or adopts the PostgreSQL of `dataDirectory`, which the caller has locked. */
 export async function startEmbedded(dataDirectory: string, options: EmbeddedOptions = {}): Promise<Embedded> {
   const place = choosePlace(dataDirectory);
+  const passwordsLost = clusterExists(place.home) && !existsSync(credentialsFile(dataDirectory));
   const credentials = readOrMakeCredentials(dataDirectory);
   const plan: ClusterPlan = {
     home: place.home,
@@ -71,6 +74,7 @@ export async function startEmbedded(dataDirectory: string, options: EmbeddedOpti
     ...options,
   };
   const created = createCluster(plan) === "created";
+  if (passwordsLost) resetOrForget(plan, dataDirectory);
   let cluster = await startCluster(plan);
   let stopping = false;
   const logins = loginsAt(cluster.socketDirectory, credentials);
@@ -96,6 +100,16 @@ export async function startEmbedded(dataDirectory: string, options: EmbeddedOpti
       return cluster.stop();
     },
   };
+}
+
+/** New credentials count only once the cluster knows them. */
+function resetOrForget(plan: ClusterPlan, dataDirectory: string): void {
+  try {
+    resetSuperuserPassword(plan);
+  } catch (error) {
+    rmSync(credentialsFile(dataDirectory), { force: true });
+    throw error;
+  }
 }
 
 /** The logins of a cluster that another process runs; undefined when none answers. */

@@ -22,7 +22,15 @@ import { readServerFacts, type ServerFacts } from "./queries.js";
 import { supervise } from "./supervisor.js";
 import { acquireServerLock, currentHolder, inUse } from "./serverLock.js";
 
-export { ask, connect, connectionLost, unavailable, withSnapshot, writeOperational, type SnapshotClient } from "./connections.js";
+export {
+  ask,
+  connect,
+  connectionLost,
+  unavailable,
+  withSnapshot,
+  writeOperational,
+  type SnapshotClient,
+} from "./connections.js";
 export {
   assertSchemaCurrent,
   createMigration,
