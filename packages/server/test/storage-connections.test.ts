@@ -2,7 +2,7 @@
 import { RefusalError } from "@countersign/contract";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ask, connect, withSnapshot, type Storage } from "../src/storage/index.js";
+import { ask, connect, withSnapshot, writeOperational, type Storage } from "../src/storage/index.js";
 import { startEmbedded } from "../src/storage/embedded.js";
 import {
   startTestPostgres,
@@ -148,6 +148,39 @@ describe("a snapshot", () => {
       }),
     );
     expect(seen.every(Boolean)).toBe(true);
+  });
+});
+
+describe("a transaction of a tenant", () => {
+  const next = (tenant: string): Promise<unknown> =>
+    storage.withSnapshot(tenant, async (client) => (await client.query(readSeries)).rows);
+  const add = {
+    name: "add",
+    text: "update countersign.number_series set next = next + $1::bigint where series = 'CHG'",
+    values: [10],
+  };
+
+  test("writes rows of its tenant and of no other", async () => {
+    expect(await writeOperational(storage.app, ada, add)).toBe(1);
+    expect([await next(ada), await next(bob)]).toEqual([[{ next: 11 }], [{ next: 2 }]]);
+    await storage.inTenant(ada, (client) => client.query(add.text, [-10]));
+    expect(await next(ada)).toEqual([{ next: 1 }]);
+    const foreign = {
+      ...add,
+      name: "foreign",
+      text: "insert into countersign.number_series values ($1, 'CHG', 5)",
+      values: [bob],
+    };
+    await expect(writeOperational(storage.app, ada, foreign)).rejects.toMatchObject({ code: "42501" });
+  });
+
+  test("that fails leaves nothing of itself", async () => {
+    const failing = storage.inTenant(ada, async (client) => {
+      await client.query(add.text, [10]);
+      throw new Error("mine");
+    });
+    await expect(failing).rejects.toThrow("mine");
+    expect(await next(ada)).toEqual([{ next: 1 }]);
   });
 });
 

@@ -55,13 +55,10 @@ export async function withSnapshot<T>(
   tenant: string,
   read: (client: SnapshotClient) => Promise<T>,
 ): Promise<T> {
-  // INVARIANT: what goes into the statement is a lower-case UUID and nothing else.
-  if (!TENANT.test(tenant)) throw new Error(`\`${tenant}\` is not a tenant id`);
+  const begin = `begin isolation level repeatable read read only; ${settingTenant(tenant)}`;
   const client = await connect(pool);
   let broken: Error | undefined;
-  const opening = client.query(
-    `begin isolation level repeatable read read only; select set_config('app.tenants', '{${tenant}}', true)`,
-  );
+  const opening = client.query(begin);
   // Awaited below; a query sent behind it fails as well, and its error must not reach the process as unhandled.
   opening.catch(() => undefined);
   try {
@@ -84,12 +81,11 @@ export async function inTenant<T>(
   tenant: string,
   work: (client: SnapshotClient) => Promise<T>,
 ): Promise<T> {
-  // INVARIANT: what goes into the statement is a lower-case UUID and nothing else.
-  if (!TENANT.test(tenant)) throw new Error(`\`${tenant}\` is not a tenant id`);
+  const begin = `begin; ${settingTenant(tenant)}`;
   const client = await connect(pool);
   let broken = true;
   try {
-    await client.query(`begin; select set_config('app.tenants', '{${tenant}}', true)`);
+    await client.query(begin);
     const answer = await work({ query: (statement, values) => client.query(statement as string, values) });
     await client.query("commit");
     broken = false;
@@ -100,6 +96,13 @@ export async function inTenant<T>(
     // After an error the connection may be inside a broken transaction: it is not given back.
     client.release(broken);
   }
+}
+
+/** Row-level security shows `tenant` until the transaction ends. Part of the statement that begins it: one round trip for both. */
+function settingTenant(tenant: string): string {
+  // INVARIANT: what goes into the statement is a lower-case UUID and nothing else.
+  if (!TENANT.test(tenant)) throw new Error(`\`${tenant}\` is not a tenant id`);
+  return `select set_config('app.tenants', '{${tenant}}', true)`;
 }
 
 /** A connection of the pool, or `database_unavailable`. */
@@ -117,20 +120,10 @@ export async function writeOperational(
   tenant: string,
   statement: { readonly name: string; readonly text: string; readonly values: readonly unknown[] },
 ): Promise<number> {
-  const client = await connect(pool);
-  let broken: Error | undefined;
-  try {
-    await client.query("begin");
-    await client.query("select set_config('app.tenants', $1, true)", [`{${tenant}}`]);
-    const { rowCount } = await client.query({ ...statement, values: [...statement.values] });
-    await client.query("commit");
-    return rowCount ?? 0;
-  } catch (error) {
-    broken = error as Error;
-    throw connectionLost(error) ? unavailable(error) : error;
-  } finally {
-    client.release(broken);
-  }
+  const { rowCount } = await inTenant(pool, tenant, (client) =>
+    client.query({ ...statement, values: [...statement.values] }),
+  );
+  return rowCount ?? 0;
 }
 
 /** Runs one statement on the pool; for readiness and other questions that belong to no tenant. */
