@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:f
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isRefusal, type ChangeSetAnswer, type Refusal } from "@countersign/contract";
+import { openChangeSets, type ChangeSets } from "../src/change-sets/index.js";
 import { createWorld, file, must, resource, type World } from "./support/world.js";
 
 let world: World;
@@ -225,7 +226,6 @@ describe("failing applies", () => {
       if (acts === 2) rmSync(join(world.root, "sub"), { recursive: true });
       return act(step, context);
     } }) };
-    const { openChangeSets } = await import("../src/change-sets/index.js");
     const other = openChangeSets({ ...world.desk, targets: spied as never });
     const ended = must(await other.apply(await world.caller(world.builder), { id: answer.changeSet.id }, world.request()));
     expect(ended.application.status).toMatch(/COMPENSATED|PARTIAL/);
@@ -234,6 +234,68 @@ describe("failing applies", () => {
     expect(gone.image.exists).toBe(false);
     expect(ended.application.errors.length).toBeGreaterThan(0);
     await clean();
+  });
+
+  /** The commands over a file kind whose n-th act is preceded by something of somebody else's. */
+  const interrupted = (n: number, before: () => void): ChangeSets => {
+    const { file: kind } = world.targets;
+    let acts = 0;
+    const act: typeof kind.act = (step, context) => {
+      acts += 1;
+      if (acts === n) before();
+      return kind.act(step, context);
+    };
+    const other = { ...kind, act };
+    return openChangeSets({ ...world.desk, targets: { ...world.targets, file: other, kind: (name) => (name === "file" ? other : world.targets.kind(name)) } });
+  };
+
+  it("what cannot be compensated is named; it can be resumed once the target is back, or resolved with evidence", async () => {
+    for (const way of ["resume", "roll_back", "resolve"] as const) {
+      mkdirSync(join(world.root, way));
+      writeFileSync(join(world.root, way, "a.txt"), "one\n");
+      writeFileSync(join(world.root, way, "b.txt"), "one\n");
+      const items = [
+        { operation: "UPDATE" as const, target: file(`${way}/a.txt`), content: { text: "two\n" } },
+        { operation: "UPDATE" as const, target: file(`${way}/b.txt`), content: { text: "two\n" } },
+      ];
+      const { changeSet } = await world.approved(world.builder, { title: way, items });
+      const strangers = interrupted(2, () => {
+        writeFileSync(join(world.root, way, "a.txt"), "somebody else\n");
+        writeFileSync(join(world.root, way, "b.txt"), "somebody else\n");
+      });
+      const ended = must(await strangers.apply(await world.caller(world.builder), { id: changeSet.id }, world.request()));
+      expect(ended.changeSet).toMatchObject({ status: "PARTIALLY_APPLIED", statusReason: "diverged" });
+      expect(ended.application.items.map((one) => one.status)).toEqual(["DIVERGED", "NOT_APPLIED"]);
+      expect(read(`${way}/a.txt`)).toBe("somebody else\n");
+
+      writeFileSync(join(world.root, way, "a.txt"), "two\n");
+      writeFileSync(join(world.root, way, "b.txt"), "one\n");
+      if (way === "resume") {
+        expect(must(await world.changeSets.resume(await world.caller(world.people.alice.id), { id: changeSet.id }, world.request())).changeSet.status).toBe("APPLIED");
+        expect([read(`${way}/a.txt`), read(`${way}/b.txt`)]).toEqual(["two\n", "two\n"]);
+      } else if (way === "roll_back") {
+        expect(must(await rollBack(world.people.alice.id, changeSet.id)).changeSet.status).toBe("ROLLED_BACK");
+        expect([read(`${way}/a.txt`), read(`${way}/b.txt`)]).toEqual(["one\n", "one\n"]);
+      } else {
+        const resolve = async (by: string) => world.changeSets.resolve(await world.caller(by), { id: changeSet.id, as: "applied", evidence: "looked at both files" }, world.request());
+        expect(refusal(await resolve(world.builder)).code).toBe("agents_never_vote");
+        expect(must(await resolve(world.people.bob.id)).changeSet.status).toBe("APPLIED");
+      }
+    }
+    await clean();
+  });
+
+  it("is tried three times, then rejected", async () => {
+    writeFileSync(join(world.root, "tries.txt"), "one\n");
+    const { changeSet } = await world.approved(world.builder, { title: "t", items: [{ operation: "UPDATE", target: file("tries.txt"), content: { text: "two\n" } }] });
+    for (const expected of ["APPROVED", "APPROVED", "REJECTED"]) {
+      const strangers = interrupted(1, () => writeFileSync(join(world.root, "tries.txt"), "one!\n"));
+      const ended = must(await strangers.apply(await world.caller(world.builder), { id: changeSet.id }, world.request()));
+      expect(read("tries.txt")).toBe("one!\n");
+      writeFileSync(join(world.root, "tries.txt"), "one\n");
+      expect(ended.changeSet.status).toBe(expected);
+    }
+    expect(refusal(await apply(world.builder, changeSet.id)).code).toBe("illegal_transition");
   });
 
   it("50 applies of one change-set at once: one is it, the others say why", async () => {

@@ -57,6 +57,10 @@ export interface ChangeSets {
   pending(caller: Caller, input: CheckedInput<"listPendingApprovals">): Answer<OperationOutput<"listPendingApprovals">>;
   /** Id of a change-set by id or number; undefined when there is none. */
   idOf(tenant: TenantId, ref: string): Promise<string | undefined>;
+  /** Ids of the applications that have no end, in a snapshot. */
+  running(snapshot: Snapshot): Promise<string[]>;
+  /** Numbers by id, for showing. */
+  numbersOf(snapshot: Snapshot, ids: readonly string[]): Promise<ReadonlyMap<string, string>>;
   /** After a start: brings every application of the tenant that has no end to its end. Ids of those it ran. */
   recover(tenant: TenantId): Promise<string[]>;
   /** Resolves when no run is under way in this process. */
@@ -118,6 +122,8 @@ export function openChangeSets(desk: Desk): ChangeSets {
       }),
     pending: (caller, input) => pending(desk, caller, input),
     idOf: (tenant, ref) => desk.ledger.snapshot(tenant, async (snapshot) => (await readWhole(snapshot, ref))?.changeSet.id),
+    running: readRunning,
+    numbersOf: async (snapshot, ids) => new Map((await readByRefs(snapshot, [...ids])).map((row) => [row.id, row.number])),
     recover: async (tenant) => {
       const running = await desk.ledger.snapshot(tenant, readRunning);
       for (const id of running) await runner.run(tenant, id);

@@ -31,6 +31,8 @@ export class Runner {
   readonly #desk: Desk;
   readonly #leases: Leases;
   readonly #running = new Map<string, Promise<Receipt[]>>();
+  /** Tokens of items this process began: nobody else can have acted on them before. */
+  readonly #begun = new Set<string>();
 
   constructor(desk: Desk, leases: Leases) {
     this.#desk = desk;
@@ -102,12 +104,14 @@ export class Runner {
     const sequence = only(step);
     return this.#commit(tenant, run, async (snapshot) => ({ stop: await this.#stopped(snapshot, run) }), ({ stop }, write) => {
       if (stop.refusal !== undefined) return this.#fail(run, [], stop.refusal, write);
+      const token = write.uuid();
+      this.#begun.add(token);
       const started: NewRow<ApplicationItemRow> = {
         id: write.uuid(),
         change_set_id: run.application.change_set_id,
         application_id: run.application.id,
         sequence,
-        token: write.uuid(),
+        token,
         status: "STARTED",
         problem: null,
         started_at_ms: write.nowMs,
@@ -141,8 +145,11 @@ export class Runner {
       const context = this.#context(snapshot);
       const effects = run.application.plan.resumed ? pendingEffects(step.effects, await this.#read(step.effects, context)) : step.effects;
       const outcome = effects.length === 0 ? ({ kind: "done" } as const) : await kind.act({ effects, token: record.token }, context);
-      return { problem: outcome.kind === "done" ? undefined : outcome.problem, standing: await this.#stand(step.effects, context) };
+      // A refusal is without effect. After a restart somebody's effect may lie before it, and only the targets can tell.
+      const untouched = outcome.kind === "refused" && this.#begun.has(record.token);
+      return { problem: outcome.kind === "done" ? undefined : outcome.problem, standing: untouched ? "before" : await this.#stand(step.effects, context) } as const;
     });
+    this.#begun.delete(record.token);
     const verdict = verdictOf(result.standing, result.problem);
     return this.#commit(tenant, run, () => Promise.resolve({}), (_, write) => {
       const ended = verdict.status === "COMPENSATING" ? null : write.nowMs;

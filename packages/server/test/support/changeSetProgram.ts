@@ -1,19 +1,21 @@
 /**
  * Applies or rolls back one change-set in a process that ends itself by SIGKILL at a given point: before or after its n-th
  * commit or its n-th act on a file. Arguments: owner URL, application URL, data directory, tenant, principal, change-set,
- * `apply` or `rollback`, the number of the point (from 0), `fail` to let the last file act fail.
+ * `apply` or `rollback`, the number of the point (from 0), and a file that a stranger removes before the second act.
  */
+import { rmSync } from "node:fs";
 import { asTenantId, isRefusal } from "@countersign/contract";
 import { openChangeSets, type Desk } from "../../src/change-sets/index.js";
 import { openStorage } from "../../src/storage/index.js";
-import { callerOf, openDesk } from "./world.js";
+import { callerOf, openDesk } from "./desk.js";
 
 export type ChangeSetMessage = { readonly kind: "ended"; readonly points: number; readonly status: string };
 
-const [ownerUrl = "", appUrl = "", dataDirectory = "", tenantText = "", principal = "", id = "", verb = "", at = "0"] = process.argv.slice(2);
+const [ownerUrl = "", appUrl = "", dataDirectory = "", tenantText = "", principal = "", id = "", verb = "", at = "0", removed = ""] = process.argv.slice(2);
 const tenant = asTenantId(tenantText);
 const dieAt = Number(at);
 let points = 0;
+let acts = 0;
 
 function point(): void {
   if (points === dieAt) process.kill(process.pid, "SIGKILL");
@@ -25,6 +27,8 @@ function counted(desk: Desk): Desk {
   const { file } = desk.targets;
   const act: typeof file.act = async (step, context) => {
     point();
+    acts += 1;
+    if (removed !== "" && acts === 2) rmSync(removed);
     const outcome = await file.act(step, context);
     point();
     return outcome;

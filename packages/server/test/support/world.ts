@@ -4,17 +4,17 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { asTenantId, type ChangeSetAnswer, changeSetInput, type ChangeSetInputLoose, isRefusal, type JsonObject, permissionNames, type Permission, type Refusal, type TenantId, type TenantMode, type VoteDecision } from "@countersign/contract";
+import { asTenantId, type ChangeSetAnswer, changeSetInput, type ChangeSetInputLoose, isRefusal, type JsonObject, type Refusal, type TenantId, type TenantMode, type VoteDecision } from "@countersign/contract";
 import { generateSigningKeyPair, signMessage, voteSigningBytes } from "@countersign/proof";
 import { openChangeSets, type ChangeSets, type Desk, type RequestContext } from "../../src/change-sets/index.js";
-import { checkConfiguration } from "../../src/governance/index.js";
 import { moveEpoch, type Actor, type EntryDraft, type Ledger } from "../../src/ledger/index.js";
-import { newId, openLog } from "../../src/platform/index.js";
+import { newId } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
-import { createTargets, openBlobs, registerWorkspace, type Targets } from "../../src/targets/index.js";
-import { loadPeople, principalNames, systemCaller, type Caller } from "../../src/tenancy/index.js";
+import { registerWorkspace, type Targets } from "../../src/targets/index.js";
+import type { Caller } from "../../src/tenancy/index.js";
+import { callerOf, openDesk } from "./desk.js";
 import { createDatabase, temporaryDirectory } from "./postgres.js";
-import { committed, openTestLedger, testSealing } from "./ledger.js";
+import { committed } from "./ledger.js";
 
 export interface Human {
   readonly id: string;
@@ -54,21 +54,6 @@ export interface WorldOptions {
 }
 
 const system: Actor = { type: "system", id: "00000000-0000-7000-8000-000000000000", humans: [] };
-
-/** The parts over a storage that exists, for a tenant that exists. */
-export async function openDesk(storage: Storage, dataDirectory: string): Promise<Desk> {
-  const ledger = await openTestLedger(storage);
-  const targets = createTargets({ dataDirectory, checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer) });
-  return {
-    ledger,
-    storage,
-    tenancy: { loadPeople, principalNames, systemCaller },
-    targets,
-    blobs: (tenant) => openBlobs(storage, testSealing, tenant),
-    now: () => Date.now(),
-    log: openLog({ level: "silent" }),
-  };
-}
 
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const storage = options.storage ?? (await createDatabase()).storage;
@@ -201,27 +186,6 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     },
   };
   return world;
-}
-
-/** A principal as an edge hands it down, with every permission. */
-export function callerOf(ledger: Ledger, tenant: TenantId, id: string): Promise<Caller> {
-  return ledger.snapshot(tenant, async (snapshot) => {
-    const all = await loadPeople(snapshot);
-    const person = all.principals.get(id);
-    if (person === undefined) throw new Error(`no principal ${id}`);
-    const humans = all.humansOf(id);
-    return {
-      ...systemCaller(tenant),
-      tenantMode: all.mode,
-      principal: { id, kind: person.kind, name: person.name, agentType: person.agentType },
-      humans,
-      roles: person.boundRoles,
-      groups: person.groups,
-      permissions: new Set<Permission>(permissionNames),
-      actor: { type: person.kind, id, humans },
-      guards: [{ kind: "row", table: "principals", id, version: person.version }],
-    };
-  });
 }
 
 /** The answer, or a failed test with the refusal's text. */
