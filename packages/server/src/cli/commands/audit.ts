@@ -1,0 +1,238 @@
+/** `audit log | verify | export`: the ledger read, verified and taken along. */
+import { createReadStream, createWriteStream } from "node:fs";
+import { open, rename, rm } from "node:fs/promises";
+import { once } from "node:events";
+import type { EntryView } from "@countersign/contract";
+import { exitCodeOf, verifyBundle } from "@countersign/proof";
+import type { Input } from "@countersign/sdk";
+import type { Command } from "commander";
+import type { Cli } from "../cli.js";
+import type { CommandSet } from "../define.js";
+import { CliError, type ExitCode } from "../exit.js";
+import { csvHead, csvRow, entryTable } from "../render/entries.js";
+import { bundleReport, exitOf, progress, reportText } from "../render/report.js";
+import { empty, lines, show } from "../text.js";
+import { pointInTime } from "../when.js";
+import { wholeNumber } from "./changeSet.js";
+import { verifyLocally } from "./offline.js";
+
+export function auditCommands(set: CommandSet, root: Command): void {
+  const group = set.group(root, "audit", "the ledger: what happened, and whether the record is whole");
+  log(set, group);
+  verify(set, group);
+  exporting(set, group);
+}
+
+interface LogOptions {
+  readonly actor?: string;
+  readonly action?: string;
+  readonly subject?: string;
+  readonly changeSet?: string;
+  readonly since?: string;
+  readonly until?: string;
+  readonly order: string;
+  readonly limit: string;
+  readonly csv?: boolean;
+}
+
+function log(set: CommandSet, group: Command): void {
+  const command = set
+    .add(group, "log", "entries of the ledger, the newest first", [
+      "countersign audit log --since 7d --actor checkout-bot",
+      "countersign audit log --change-set CS-2026-1120-001 --order asc",
+      "countersign audit log --action change_set.applied,change_set.rolled_back --csv > changes.csv",
+    ])
+    .option("--actor <name>", "name or id of who did it")
+    .option("--action <action,…>", "such as change_set.approved")
+    .option("--subject <id>", "id of what it was done to")
+    .option("--change-set <id>", "about this change-set")
+    .option("--since <when>", "`7d`, `12h`, `30m`, `2026-11-20` or RFC 3339")
+    .option("--until <when>", "the same")
+    .option("--order <order>", "asc or desc", "desc")
+    .option("--limit <rows>", "entries at most; 0: all", "50")
+    .option("--csv", "as CSV; cells that a spreadsheet would run as a formula begin with a quote");
+  set.does<LogOptions>(command, async (cli, options) => {
+    const { nowMs } = cli.terminal;
+    const { actor, action, subject, changeSet, order } = options;
+    const since = options.since === undefined ? undefined : pointInTime(options.since, "--since", nowMs());
+    const until = options.until === undefined ? undefined : pointInTime(options.until, "--until", nowMs());
+    const limit = wholeNumber(options.limit, "--limit") || Number.MAX_SAFE_INTEGER;
+    const filters = {
+      actor,
+      action: action?.split(","),
+      subject,
+      changeSet,
+      since,
+      until,
+      order,
+      limit: Math.min(limit, 200),
+    };
+    const entries = take(cli.client.all("listAudit", filters as Input<"listAudit">), limit);
+    if (options.csv === true) {
+      await cli.terminal.out(csvHead());
+      for await (const row of entries) await cli.terminal.out(csvRow(row));
+      return;
+    }
+    const rows: EntryView[] = [];
+    for await (const row of entries) rows.push(row);
+    await cli.answer({ rows }, () => entryTable(cli.paint, rows));
+  });
+}
+
+async function* take<T>(source: AsyncIterable<T>, count: number): AsyncGenerator<T, void, undefined> {
+  let left = count;
+  for await (const item of source) {
+    if (left-- <= 0) return;
+    yield item;
+    if (left === 0) return;
+  }
+}
+
+interface VerifyOptions {
+  readonly tenant?: string;
+  readonly from?: string;
+  readonly remote?: boolean;
+}
+
+function verify(set: CommandSet, group: Command): void {
+  const command = set
+    .add(
+      group,
+      "verify [bundle]",
+      "verify the ledger: of the database on this machine, of a bundle, or as the server says",
+      [
+        "countersign audit verify                  reads the database itself; works with the server away",
+        "countersign audit verify ledger.bundle    needs nothing but the file",
+        "countersign audit verify --remote         asks the server: only as good as its word",
+      ],
+    )
+    .option("--tenant <id>", "only this tenant; else all of the database")
+    .option("--from <seq>", "begin with this entry; what came before is not shown to be whole")
+    .option("--remote", "let the server verify your tenant")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 whole, 1 tampered, 2 completeness demanded and not shown, 3 could not decide (database away), 4 malformed, 64 usage.",
+    );
+  set.does<VerifyOptions>(command, async (cli, options, bundle) => {
+    const from = options.from === undefined ? undefined : wholeNumber(options.from, "--from");
+    if (bundle !== "") return verifyFile(cli, bundle, options.tenant);
+    if (options.remote === true) return verifyRemotely(cli, from);
+    return verifyLocally(cli, {
+      ...(options.tenant === undefined ? {} : { tenant: options.tenant }),
+      ...(from === undefined ? {} : { from }),
+    });
+  });
+}
+
+async function verifyRemotely(cli: Cli, from: number | undefined): Promise<ExitCode> {
+  const report = await cli.client.verifyChain(from === undefined ? {} : { from });
+  await cli.answer(report, () =>
+    lines(
+      reportText(cli, report),
+      cli.paint.dim(
+        "as the server says; `countersign audit export -o FILE` and `audit verify FILE` do not need its word",
+      ),
+    ),
+  );
+  return exitOf(report);
+}
+
+async function verifyFile(cli: Cli, bundle: string, tenant: string | undefined): Promise<ExitCode> {
+  const path = cli.path(bundle);
+  const file = await open(path).catch((cause: Error) => {
+    throw new CliError("file_unreadable", `cannot read \`${bundle}\`: ${cause.message}`, { cause });
+  });
+  await file.close();
+  const onProgress = progress(cli);
+  const result = await verifyBundle(createReadStream(path, { highWaterMark: 1 << 20 }), {
+    ...(tenant === undefined ? {} : { tenant }),
+    clock: () => performance.now(),
+    onProgress,
+  });
+  await cli.answer(
+    { ...bundleReport(result), header: result.header ?? null, votes: result.votes, bodies: result.bodies },
+    () =>
+      lines(
+        reportText(cli, bundleReport(result)),
+        result.undecided !== undefined && show`undecided: ${result.undecided}`,
+        show`votes checked ${result.votes.checked}${result.votes.unchecked === 0 ? "" : `, of keys enrolled before the range ${result.votes.unchecked}`}`,
+      ),
+  );
+  return exitCodeOf(result) as ExitCode;
+}
+
+interface ExportOptions {
+  readonly from?: string;
+  readonly to?: string;
+  readonly output?: string;
+  readonly bodies?: boolean;
+  readonly force?: boolean;
+}
+
+function exporting(set: CommandSet, group: Command): void {
+  const command = set
+    .add(group, "export", "a range of the ledger as a bundle that verifies offline", [
+      "countersign audit export -o ledger.bundle",
+      "countersign audit export --from 1000 --to 2000 --no-bodies -o range.bundle",
+    ])
+    .option("--from <seq>", "first entry", "0")
+    .option("--to <seq>", "last entry; the newest when left out")
+    .option("--no-bodies", "leave out the texts people read; what remains still verifies")
+    .option("-o, --output <file>", "file to write; the standard output when left out")
+    .option("--force", "overwrite the file");
+  set.does<ExportOptions>(command, async (cli, options) => {
+    const to = options.to === undefined ? {} : { to: wholeNumber(options.to, "--to") };
+    const bundle = cli.client.exportAudit({
+      from: wholeNumber(options.from ?? "0", "--from"),
+      ...to,
+      bodies: options.bodies !== false,
+    } as Input<"exportAudit">);
+    if (options.output === undefined) {
+      for await (const line of bundle) await cli.terminal.out(`${line}\n`);
+      return;
+    }
+    const written = await writeWhole(cli.path(options.output), options.output, bundle, options.force === true);
+    // The first line is the header, the last the digest.
+    const entries = Math.max(0, written.lines - 2);
+    await cli.answer({ file: cli.path(options.output), entries, bytes: written.bytes }, () =>
+      lines(
+        show`wrote ${entries} entries, ${written.bytes} bytes to ${options.output ?? ""}`,
+        empty,
+        show`Anybody verifies it with: ${cli.paint.cyan(`countersign audit verify ${options.output ?? ""}`)}`,
+      ),
+    );
+  });
+}
+
+/** Beside, then renamed: a bundle that broke off never looks like a whole one. */
+async function writeWhole(
+  path: string,
+  shown: string,
+  source: AsyncIterable<string>,
+  force: boolean,
+): Promise<{ lines: number; bytes: number }> {
+  const draft = `${path}.${process.pid}.part`;
+  if (!force) {
+    const there = await open(path).catch(() => undefined);
+    await there?.close();
+    if (there !== undefined) throw new CliError("file_unreadable", `\`${shown}\` exists; \`--force\` overwrites it`);
+  }
+  const file = createWriteStream(draft, { mode: 0o600, flush: true });
+  const written = { lines: 0, bytes: 0 };
+  try {
+    for await (const line of source) {
+      const text = `${line}\n`;
+      written.lines++;
+      written.bytes += Buffer.byteLength(text);
+      if (!file.write(text)) await once(file, "drain");
+    }
+    file.end();
+    await once(file, "close");
+    await rename(draft, path);
+    return written;
+  } catch (error) {
+    file.destroy();
+    await rm(draft, { force: true });
+    throw error;
+  }
+}

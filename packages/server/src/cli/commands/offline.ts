@@ -1,0 +1,130 @@
+/** What works with the server away: `migrate …`, and `audit verify` of the database on this machine. */
+import type { Command } from "commander";
+import {
+  createMigration,
+  hasDatabase,
+  migrate,
+  migrations,
+  verifyDatabase,
+  type OfflineRequest,
+  type TenantReport,
+} from "../../ops/index.js";
+import type { Cli } from "../cli.js";
+import type { CommandSet } from "../define.js";
+import { CliError, exit, type ExitCode } from "../exit.js";
+import { bundleReport, progress, reportText } from "../render/report.js";
+import { table } from "../table.js";
+import { empty, lines, show } from "../text.js";
+import { wholeNumber } from "./changeSet.js";
+
+function request(cli: Cli, doing: string): OfflineRequest {
+  return { env: cli.terminal.env, dataDirectory: cli.dataDirectory, doing };
+}
+
+/** Verifies every tenant of the database, or one. */
+export async function verifyLocally(
+  cli: Cli,
+  options: { readonly tenant?: string; readonly from?: number },
+): Promise<ExitCode> {
+  const asked = request(cli, "countersign audit verify");
+  if (!hasDatabase(asked)) {
+    throw new CliError(
+      "database_missing",
+      `there is no database on this machine: \`${cli.dataDirectory}\` does not exist and DATABASE_URL is not set`,
+      {
+        help: [
+          "countersign audit verify --remote",
+          "countersign audit verify BUNDLE",
+          "export COUNTERSIGN_DATA=…   (where the server keeps it)",
+        ],
+      },
+    );
+  }
+  const tell = progress(cli);
+  const found = await verifyDatabase({ ...asked, ...options, onProgress: (now) => tell(now.entries) });
+  if (cli.terminal.interactive) cli.note(empty);
+  const reports = found.map((report) => ({
+    ...bundleReport(report),
+    entriesPerSecond: report.entriesPerSecond,
+    rows: report.rows ?? null,
+  }));
+  await cli.answer({ integrity: worst(found), reports }, () =>
+    lines(
+      ...reports.flatMap((report, index) => [
+        ...(index === 0 ? [] : [empty]),
+        reportText(cli, report),
+        ...(report.rows === null ? [] : [cli.paint.dim(show`${report.rows} rows of state held against it`)]),
+      ]),
+    ),
+  );
+  return exitOfAll(found);
+}
+
+function worst(reports: readonly TenantReport[]): TenantReport["integrity"] {
+  const order = ["tampered", "undecided", "ok"] as const;
+  return order.find((integrity) => reports.some((report) => report.integrity === integrity)) ?? "undecided";
+}
+
+/** Tampering outweighs everything; then what is malformed; then what could not be read. */
+export function exitOfAll(reports: readonly Pick<TenantReport, "integrity" | "findings">[]): ExitCode {
+  if (reports.some((report) => report.integrity === "tampered")) return exit.refused;
+  if (reports.some((report) => report.findings.some((finding) => finding.class === "MALFORMED"))) return exit.malformed;
+  return reports.length > 0 && reports.every((report) => report.integrity === "ok") ? exit.ok : exit.unreachable;
+}
+
+export function migrateCommands(set: CommandSet, root: Command): void {
+  const group = set.group(
+    root,
+    "migrate",
+    "the database's schema; works with the server away (DATABASE_URL, else the embedded database)",
+  );
+  set.does(set.add(group, "status", "which migrations are applied"), async (cli) => {
+    const status = await migrations(request(cli, "countersign migrate status"));
+    const rows = [
+      ...status.applied.map((row) => ({ name: row.name, state: "applied" })),
+      ...status.pending.map((row) => ({ name: row.name, state: "pending" })),
+    ];
+    await cli.answer(status, () =>
+      table(
+        cli.paint,
+        rows,
+        [
+          { head: "migration", cell: (row) => row.name },
+          {
+            head: "state",
+            cell: (row) => (row.state === "applied" ? cli.paint.green(row.state) : cli.paint.yellow(row.state)),
+          },
+        ],
+        "no migrations",
+      ),
+    );
+  });
+  set.does(set.add(group, "up", "apply every pending migration"), async (cli) => {
+    const applied = await migrate(request(cli, "countersign migrate up"), "up");
+    await cli.answer({ applied }, () =>
+      lines(
+        applied.length === 0 ? show`nothing to do: the schema is current` : undefined,
+        ...applied.map((name) => show`${cli.paint.green("applied")} ${name}`),
+      ),
+    );
+  });
+  const down = set
+    .add(group, "down", "take the newest migrations back; tables go with what is in them", [
+      "countersign migrate down --steps 1 --yes",
+    ])
+    .option("--steps <number>", "how many", "1");
+  set.does<{ readonly steps: string }>(down, async (cli, options) => {
+    const steps = wholeNumber(options.steps, "--steps");
+    if (steps < 1) throw new CliError("usage", "`--steps` is at least 1");
+    await cli.sure(show`Take back ${steps} migration(s)? What is in their tables is lost.`);
+    const undone = await migrate(request(cli, "countersign migrate down"), "down", steps, true);
+    await cli.answer({ undone }, () => lines(...undone.map((name) => show`${cli.paint.yellow("taken back")} ${name}`)));
+  });
+  set.does(
+    set.add(group, "create <name>", "write an empty pair of migration files with the next number (in a checkout)"),
+    async (cli, _options, name) => {
+      const files = createMigration(name);
+      await cli.answer({ files }, () => lines(...files));
+    },
+  );
+}

@@ -1,0 +1,190 @@
+/** The command that would help, for every refusal a command line can meet. A test holds this against the catalogue. */
+import type { Command, ErrorCode } from "@countersign/contract";
+import { commandsFor } from "./render/changeSet.js";
+import type { ClientCode } from "@countersign/sdk";
+
+export interface HintContext {
+  /** Number or id of the change-set the command was about, if any. */
+  readonly changeSet?: string;
+  readonly url?: string;
+}
+type Hint = (context: HintContext) => readonly string[];
+
+const id = (context: HintContext): string => context.changeSet ?? "ID";
+const own =
+  (...hints: readonly string[]): Hint =>
+  () =>
+    hints;
+const about =
+  (...templates: readonly string[]): Hint =>
+  (context) =>
+    templates.map((template) => template.replaceAll("ID", id(context)));
+
+const wait = own("wait a moment and give the command again; nothing is lost");
+const login = own("countersign login   (with another API key)", "countersign enrol   (a person, with a one-time code)");
+const access = own("countersign whoami", "countersign human grant NAME --role ROLE   (by an administrator)");
+const rules = own(
+  "countersign config pull DIR   (policy.json and grants.json say what is permitted)",
+  "countersign config push DIR --submit   (by a person, after changing them)",
+);
+const show = about("countersign change-set show ID");
+const fix = own("correct the item at the pointer and give the command again; docs/targets.md has the operations");
+const file = own("correct it at the pointer and give the command again");
+const enrol = own(
+  "countersign key list --signing",
+  "countersign enrol   (with a one-time code of `countersign human code NAME`)",
+);
+const rebase = about(
+  "countersign change-set diff ID",
+  "countersign change-set revise ID --rebase   (plans again on the targets as they are)",
+);
+const server = own("countersign start   (its last lines say what is wrong)");
+
+/** Codes where no command of the CLI would help: what to do stands in the message. */
+export const withoutHint: readonly (ErrorCode | ClientCode)[] = [
+  "method_not_allowed",
+  "unsupported_media_type",
+  "internal",
+  "aborted",
+  "last_administrator",
+  "priority_needs_human",
+  "category_lowered",
+  "masked_value",
+  "json_number_unsafe",
+];
+
+export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
+  unreachable: (context) => [
+    `countersign start   (or give the right address: --url, now ${context.url ?? "the usual one"})`,
+  ],
+  timed_out: about("countersign status", "countersign change-set show ID   (the command may have had its effect)"),
+  malformed_answer: own("countersign status --url http://HOST:PORT"),
+  settled_otherwise: show,
+  database_unavailable: wait,
+  overloaded: wait,
+  shutting_down: wait,
+  not_ready: wait,
+  clock_behind: own("set the server's clock right (its ledger is ahead of it), then give the command again"),
+  unauthenticated: login,
+  key_malformed: login,
+  key_unknown: login,
+  key_expired: login,
+  key_revoked: login,
+  principal_suspended: own("countersign agent activate NAME   (by an administrator)"),
+  forbidden: access,
+  scope_missing: own("countersign key create NAME --scope …   (a key with the scope that is missing)"),
+  body_too_large: own("split the change-set into several"),
+  malformed_json: file,
+  json_duplicate_key: file,
+  json_too_deep: file,
+  json_too_large: own("split the change-set into several"),
+  text_unstorable: file,
+  invalid_request: file,
+  limit_exceeded: own("split the change-set into several, or shorten what the pointer names"),
+  unknown_configuration: own("countersign config pull DIR --all   (its file names are the names there are)"),
+  not_found: own("countersign change-set list", "countersign resource list", "countersign agent list"),
+  idempotency_key_reused: own("give the command again without your own idempotency key"),
+  idempotency_in_flight: wait,
+  precondition_required: own("countersign enrol   (the operation needs your signing key on this machine)"),
+  precondition_failed: about("countersign change-set show ID   (somebody revised it; look again, then repeat)"),
+  already_exists: own("countersign kill status", "countersign key list --signing"),
+  name_taken: own(
+    "choose another name: `countersign agent list`, `countersign human list`, `countersign workspace list`",
+  ),
+  human_root_required: own("countersign agent accept NAME   (by the person who will be answerable)"),
+  enrolment_code_invalid: own("countersign human code NAME   (by an administrator: a new code)"),
+  signing_key_unknown: enrol,
+  signing_key_revoked: enrol,
+  signature_invalid: enrol,
+  illegal_transition: show,
+  ledger_mismatch: own("countersign audit verify   (names the row or entry that was altered)"),
+  kill_switch_engaged: own(
+    "countersign kill status",
+    "countersign kill release   (by a person with their signing key)",
+  ),
+  item_invalid: fix,
+  operation_unsupported: fix,
+  target_not_found: own("countersign resource list", "countersign workspace list"),
+  target_exists: own("use UPDATE in place of CREATE, or `--put`, which takes either"),
+  schema_violation: fix,
+  schema_unsupported: own("docs/targets.md says which JSON Schema keywords can be used"),
+  patch_failed: fix,
+  no_effect: own("leave the item out: the target is already as it says"),
+  dependency_cycle: fix,
+  dependency_unmet: about(
+    "countersign change-set show ID",
+    "countersign change-set apply OTHER   (the one it depends on, first)",
+  ),
+  path_refused: fix,
+  path_denied: own("choose another path: data directories, `.git`, keys and tokens are denied to everybody"),
+  target_unavailable: own("countersign workspace list   (is the folder still there?)"),
+  target_locked: wait,
+  policy_denied: rules,
+  read_not_granted: rules,
+  route_unsatisfiable: own(
+    "countersign human list",
+    "countersign human grant NAME --group GROUP   (by an administrator)",
+  ),
+  separation_of_duties: about(
+    "countersign change-set approve ID   (by another person on the route)",
+    "countersign tenant show   (solo mode lets one person approve their own agents)",
+  ),
+  not_an_approver: about(
+    "countersign change-set show ID   (its route says who is asked)",
+    "countersign human grant NAME --group GROUP   (by an administrator)",
+  ),
+  agents_never_vote: about("countersign change-set approve ID   (by a person, with their signing key)"),
+  reason_required: own('give --reason "…"'),
+  digest_mismatch: about("countersign change-set approve ID   (look at it as it is now, then sign that)"),
+  risk_increased: about("countersign change-set revise ID --rebase   (asks for approval of the risk as it is now)"),
+  approvals_missing: about(
+    "countersign change-set show ID",
+    "countersign change-set approve ID   (by those it waits for)",
+  ),
+  expired: about("countersign change-set revise ID --rebase --submit"),
+  drift: rebase,
+  conflict: own("give the command again: somebody was faster"),
+  application_in_flight: about("countersign change-set show ID   (wait until the application has ended)"),
+  attempts_exhausted: rebase,
+  frozen: own("countersign config pull DIR   (freeze.json says until when)"),
+  rate_limited: own(
+    "wait as long as it says, then give the command again",
+    "countersign config pull DIR --all   (limits.json has the limits)",
+  ),
+  rollback_blocked: about("countersign change-set rollback ID --cascade   (rolls back the later ones first)"),
+  rollback_not_permitted: about(
+    "countersign change-set show ID   (its author's human, an approver or the on-call role may)",
+  ),
+  irreversible: about("countersign change-set diff ID   (propose the opposite change)"),
+  backup_unusable: own("countersign audit verify", "restore the server's data directory from your backup"),
+  kill_not_engaged: own("countersign kill status"),
+  release_needs_another: own("the same command, by another person with their own signing key"),
+  disk_full: own("make room on the server's disk, then give the command again"),
+  workspace_invalid: own(
+    "countersign workspace add NAME FOLDER   (an existing folder that is not your home, the root or the data directory)",
+  ),
+  configuration_invalid: own("set the variable the message names, then give the command again"),
+  data_directory_in_use: own("countersign status   (a server runs already; talk to it, or stop it)"),
+  data_directory_unusable: own("export COUNTERSIGN_DATA=…   (a folder of your own)"),
+  postgres_unsupported: own(
+    "unset DATABASE_URL   (the embedded PostgreSQL), or upgrade yours to 15 or later with encoding UTF8",
+  ),
+  postgres_start_failed: server,
+  migration_edited: own("countersign migrate status"),
+  migration_missing: own("countersign migrate status"),
+  migration_newer: own("install the version of countersign that made the database newer"),
+  migration_failed: own("countersign migrate status"),
+  schema_behind: own("countersign migrate up"),
+  down_refused: own("countersign migrate status"),
+  sealing_key_invalid: own("restore the data directory's sealing key from your backup, or set COUNTERSIGN_SEALING_KEY"),
+  sealed_unreadable: own("restore the data directory's sealing key from your backup, or set COUNTERSIGN_SEALING_KEY"),
+};
+
+/** What is legal now, typed out; else the hint of the code. */
+export function helpFor(code: string, legal: readonly string[] | undefined, context: HintContext): readonly string[] {
+  const typed = (legal ?? [])
+    .flatMap((command) => commandsFor(command as Command, id(context)))
+    .map(([command, why]) => `${command}   (${why})`);
+  if (typed.length > 0) return typed;
+  return hints[code as ErrorCode | ClientCode]?.(context) ?? [];
+}

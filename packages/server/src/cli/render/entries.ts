@@ -1,0 +1,74 @@
+/** Ledger entries for people. */
+import type { EntryView } from "@countersign/contract";
+import { csvLine } from "../csv.js";
+import { table } from "../table.js";
+import { show, shortened, type Painter, type Shown } from "../text.js";
+import { moment } from "../when.js";
+
+export function entryTable(paint: Painter, rows: readonly EntryView[]): Shown {
+  return table(
+    paint,
+    rows,
+    [
+      { head: "seq", cell: (row) => row.seq, right: true },
+      { head: "at", cell: (row) => moment(row.at) },
+      { head: "actor", cell: (row) => shortened(row.actor.name ?? row.actor.id, 24) },
+      { head: "action", cell: (row) => paintAction(paint, row.action) },
+      {
+        head: "subject",
+        cell: (row) => show`${paint.dim(row.subject.type)} ${shortened(row.subject.label ?? row.subject.id, 48)}`,
+      },
+      { head: "hash", cell: (row) => paint.dim(row.hash.slice(0, 12)) },
+    ],
+    "no entries",
+  );
+}
+
+function paintAction(paint: Painter, action: string): Shown {
+  if (/refus|reject|denied|failed|forged|revoked|engaged/.test(action)) return paint.red(action);
+  return /rolled_back|rollback|compensated|suspended|dismissed/.test(action)
+    ? paint.yellow(action)
+    : paint.green(action);
+}
+
+/** Stable: columns are added at the end, never moved. */
+export const csvColumns = [
+  "seq",
+  "at",
+  "actor_type",
+  "actor_id",
+  "actor_name",
+  "action",
+  "subject_type",
+  "subject_id",
+  "subject_label",
+  "change_set",
+  "data",
+  "hash",
+] as const;
+
+export function csvHead(): string {
+  return csvLine(csvColumns);
+}
+
+export function csvRow(row: EntryView): string {
+  const changeSet =
+    row.subject.type === "change_set"
+      ? row.subject.id
+      : (row.refs.find((ref) => ref.type === "change_set")?.id ?? null);
+  const { actor, subject } = row;
+  return csvLine([
+    row.seq,
+    row.at,
+    actor.type,
+    actor.id,
+    actor.name,
+    row.action,
+    subject.type,
+    subject.id,
+    subject.label,
+    changeSet,
+    JSON.stringify(row.data),
+    row.hash,
+  ]);
+}
