@@ -60,10 +60,12 @@ export async function loadForCommand(desk: Desk, snapshot: Snapshot, ref: string
   if (whole === undefined) return notFound(ref);
   const late = due(whole.changeSet, desk.now());
   if (late !== undefined) return overdue(whole.changeSet, late);
-  const people = await desk.tenancy.loadPeople(snapshot);
-  const configuration = await loadConfiguration(snapshot);
-  const configurationEpoch = await snapshot.epoch("config");
-  const overlaps = await overlapsOf(snapshot, whole);
+  const [people, configuration, configurationEpoch, overlaps] = await Promise.all([
+    desk.tenancy.loadPeople(snapshot),
+    loadConfiguration(snapshot),
+    snapshot.epoch("config"),
+    overlapsOf(snapshot, whole),
+  ]);
   return { whole, people, configuration, configurationEpoch, overlaps };
 }
 
@@ -127,9 +129,8 @@ export async function countersFor(desk: Desk, snapshot: Snapshot, of: { command:
   if (caller.actor.type === "system") return [];
   const nowMs = desk.now();
   const { guards } = limitGuards(of.command, { principal: caller.principal.id, type: caller.principal.kind, nowMs, items: of.items }, configuration.limits);
-  const used = new Map<string, number>();
-  for (const guard of guards) used.set(guard.key, await snapshot.counter(guard.key));
-  return checkLimits(guards, used, nowMs) ?? [...guards];
+  const used = await Promise.all(guards.map(async (guard) => [guard.key, await snapshot.counter(guard.key)] as const));
+  return checkLimits(guards, new Map(used), nowMs) ?? [...guards];
 }
 
 export function liveVotes(whole: Whole): Whole["votes"] {

@@ -45,17 +45,16 @@ interface Proposal {
 
 export async function create(desk: Desk, numbers: NumberBlocks, caller: Caller, input: ChangeSetInput, request: RequestContext): Promise<ChangeSetAnswer | Refusal> {
   const load = async (snapshot: Snapshot) => {
-    const people = await desk.tenancy.loadPeople(snapshot);
-    const configuration = await loadConfiguration(snapshot);
-    const configurationEpoch = await snapshot.epoch("config");
-    const author = policyPrincipal(people, caller.principal.id, configuration);
-    const early = checkPriority(input.priority, author.type);
+    const early = checkPriority(input.priority, caller.principal.kind);
     if (early !== undefined) return refusedForProblems([early]);
-    const counters = await countersFor(desk, snapshot, { command: "propose", caller, items: input.items.length, configuration });
+    const [people, configuration, configurationEpoch] = await Promise.all([desk.tenancy.loadPeople(snapshot), loadConfiguration(snapshot), snapshot.epoch("config")]);
+    const [counters, dependsOn, proposal] = await Promise.all([
+      countersFor(desk, snapshot, { command: "propose", caller, items: input.items.length, configuration }),
+      resolveDependencies(snapshot, input.dependsOn),
+      propose(desk, snapshot, { items: input.items, category: input.category, people, configuration, authorId: caller.principal.id }),
+    ]);
     if (isRefusal(counters)) return counters;
-    const dependsOn = await resolveDependencies(snapshot, input.dependsOn);
     if (isRefusal(dependsOn)) return dependsOn;
-    const proposal = await propose(desk, snapshot, { items: input.items, category: input.category, people, configuration, authorId: caller.principal.id });
     if (isRefusal(proposal)) return proposal;
     const keys = keysOf(proposal.plan);
     const overlaps = await readOverlaps(snapshot, { changeSetId: "00000000-0000-0000-0000-000000000000", keys, statuses: ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"] });
@@ -197,23 +196,22 @@ async function propose(
 ): Promise<Proposal | Refusal> {
   const principal = policyPrincipal(of.people, of.authorId, of.configuration);
   const blobs = desk.blobs(snapshot.tenant);
-  const plan = await planItems(of.items, { targets: desk.targets, blobs, snapshot, configuration: of.configuration, principal });
+  const planning = planItems(of.items, { targets: desk.targets, blobs, snapshot, configuration: of.configuration, principal });
+  const [plan, history] = await Promise.all([planning, readAuthorHistory(snapshot, of.authorId)]);
   if (isRefusal(plan)) return plan;
-  const assessed = await assess(snapshot, plan, of);
+  const assessed = assess(plan, { ...of, history });
   if (isRefusal(assessed)) return assessed;
   for (const item of plan.items) for (const bytes of item.planned.blobs.values()) await blobs.put(bytes);
   return { plan, ...assessed };
 }
 
 /** Category and risk of a plan by its author's record. */
-export async function assess(
-  snapshot: Snapshot,
+export function assess(
   plan: Plan,
-  of: { category?: string | undefined; people: People; configuration: Configuration; authorId: string },
-): Promise<{ category: DerivedCategory; risk: RiskAssessment } | Refusal> {
+  of: { category?: string | undefined; people: People; configuration: Configuration; authorId: string; history: AuthorHistory },
+): { category: DerivedCategory; risk: RiskAssessment } | Refusal {
   const category = deriveCategory(plan.checked, of.configuration.categories, of.category as DerivedCategory["category"] | undefined);
   if ("code" in category) return refusedForProblems([category]);
-  const history: AuthorHistory = await readAuthorHistory(snapshot, of.authorId);
   const author = of.people.principals.get(of.authorId);
   const checked: readonly CheckedItem[] = plan.checked;
   const bySequence = [...plan.items].sort((a, b) => a.sequence - b.sequence);
@@ -229,7 +227,7 @@ export async function assess(
         reversibility: planned.reversibility,
       })),
     },
-    history,
+    of.history,
     of.configuration.risk,
   );
   return { category, risk };

@@ -27,7 +27,7 @@ import { dismissVotes, transition } from "./lifecycle.rules.js";
 import { timely } from "./timely.js";
 import { planItems, readStates } from "./plan.js";
 import { findDrift, reversibilityOf } from "./plan.rules.js";
-import { readBackups } from "./queries.js";
+import { readAuthorHistory, readBackups } from "./queries.js";
 import { type ChangeSetRow, insert, inserted, type ItemRow, type NewRow, type RevisionRow, update, updated, type VoteRow, type Whole } from "./rows.js";
 
 /** A signature is good this long after it was made: long enough for a slow connection, too short to be kept for later. */
@@ -50,7 +50,8 @@ export async function judge(desk: Desk, snapshot: Snapshot, loaded: Loaded): Pro
   const items = [...whole.items].sort((a, b) => a.sequence - b.sequence);
   const plan = await planItems(items.map((item) => item.input), { targets: desk.targets, blobs, snapshot, configuration, principal });
   if (isRefusal(plan)) return plan;
-  const assessed = await assess(snapshot, plan, { category: whole.changeSet.category_requested ?? undefined, people, configuration, authorId: whole.changeSet.author_id });
+  const history = await readAuthorHistory(snapshot, whole.changeSet.author_id);
+  const assessed = assess(plan, { history, category: whole.changeSet.category_requested ?? undefined, people, configuration, authorId: whole.changeSet.author_id });
   if (isRefusal(assessed)) return assessed;
   const decision = decidePolicy(
     {
