@@ -6,12 +6,10 @@
  */
 import {
   configurationDefaults,
-  configurationEnvironment,
   configurationId,
   configurationNames,
   configurationPrefix,
   configurationSchemas,
-  configurationType,
   type ConfigurationName,
   type ConfigurationValue,
   type JsonObject,
@@ -20,7 +18,6 @@ import {
 } from "@countersign/contract";
 import type { z } from "zod";
 import type { Snapshot } from "../ledger/index.js";
-import type { TargetFacts } from "./facts.js";
 import { parsePattern } from "./patterns.rules.js";
 import { readConfiguration } from "./queries.js";
 
@@ -265,11 +262,4 @@ export function checkConfiguration(
   if (document === null) return [];
   const parsed = parseConfiguration(name, document, pointer);
   return parsed.kind === "problems" ? parsed.problems : [];
-}
-
-/** Whether a target is configuration of the tenant. */
-export function isConfigurationTarget(target: TargetFacts): boolean {
-  return (
-    target.kind === "resource" && target.environment === configurationEnvironment && target.type === configurationType
-  );
 }

@@ -5,7 +5,6 @@
 export {
   type AgentHistory,
   assessRisk,
-  describeRisk,
   isProduction,
   noHistory,
   type RiskInput,
@@ -38,7 +37,6 @@ export {
   type ConfigurationSource,
   effectiveConfiguration,
   isConfigurationName,
-  isConfigurationTarget,
   loadConfiguration,
   parseConfiguration,
   type ParsedConfiguration,

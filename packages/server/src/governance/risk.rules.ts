@@ -21,7 +21,7 @@ import {
   type RiskLevel,
   type RiskProfile,
 } from "@countersign/contract";
-import { localName, quotedList, sortedUnique, type TargetFacts } from "./facts.js";
+import { localName, sortedUnique, type TargetFacts } from "./facts.js";
 
 export interface RiskItem {
   readonly operation: ItemOperation;
@@ -281,12 +281,4 @@ function recommend(values: Record<RiskFactorName, Factor>): RiskAssessment["reco
     found.push({ code: "security_review", text: "ask for a security review of the sensitive targets" });
   if (values.quantity.value > 30) found.push({ code: "batch", text: "propose the items in smaller batches" });
   return found;
-}
-
-/** The level's reasons in one line: `HIGH (score 46, raised by protected_target, security)`. */
-export function describeRisk(assessment: RiskAssessment): string {
-  const raising = assessment.floors.filter((floor) => floor.level === assessment.level).map((floor) => floor.floor);
-  const raised =
-    assessment.level === assessment.scoreLevel || raising.length === 0 ? "" : `, raised by ${quotedList(raising)}`;
-  return `${assessment.level} (score ${assessment.score}${raised})`;
 }
