@@ -119,7 +119,8 @@ export async function verifyBundle(
       header = part.header;
       const tenant = options.tenant ?? header.tenant;
       verifier = new ChainVerifier({ ...options, ...demandsOf(header), countBodies: true, tenant });
-      if (tenant !== header.tenant) verifier.report({ class: "FOREIGN_ENTRY", seq: null, expected: tenant, actual: header.tenant });
+      if (tenant !== header.tenant)
+        verifier.report({ class: "FOREIGN_ENTRY", seq: null, expected: tenant, actual: header.tenant });
     }
   } catch (error) {
     if (error instanceof MalformedSourceError) verifier.malformed(error);
@@ -206,16 +207,23 @@ class BundleReader {
   }
 
   #requireLast(lines: readonly string[], line: string): void {
-    if (lines.at(-1) !== line || lines.indexOf(line) !== lines.length - 1) throw this.#malformed("something follows the last line");
+    if (lines.at(-1) !== line || lines.indexOf(line) !== lines.length - 1)
+      throw this.#malformed("something follows the last line");
   }
 
   #end(value: Record<string, unknown>): BundlePart {
     this.#ended = true;
     const { entries, sha256, ...others } = value;
-    if (Object.keys(others).length > 0 || !isCount(entries) || !isHash(sha256)) throw this.#malformed("not a last line");
+    if (Object.keys(others).length > 0 || !isCount(entries) || !isHash(sha256))
+      throw this.#malformed("not a last line");
     const actual = this.#digest.hex();
     const intact = actual === sha256 && entries === this.#entries;
-    return { kind: "end", intact, expected: `${entries} entries, ${sha256}`, actual: `${this.#entries} entries, ${actual}` };
+    return {
+      kind: "end",
+      intact,
+      expected: `${entries} entries, ${sha256}`,
+      actual: `${this.#entries} entries, ${actual}`,
+    };
   }
 
   #parse(line: string): Record<string, unknown> {
@@ -242,10 +250,11 @@ function readHeader(value: Record<string, unknown>): BundleHeader | undefined {
   const { format, deployment, tenant, from, to, head, bodies, exportedAtMs, ...others } = value;
   if (format !== bundleFormat || Object.keys(others).length > 0) return undefined;
   if (!isText(deployment, 256) || !isText(tenant, 36) || !uuidPattern.test(tenant)) return undefined;
-  if (!isCount(from) || !Number.isSafeInteger(to) || (to as number) < from - 1 || !isCount(exportedAtMs)) return undefined;
+  if (!isCount(from) || !Number.isSafeInteger(to) || (to as number) < from - 1 || !isCount(exportedAtMs))
+    return undefined;
   if (bodies !== "included" && bodies !== "withheld") return undefined;
   const headRead = readHead(head);
-  if (headRead === undefined || (headRead === null) !== ((to as number) < from)) return undefined;
+  if (headRead === undefined || (headRead === null) !== (to as number) < from) return undefined;
   return { deployment, tenant, from, to: to as number, head: headRead, bodies, exportedAtMs };
 }
 
@@ -275,7 +284,9 @@ function readEntry(value: Record<string, unknown>, header: BundleHeader): Stored
 }
 
 function isWellFormed({ content, body }: StoredEntry): boolean {
-  return typeof content === "string" && !hasLoneSurrogate(content) && (body === undefined || !hasLoneSurrogate(body.text));
+  return (
+    typeof content === "string" && !hasLoneSurrogate(content) && (body === undefined || !hasLoneSurrogate(body.text))
+  );
 }
 
 function readBody(value: unknown): StoredEntry["body"] {

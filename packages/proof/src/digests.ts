@@ -57,9 +57,11 @@ export function voteSigningText(vote: VoteParts): string {
   const { tenant, changeSetId, approvalDigest: digest, decision, voterId, atMs } = vote;
   // INVARIANT: no field holds a line feed, so lines and fields are the same thing.
   for (const field of [tenant, changeSetId, digest, decision, voterId]) {
-    if (!/^[\x21-\x7e]+$/.test(field)) throw new Error(`a vote's field is not printable ASCII: ${JSON.stringify(field)}`);
+    if (!/^[\x21-\x7e]+$/.test(field))
+      throw new Error(`a vote's field is not printable ASCII: ${JSON.stringify(field)}`);
   }
-  if (!Number.isSafeInteger(atMs) || atMs < 0) throw new Error(`a vote's time is not an integer of milliseconds: ${atMs}`);
+  if (!Number.isSafeInteger(atMs) || atMs < 0)
+    throw new Error(`a vote's time is not an integer of milliseconds: ${atMs}`);
   return `${tag("vote")}\n${tenant}\n${changeSetId}\n${digest}\n${decision}\n${voterId}\n${atMs}\n`;
 }
 

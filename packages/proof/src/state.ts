@@ -18,7 +18,10 @@ type Source<T> = AsyncIterable<T> | Iterable<T>;
  * Compares both streams and yields what differs. Both must ascend strictly by (table, id) in UTF-8 byte order, as PostgreSQL's
  * `collate "C"` sorts; throws if one does not, because then nothing could be said.
  */
-export async function* compareStates(ledger: Source<RowState>, rows: Source<RowState>): AsyncGenerator<Finding, void, undefined> {
+export async function* compareStates(
+  ledger: Source<RowState>,
+  rows: Source<RowState>,
+): AsyncGenerator<Finding, void, undefined> {
   const said = ascending(ledger, "ledger");
   const stored = ascending(rows, "rows");
   let entry = await said.next();
@@ -53,13 +56,29 @@ export function compareCounters(sums: Iterable<CounterState>, rows: Iterable<Cou
     const expected = said.get(key) ?? 0;
     const actual = stored.get(key) ?? 0; // a counter that was never used has no row
     if (expected === actual) return [];
-    return [{ class: "STATE_MISMATCH", seq: null, table: "counters", id: key, expected: String(expected), actual: String(actual) }];
+    return [
+      {
+        class: "STATE_MISMATCH",
+        seq: null,
+        table: "counters",
+        id: key,
+        expected: String(expected),
+        actual: String(actual),
+      },
+    ];
   });
 }
 
 function differenceOf(entry: RowState, row: RowState): Finding | undefined {
   if (entry.version === row.version && entry.digest === row.digest) return undefined;
-  return { class: "STATE_MISMATCH", seq: null, table: row.table, id: row.id, expected: describe(entry), actual: describe(row) };
+  return {
+    class: "STATE_MISMATCH",
+    seq: null,
+    table: row.table,
+    id: row.id,
+    expected: describe(entry),
+    actual: describe(row),
+  };
 }
 
 function missingRow(entry: RowState): Finding {
@@ -83,7 +102,8 @@ function compareRows(a: RowState, b: RowState): number {
 async function* ascending(source: Source<RowState>, name: string): AsyncGenerator<RowState, void, undefined> {
   let before: RowState | undefined;
   for await (const one of source) {
-    if (before !== undefined && compareRows(before, one) >= 0) throw new Error(`the ${name} are not sorted at \`${one.table}\` \`${one.id}\``);
+    if (before !== undefined && compareRows(before, one) >= 0)
+      throw new Error(`the ${name} are not sorted at \`${one.table}\` \`${one.id}\``);
     before = one;
     yield one;
   }

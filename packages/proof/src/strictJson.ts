@@ -59,10 +59,15 @@ export function parseStrictJson(input: string | Uint8Array, limits: Partial<Stri
   const bounds = { ...strictJsonLimits, ...limits };
   const bytes = typeof input === "string" ? Buffer.byteLength(input, "utf8") : input.byteLength;
   if (bytes > bounds.bytesMax) {
-    return failed("body_too_large", "", `the JSON has ${bytes} bytes; the limit is ${bounds.bytesMax}: send less at once`);
+    return failed(
+      "body_too_large",
+      "",
+      `the JSON has ${bytes} bytes; the limit is ${bounds.bytesMax}: send less at once`,
+    );
   }
   const text = typeof input === "string" ? input : decode(input);
-  if (text === undefined) return failed("malformed_json", "", "the bytes are not valid UTF-8: encode the text as UTF-8");
+  if (text === undefined)
+    return failed("malformed_json", "", "the bytes are not valid UTF-8: encode the text as UTF-8");
   const value = parseFast(text, bounds);
   if (value !== undefined) return { ok: true, value };
   const parser = new ExactParser(text, bounds);
@@ -225,7 +230,7 @@ function denotesInteger(literal: string): boolean {
 // ---- the exact way ------------------------------------------------------------------------------------------------------
 
 /** Thrown inside the parser to stop where nothing sensible can follow. */
-const stop = Symbol("stop");
+class Stop extends Error {}
 
 /** Recursive descent over the grammar of RFC 8259; depth is bounded by the limits, so the stack is. */
 class ExactParser {
@@ -248,7 +253,7 @@ class ExactParser {
       if (this.#at < this.#text.length) this.#malformed("something follows the value");
       return value;
     } catch (error) {
-      if (error !== stop) throw error;
+      if (!(error instanceof Stop)) throw error;
       return null;
     }
   }
@@ -370,11 +375,11 @@ class ExactParser {
 
   #stop(code: StrictJsonCode, message: string): never {
     this.#problem(code, message);
-    throw stop;
+    throw new Stop();
   }
 
   #problem(code: StrictJsonCode, message: string): void {
-    if (this.problems.length >= problemsMax) throw stop;
+    if (this.problems.length >= problemsMax) throw new Stop();
     let pointer = "";
     for (const step of this.#path) {
       // A step's first characters are enough: it may be megabytes long.

@@ -61,7 +61,8 @@ export interface VerifyOptions {
 }
 
 /** Source of entries: one by one or in batches, at once or as they arrive. */
-export type EntrySource = AsyncIterable<StoredEntry | readonly StoredEntry[]> | Iterable<StoredEntry | readonly StoredEntry[]>;
+export type EntrySource =
+  AsyncIterable<StoredEntry | readonly StoredEntry[]> | Iterable<StoredEntry | readonly StoredEntry[]>;
 
 /** Verifies all of a source. What the source throws is no sign of tampering: it ends the reading, `undecided`. */
 export async function verifyEntries(source: EntrySource, options: VerifyOptions): Promise<VerifyResult> {
@@ -145,7 +146,9 @@ export class ChainVerifier {
 
     const contentHolds = this.#checkContent(entry);
     if (entry.tenantId !== this.#tenant) {
-      this.#find("FOREIGN_ENTRY", entry.seq, this.#tenant, entry.tenantId, { detail: "the tenant column names another tenant" });
+      this.#find("FOREIGN_ENTRY", entry.seq, this.#tenant, entry.tenantId, {
+        detail: "the tenant column names another tenant",
+      });
     }
     if (contentHolds) this.#checkMeaning(entry);
     const candidate = this.#candidateOf(entry);
@@ -181,7 +184,8 @@ export class ChainVerifier {
       completeness: {
         status: "not_demanded",
         unanchored: this.#entries,
-        statement: "no anchor is configured: entries cut from the end, or a ledger rewritten as a whole, would not show",
+        statement:
+          "no anchor is configured: entries cut from the end, or a ledger rewritten as a whole, would not show",
       },
       tenant: this.#tenant,
       entries: this.#entries,
@@ -203,7 +207,9 @@ export class ChainVerifier {
   /** True if the content is there and its hash is the one stored. */
   #checkContent({ seq, content, contentHash }: StoredEntry): boolean {
     if (content === null) {
-      this.#find("ERASED_WITHOUT_ENTRY", seq, "content", "none", { detail: "the content is gone and no entry says so" });
+      this.#find("ERASED_WITHOUT_ENTRY", seq, "content", "none", {
+        detail: "the content is gone and no entry says so",
+      });
       return false;
     }
     this.#bytes += content.length;
@@ -231,9 +237,11 @@ export class ChainVerifier {
   #checkVotes(seq: number, content: string | Uint8Array): void {
     const outcome = this.#votes.take(seq, content);
     if (outcome.kind === "none") return;
-    if (outcome.kind === "malformed") return this.#find("MALFORMED", seq, "content in the documented form", outcome.why);
+    if (outcome.kind === "malformed")
+      return this.#find("MALFORMED", seq, "content in the documented form", outcome.why);
     if (outcome.kind === "good") this.#votesChecked++;
-    else if (outcome.kind === "forged") this.#find("VOTE_FORGED", seq, "a vote signed with the voter's key", outcome.why);
+    else if (outcome.kind === "forged")
+      this.#find("VOTE_FORGED", seq, "a vote signed with the voter's key", outcome.why);
     else if (this.#from > 0) this.#votesUnchecked++;
     else this.#find("VOTE_FORGED", seq, "a key that was enrolled before", "unknown key");
   }
@@ -244,7 +252,8 @@ export class ChainVerifier {
     const expected = parsed.ok ? (parsed.content.body?.commitment ?? "no body") : parsed.problem;
     const salt = hashPattern.test(body.salt) ? Buffer.from(body.salt, "hex") : undefined;
     const actual = salt === undefined ? "a salt that is not 32 bytes" : bodyCommitmentOfText(salt, body.text);
-    if (actual !== expected) this.#find("REFERENCE_MISMATCH", seq, expected, actual, { detail: "the body is not the one committed to" });
+    if (actual !== expected)
+      this.#find("REFERENCE_MISMATCH", seq, expected, actual, { detail: "the body is not the one committed to" });
     else if (!isCanonical(body.text)) this.#find("MALFORMED", seq, "a body in canonical JSON", "another text");
   }
 
@@ -253,14 +262,21 @@ export class ChainVerifier {
   #candidateOf(entry: StoredEntry): Candidate {
     const { seq, timeMs, prev, contentHash } = entry;
     const link = { tenant: this.#tenant, seq, timeMs, prev, contentHash };
-    return { link, stored: entry.hash, computed: this.#hash(seq, timeMs, prev, contentHash), explained: false, linkBroken: false };
+    return {
+      link,
+      stored: entry.hash,
+      computed: this.#hash(seq, timeMs, prev, contentHash),
+      explained: false,
+      linkBroken: false,
+    };
   }
 
   /** Nothing is wrong with the entry or the one before: nearly always, so it is asked first. Everything else is told apart later. */
   #continues({ link, stored, computed }: Candidate): boolean {
     const before = this.#last[0];
     if (before === undefined || this.#last.length !== 1 || link.seq !== this.#next || computed !== stored) return false;
-    if (link.prev !== before.computed || before.computed !== before.stored || link.timeMs < before.link.timeMs) return false;
+    if (link.prev !== before.computed || before.computed !== before.stored || link.timeMs < before.link.timeMs)
+      return false;
     return !before.explained;
   }
 
@@ -295,7 +311,8 @@ export class ChainVerifier {
 
   /** Undefined where nothing is known about the entry before: at the start of a range, after a gap. */
   #expectedPrev(actual: string): string | undefined {
-    if (this.#last.length > 0) return this.#last.find((one) => one.computed === actual)?.computed ?? this.#last[0]?.computed;
+    if (this.#last.length > 0)
+      return this.#last.find((one) => one.computed === actual)?.computed ?? this.#last[0]?.computed;
     if (this.#next === 0) return zeroHash;
     return this.#next === this.#from ? this.#options.prevHash : undefined;
   }
@@ -306,8 +323,10 @@ export class ChainVerifier {
       if (one.computed === one.stored || one.explained) continue;
       one.explained = true;
       const { seq } = one.link;
-      if (successor === undefined && !one.linkBroken) this.#find("LINK_BROKEN", seq, one.computed, one.stored, { suspect: seq });
-      else if (successor?.link.prev === one.computed) this.#find("COLUMN_MISMATCH", seq, one.computed, one.stored, { detail: "hash" });
+      if (successor === undefined && !one.linkBroken)
+        this.#find("LINK_BROKEN", seq, one.computed, one.stored, { suspect: seq });
+      else if (successor?.link.prev === one.computed)
+        this.#find("COLUMN_MISMATCH", seq, one.computed, one.stored, { detail: "hash" });
     }
   }
 
@@ -323,7 +342,9 @@ export class ChainVerifier {
     const others = this.#options.otherTenants?.slice(0, otherTenantsMax) ?? [];
     const tenant = others.find((other) => entryHashHex({ ...candidate.link, tenant: other }) === candidate.stored);
     if (tenant === undefined) return;
-    this.#find("FOREIGN_ENTRY", candidate.link.seq, this.#tenant, tenant, { detail: "the entry was chained for another tenant" });
+    this.#find("FOREIGN_ENTRY", candidate.link.seq, this.#tenant, tenant, {
+      detail: "the entry was chained for another tenant",
+    });
     candidate.explained = true;
   }
 
@@ -337,8 +358,18 @@ export class ChainVerifier {
     }
     const [i, j] = [other.link.seq, candidate.link.seq];
     const places = new Set([i, i + 1, j, j + 1]);
-    const finding = { class: "ORDER_BROKEN", seq: i, expected: `entry ${i}`, actual: `entry ${j}`, suspect: j, detail: "exchanged" } as const;
-    this.#findings.explain(finding, (found) => found.seq !== null && places.has(found.seq) && consequences.has(found.class));
+    const finding = {
+      class: "ORDER_BROKEN",
+      seq: i,
+      expected: `entry ${i}`,
+      actual: `entry ${j}`,
+      suspect: j,
+      detail: "exchanged",
+    } as const;
+    this.#findings.explain(
+      finding,
+      (found) => found.seq !== null && places.has(found.seq) && consequences.has(found.class),
+    );
     candidate.explained = true;
     other.explained = true;
     this.#suspects = this.#suspects.filter((suspect) => suspect !== other);
@@ -350,7 +381,8 @@ export class ChainVerifier {
     if (seq > this.#next) return this.#takeAfterGap(candidate);
     const gap = this.#missing.find((range) => range.first <= seq && seq <= range.last);
     if (gap !== undefined) return this.#takeLate(candidate, gap);
-    if (seq < this.#from) return this.#find("ORDER_BROKEN", seq, `entry ${this.#next}`, `entry ${seq}`, { detail: "before the range" });
+    if (seq < this.#from)
+      return this.#find("ORDER_BROKEN", seq, `entry ${this.#next}`, `entry ${seq}`, { detail: "before the range" });
     this.#find("DUPLICATE_SEQ", seq, `entry ${this.#next}`, `entry ${seq} again`);
     if (seq === this.#next - 1 && this.#last.length < alternativesMax) {
       candidate.explained = true;
@@ -377,7 +409,9 @@ export class ChainVerifier {
   #takeLate(candidate: Candidate, gap: { first: number; last: number; finding: Finding }): void {
     const { seq } = candidate.link;
     const isKnown = gap.finding.class === "ORDER_BROKEN";
-    const order: Finding = isKnown ? gap.finding : { ...gap.finding, class: "ORDER_BROKEN", detail: `entry ${seq} comes later` };
+    const order: Finding = isKnown
+      ? gap.finding
+      : { ...gap.finding, class: "ORDER_BROKEN", detail: `entry ${seq} comes later` };
     if (!isKnown) this.#findings.explain(order, (found) => found === gap.finding);
     this.#missing = this.#missing.flatMap((range) =>
       range !== gap
@@ -387,7 +421,8 @@ export class ChainVerifier {
             { first: seq + 1, last: gap.last, finding: order },
           ].filter(({ first, last }) => first <= last),
     );
-    if (candidate.computed !== candidate.stored) this.#find("LINK_BROKEN", seq, candidate.computed, candidate.stored, { suspect: seq });
+    if (candidate.computed !== candidate.stored)
+      this.#find("LINK_BROKEN", seq, candidate.computed, candidate.stored, { suspect: seq });
   }
 
   #checkEnd(): void {
@@ -398,8 +433,17 @@ export class ChainVerifier {
     }
     if (to !== undefined && this.#next <= to) this.#reportGap(this.#next, to, "the end");
     const head = this.#last[0];
-    if (headHash !== undefined && head !== undefined && head.link.seq === to && head.computed !== headHash && !head.explained) {
-      this.#find("LINK_BROKEN", head.link.seq, headHash, head.computed, { suspect: head.link.seq, detail: "not the head named" });
+    if (
+      headHash !== undefined &&
+      head !== undefined &&
+      head.link.seq === to &&
+      head.computed !== headHash &&
+      !head.explained
+    ) {
+      this.#find("LINK_BROKEN", head.link.seq, headHash, head.computed, {
+        suspect: head.link.seq,
+        detail: "not the head named",
+      });
     }
   }
 
@@ -414,13 +458,23 @@ export class ChainVerifier {
     this.#next = seq + 1;
   }
 
-  #find(name: Finding["class"], seq: number | null, expected: string, actual: string, more: Partial<Finding> = {}): void {
+  #find(
+    name: Finding["class"],
+    seq: number | null,
+    expected: string,
+    actual: string,
+    more: Partial<Finding> = {},
+  ): void {
     this.#findings.add({ class: name, seq, expected: clip(expected), actual: clip(actual), ...more });
   }
 }
 
 /** What else shows where two entries were exchanged. */
-const consequences: ReadonlySet<Finding["class"]> = new Set<Finding["class"]>(["LINK_BROKEN", "TIME_REGRESSION", "COLUMN_MISMATCH"]);
+const consequences: ReadonlySet<Finding["class"]> = new Set<Finding["class"]>([
+  "LINK_BROKEN",
+  "TIME_REGRESSION",
+  "COLUMN_MISMATCH",
+]);
 
 /** Each field belongs to one of the two entries: 8 ways to deal four fields, the rest are the same with the entries swapped. */
 function wereExchanged(a: Candidate, b: Candidate): boolean {
@@ -446,7 +500,8 @@ function findMalformed(entry: StoredEntry): string | undefined {
   if (!isCount(entry.timeMs)) return "the time is not milliseconds";
   if (typeof entry.prev !== "string" || entry.prev.length !== 64) return "prev is not a hash";
   if (typeof entry.hash !== "string" || entry.hash.length !== 64) return "hash is not a hash";
-  if (typeof entry.contentHash !== "string" || entry.contentHash.length !== 64) return "the content's hash is not a hash";
+  if (typeof entry.contentHash !== "string" || entry.contentHash.length !== 64)
+    return "the content's hash is not a hash";
   if (typeof entry.tenantId !== "string") return "the tenant is not an id";
   return undefined;
 }

@@ -23,10 +23,12 @@ interface KnownKey {
   revokedAtSeq: number | undefined;
 }
 
-export type VoteVerdict = { readonly kind: "good" } | { readonly kind: "unknown_key" } | { readonly kind: "forged"; readonly why: string };
+export type VoteVerdict =
+  { readonly kind: "good" } | { readonly kind: "unknown_key" } | { readonly kind: "forged"; readonly why: string };
 
 /** What an entry means for votes: nothing, a key, or a verdict. */
-export type VoteOutcome = VoteVerdict | { readonly kind: "none" } | { readonly kind: "malformed"; readonly why: string };
+export type VoteOutcome =
+  VoteVerdict | { readonly kind: "none" } | { readonly kind: "malformed"; readonly why: string };
 
 export class VoteChecker {
   readonly #tenant: string;
@@ -61,7 +63,8 @@ export class VoteChecker {
   #enrol({ subject, data }: EntryContent): VoteOutcome {
     const { key: id, algorithm, publicKey } = data;
     if (subject.type !== "principal") return forged("the enrolment is not about a principal");
-    if (typeof id !== "string" || algorithm !== "Ed25519" || typeof publicKey !== "string") return forged("the enrolment names no Ed25519 key");
+    if (typeof id !== "string" || algorithm !== "Ed25519" || typeof publicKey !== "string")
+      return forged("the enrolment names no Ed25519 key");
     const key = importPublicKey(publicKey);
     if (key === undefined) return forged("the enrolled key is not an Ed25519 public key");
     if (this.#keys.has(id)) return forged(`key ${id} is enrolled a second time`);
@@ -72,7 +75,8 @@ export class VoteChecker {
   #revoke(seq: number, { subject, data }: EntryContent): VoteOutcome {
     const known = typeof data["key"] === "string" ? this.#keys.get(data["key"]) : undefined;
     if (known === undefined) return { kind: "none" }; // enrolled before the range that is read
-    if (subject.type !== "principal" || known.principal !== subject.id) return forged("the revoked key belongs to another principal");
+    if (subject.type !== "principal" || known.principal !== subject.id)
+      return forged("the revoked key belongs to another principal");
     known.revokedAtSeq ??= seq;
     return { kind: "none" };
   }
@@ -81,12 +85,14 @@ export class VoteChecker {
     const { subject, actor } = content;
     const vote = readVote(content.data);
     const isOfChangeSet = subject.type === "change_set" && uuidPattern.test(subject.id);
-    if (vote === undefined || !isOfChangeSet || !uuidPattern.test(this.#tenant)) return forged("the entry does not hold a whole vote");
+    if (vote === undefined || !isOfChangeSet || !uuidPattern.test(this.#tenant))
+      return forged("the entry does not hold a whole vote");
     if (actor.type !== "human" || actor.id !== vote.voter) return forged("the voter is not the human who acted");
     const known = this.#keys.get(vote.key);
     if (known === undefined) return { kind: "unknown_key" };
     if (known.principal !== vote.voter) return forged("the key belongs to another principal");
-    if (known.revokedAtSeq !== undefined) return forged(`the key was revoked by entry ${known.revokedAtSeq}, before entry ${seq}`);
+    if (known.revokedAtSeq !== undefined)
+      return forged(`the key was revoked by entry ${known.revokedAtSeq}, before entry ${seq}`);
     const signed = voteSigningBytes({
       tenant: this.#tenant,
       changeSetId: subject.id,
@@ -95,7 +101,9 @@ export class VoteChecker {
       voterId: vote.voter,
       atMs: vote.atMs,
     });
-    return verifySignature(known.key, signed, vote.signature) ? { kind: "good" } : forged("the signature does not verify");
+    return verifySignature(known.key, signed, vote.signature)
+      ? { kind: "good" }
+      : forged("the signature does not verify");
   }
 }
 

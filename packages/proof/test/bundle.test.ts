@@ -94,7 +94,10 @@ describe("writing and reading", () => {
   it("bodies withheld: their absence is counted, and one that is there is refused", async () => {
     const withheld: BundleHeader = { ...header, bodies: "withheld" };
     const without = good.map(({ body: _, ...entry }) => entry);
-    expect(await verifyBundle([await bundleOf(without, withheld)])).toMatchObject({ integrity: "ok", bodies: { checked: 0, absent: 1 } });
+    expect(await verifyBundle([await bundleOf(without, withheld)])).toMatchObject({
+      integrity: "ok",
+      bodies: { checked: 0, absent: 1 },
+    });
     expect(exitCodeOf(await verifyBundle([await bundleOf(good, withheld)]))).toBe(4);
   });
 
@@ -115,7 +118,11 @@ describe("what is wrong beside the entries", () => {
     ["another deployment", text.replace('"deployment":"test"', '"deployment":"tesT"'), 1],
     ["another time of export", text.replace(/"exportedAtMs":1/, '"exportedAtMs":2'), 1],
     ["another head's time", text.replace(/"timeMs":(\d)/, '"timeMs":9'), 1],
-    ["a digest that is not that of the bytes", text.replace(/"sha256":"[0-9a-f]{64}"/, `"sha256":"${"0".repeat(64)}"`), 1],
+    [
+      "a digest that is not that of the bytes",
+      text.replace(/"sha256":"[0-9a-f]{64}"/, `"sha256":"${"0".repeat(64)}"`),
+      1,
+    ],
     ["another number of entries", text.replace('"entries":5', '"entries":6'), 1],
     ["white space", text.replace('"seq":3', '"seq": 3'), 1],
     ["from above to", text.replace('"from":0', '"from":9'), 4],
@@ -133,7 +140,9 @@ describe("what is wrong beside the entries", () => {
     const writer = new BundleWriter();
     const one = good.slice(0, 1);
     const head = { seq: 0, hash: one[0]?.hash ?? "", timeMs: one[0]?.timeMs ?? 0 };
-    const small = Buffer.from(writer.header({ ...header, to: 0, head }) + one.map((entry) => writer.entry(entry)).join("") + writer.end());
+    const small = Buffer.from(
+      writer.header({ ...header, to: 0, head }) + one.map((entry) => writer.entry(entry)).join("") + writer.end(),
+    );
     expect((await verifyBundle([small])).integrity).toBe("ok");
     for (let bit = 0; bit < small.length * 8; bit++) {
       small[bit >> 3] = (small[bit >> 3] as number) ^ (1 << (bit & 7));

@@ -75,7 +75,11 @@ describe("what has one", () => {
     ["__proto__ is a member", JSON.parse('{"__proto__":{"b":1},"a":0}'), '{"__proto__":{"b":1},"a":0}'],
     ["no prototype", Object.assign(Object.create(null) as object, { b: 1, a: 2 }), '{"a":2,"b":1}'],
     ["minus zero", -0, "0"],
-    ["names by UTF-16 code units", { "\ufb33": 1, "\u{1f600}": 2, "\r": 3, "1": 4 }, '{"\\r":3,"1":4,"\u{1f600}":2,"\ufb33":1}'],
+    [
+      "names by UTF-16 code units",
+      { "\ufb33": 1, "\u{1f600}": 2, "\r": 3, "1": 4 },
+      '{"\\r":3,"1":4,"\u{1f600}":2,"\ufb33":1}',
+    ],
     ["U+0000 escaped", "\u0000", '"\\u0000"'],
     ["DEL and U+2028 as themselves", "\u007f\u2028", '"\u007f\u2028"'],
   ])("%s", (_, value, text) => expect(canonicalize(value)).toBe(text));

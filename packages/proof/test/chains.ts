@@ -16,15 +16,21 @@ import {
 export const tenant = "0199c000-0000-7000-8000-00000000000a";
 export const otherTenant = "0199c000-0000-7000-8000-00000000000f";
 export const startMs = 1_790_000_000_000;
-export const uuid = (kind: string, n: number): string => `0199c000-0000-7000-8${kind}-${n.toString(16).padStart(12, "0")}`;
+export const uuid = (kind: string, n: number): string =>
+  `0199c000-0000-7000-8${kind}-${n.toString(16).padStart(12, "0")}`;
 
-export type Draft = Pick<EntryContentInput, "action" | "subject"> & Partial<Pick<EntryContentInput, "actor" | "data" | "state">> & {
-  readonly body?: Record<string, string>;
-  readonly timeMs?: number;
-};
+export type Draft = Pick<EntryContentInput, "action" | "subject"> &
+  Partial<Pick<EntryContentInput, "actor" | "data" | "state">> & {
+    readonly body?: Record<string, string>;
+    readonly timeMs?: number;
+  };
 
 /** Entries as the door would store them; the draft's place gives id, nonce and time. */
-export function chainOf(drafts: readonly Draft[], of = tenant, from: { seq: number; prev: string } = { seq: 0, prev: zeroHash }): StoredEntry[] {
+export function chainOf(
+  drafts: readonly Draft[],
+  of = tenant,
+  from: { seq: number; prev: string } = { seq: 0, prev: zeroHash },
+): StoredEntry[] {
   let prev = from.prev;
   return drafts.map((draft, i) => {
     const entry = entryOf(draft, of, from.seq + i, prev);
@@ -48,7 +54,8 @@ function entryOf(draft: Draft, of: string, seq: number, prev: string): StoredEnt
     ...(state !== undefined ? { state } : {}),
     ...(draft.body !== undefined ? { body: { commitment: bodyCommitment(salt, draft.body) } } : {}),
   });
-  const opened = draft.body === undefined ? {} : { body: { salt: salt.toString("hex"), text: canonicalize(draft.body) } };
+  const opened =
+    draft.body === undefined ? {} : { body: { salt: salt.toString("hex"), text: canonicalize(draft.body) } };
   return rehashed({ tenantId: of, seq, timeMs, entryId, prev, content, contentHash: "", hash: "", ...opened });
 }
 
@@ -76,22 +83,51 @@ export interface Voter {
   readonly publicKey: string;
   readonly privateKey: string;
 }
-export const voterOf = (n: number): Voter => ({ id: uuid("ddd", n), key: uuid("eee", n), ...generateSigningKeyPair(Buffer.alloc(32, n)) });
+export const voterOf = (n: number): Voter => ({
+  id: uuid("ddd", n),
+  key: uuid("eee", n),
+  ...generateSigningKeyPair(Buffer.alloc(32, n)),
+});
 
 export const enrolled = ({ id, key, publicKey }: Voter): Draft => ({
   action: "principal.key_enrolled",
   subject: { type: "principal", id },
   data: { key, algorithm: "Ed25519", publicKey },
 });
-export const revoked = ({ id, key }: Voter): Draft => ({ action: "principal.key_revoked", subject: { type: "principal", id }, data: { key } });
+export const revoked = ({ id, key }: Voter): Draft => ({
+  action: "principal.key_revoked",
+  subject: { type: "principal", id },
+  data: { key },
+});
 
-export function voted(voter: Voter, changes: Record<string, string | number> = {}, changeSetId = uuid("ccc", 1), signedTenant = tenant): Draft {
-  const parts = { tenant: signedTenant, changeSetId, approvalDigest: "ef".repeat(32), decision: "APPROVED", voterId: voter.id, atMs: startMs };
+export function voted(
+  voter: Voter,
+  changes: Record<string, string | number> = {},
+  changeSetId = uuid("ccc", 1),
+  signedTenant = tenant,
+): Draft {
+  const parts = {
+    tenant: signedTenant,
+    changeSetId,
+    approvalDigest: "ef".repeat(32),
+    decision: "APPROVED",
+    voterId: voter.id,
+    atMs: startMs,
+  };
   const signature = signMessage(voter.privateKey, voteSigningBytes(parts));
   return {
     action: "change_set.vote_cast",
     actor: { type: "human", id: voter.id, humans: [voter.id] },
     subject: { type: "change_set", id: changeSetId },
-    data: { revision: 1, digest: parts.approvalDigest, decision: "APPROVED", voter: voter.id, key: voter.key, atMs: startMs, signature, ...changes },
+    data: {
+      revision: 1,
+      digest: parts.approvalDigest,
+      decision: "APPROVED",
+      voter: voter.id,
+      key: voter.key,
+      atMs: startMs,
+      signature,
+      ...changes,
+    },
   };
 }

@@ -31,8 +31,15 @@ const input: EntryContentInput = {
   subject: { type: "change_set", id: uuid("ccc", 1) },
   refs: [{ type: "revision", id: uuid("ccc", 2) }],
   data: { decision: "APPROVED", count: 3, deep: [{ id: "x" }, null, true] },
-  state: [["votes", "b", 1, "cd".repeat(32)], ["items", "z", 2, "ab".repeat(32)], ["votes", "a", 1, "cd".repeat(32)]],
-  counts: [["z", 1], ["a", 2]],
+  state: [
+    ["votes", "b", 1, "cd".repeat(32)],
+    ["items", "z", 2, "ab".repeat(32)],
+    ["votes", "a", 1, "cd".repeat(32)],
+  ],
+  counts: [
+    ["z", 1],
+    ["a", 2],
+  ],
   body: { commitment: "ef".repeat(32) },
 };
 
@@ -42,13 +49,31 @@ describe("content", () => {
   it("is canonical, versioned, with state and counts sorted", () => {
     const parsed = parseEntryContent(text);
     expect(parsed.ok && parsed.content.v).toBe(FORMAT_VERSION);
-    expect(parsed.ok && parsed.content.state.map(([table, id]) => `${table} ${id}`)).toEqual(["items z", "votes a", "votes b"]);
-    expect(parsed.ok && parsed.content.counts).toEqual([["a", 2], ["z", 1]]);
+    expect(parsed.ok && parsed.content.state.map(([table, id]) => `${table} ${id}`)).toEqual([
+      "items z",
+      "votes a",
+      "votes b",
+    ]);
+    expect(parsed.ok && parsed.content.counts).toEqual([
+      ["a", 2],
+      ["z", 1],
+    ]);
     expect(text.startsWith('{"action":"change_set.approved","actor":')).toBe(true);
   });
   it("leaves out what is not there", () => {
     const { refs: _r, data: _d, state: _s, counts: _c, body: _b, ...least } = input;
-    expect(Object.keys(JSON.parse(entryContentText(least)) as object)).toEqual(["action", "actor", "at", "data", "id", "nonce", "refs", "state", "subject", "v"]);
+    expect(Object.keys(JSON.parse(entryContentText(least)) as object)).toEqual([
+      "action",
+      "actor",
+      "at",
+      "data",
+      "id",
+      "nonce",
+      "refs",
+      "state",
+      "subject",
+      "v",
+    ]);
     expect(entryContentText({ ...least, counts: [] })).toBe(entryContentText(least));
   });
 
@@ -74,15 +99,33 @@ describe("content", () => {
     ["data with undefined", { data: { a: undefined } }],
     ["data too deep", { data: JSON.parse(`${'{"a":'.repeat(30)}1${"}".repeat(30)}`) as JsonObject }],
     ["data with id and nonce", { data: { a: [{ id: "x", nonce: "y" }] } }],
-    ["a row twice", { state: [["items", "a", 1, "ab".repeat(32)], ["items", "a", 2, "ab".repeat(32)]] }],
+    [
+      "a row twice",
+      {
+        state: [
+          ["items", "a", 1, "ab".repeat(32)],
+          ["items", "a", 2, "ab".repeat(32)],
+        ],
+      },
+    ],
     ["version 0", { state: [["items", "a", 0, "ab".repeat(32)]] }],
     ["digest too short", { state: [["items", "a", 1, "ab"]] }],
-    ["a counter twice", { counts: [["a", 1], ["a", 2]] }],
+    [
+      "a counter twice",
+      {
+        counts: [
+          ["a", 1],
+          ["a", 2],
+        ],
+      },
+    ],
     ["a body that is no commitment", { body: { commitment: "x" } }],
     ["a body with more", { body: { commitment: "ef".repeat(32), title: "secret" } }],
     ["too long", { data: { text: "x".repeat(1_100_000) } }],
   ])("refuses: %s", (_, changes) => {
-    expect(() => entryContentText({ ...input, ...changes } as EntryContentInput)).toThrow(/not a valid entry|no canonical JSON/);
+    expect(() => entryContentText({ ...input, ...changes } as EntryContentInput)).toThrow(
+      /not a valid entry|no canonical JSON/,
+    );
   });
 
   it.each<[string, (text: string) => string]>([
@@ -105,7 +148,13 @@ describe("content", () => {
 describe("hashes", () => {
   const link = { tenant, seq: 7, timeMs: 1_790_000_000_000, prev: "11".repeat(32), contentHash: "22".repeat(32) };
   it("every field of a link counts", () => {
-    const changes = [{ tenant: uuid("fff", 1) }, { seq: 8 }, { timeMs: 1_790_000_000_001 }, { prev: "12".repeat(32) }, { contentHash: "23".repeat(32) }];
+    const changes = [
+      { tenant: uuid("fff", 1) },
+      { seq: 8 },
+      { timeMs: 1_790_000_000_001 },
+      { prev: "12".repeat(32) },
+      { contentHash: "23".repeat(32) },
+    ];
     const hashes = new Set([link, ...changes.map((change) => ({ ...link, ...change }))].map(entryHashHex));
     expect(hashes.size).toBe(6);
     expect(entryHasher(tenant)(link.seq, link.timeMs, link.prev, link.contentHash)).toBe(entryHashHex(link));
@@ -126,19 +175,42 @@ describe("hashes", () => {
     expect(new Set([approvalDigest(approval), ...others]).size).toBe(5);
   });
   it("a vote's fields cannot run into each other", () => {
-    const vote = { tenant, changeSetId: uuid("ccc", 1), approvalDigest: "ab".repeat(32), decision: "APPROVED", voterId: uuid("ddd", 1), atMs: 5 };
-    for (const bad of [{ decision: "APPROVED\nX" }, { voterId: "" }, { changeSetId: "a b" }, { atMs: 1.5 }, { atMs: -1 }]) {
+    const vote = {
+      tenant,
+      changeSetId: uuid("ccc", 1),
+      approvalDigest: "ab".repeat(32),
+      decision: "APPROVED",
+      voterId: uuid("ddd", 1),
+      atMs: 5,
+    };
+    for (const bad of [
+      { decision: "APPROVED\nX" },
+      { voterId: "" },
+      { changeSetId: "a b" },
+      { atMs: 1.5 },
+      { atMs: -1 },
+    ]) {
       expect(() => voteSigningBytes({ ...vote, ...bad })).toThrow();
     }
   });
   it("one way or another, SHA-256 is SHA-256", () => {
     const abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    expect([sha256Hex("abc"), sha256Hex(Buffer.from("abc")), sha256Bytes("abc").toString("hex"), sha256PartsHex("a", Buffer.from("b"), "c")]).toEqual([abc, abc, abc, abc]);
+    expect([
+      sha256Hex("abc"),
+      sha256Hex(Buffer.from("abc")),
+      sha256Bytes("abc").toString("hex"),
+      sha256PartsHex("a", Buffer.from("b"), "c"),
+    ]).toEqual([abc, abc, abc, abc]);
     const stream = new Sha256Stream().update(Buffer.from("ab")).update(Buffer.from("c"));
     expect([stream.bytes, stream.hex()]).toEqual([3, abc]);
     expect(contentHashHex("é")).toBe(sha256Hex(Buffer.from("é", "utf8")));
   });
-  it.each<[string, boolean]>([["plain", true], ["\u{1f600}", true], ["a\u0000b", false], ["\udc00", false]])("isStorable(%j)", (text, storable) => {
+  it.each<[string, boolean]>([
+    ["plain", true],
+    ["\u{1f600}", true],
+    ["a\u0000b", false],
+    ["\udc00", false],
+  ])("isStorable(%j)", (text, storable) => {
     expect(isStorable(text)).toBe(storable);
   });
 });

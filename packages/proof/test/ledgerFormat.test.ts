@@ -7,7 +7,8 @@ import { ledgerFormatVectors } from "./ledgerFormatVectors.js";
 
 const folder = fileURLToPath(new URL("vectors/ledger-format/", import.meta.url));
 const documentPath = fileURLToPath(new URL("../../../docs/ledger-format.md", import.meta.url));
-const quoted = (name: string, text: string): string => `\`${name}\`:\n\n\`\`\`${name.endsWith("l") ? "jsonl" : "json"}\n${text}\`\`\``;
+const quoted = (name: string, text: string): string =>
+  `\`${name}\`:\n\n\`\`\`${name.endsWith("l") ? "jsonl" : "json"}\n${text}\`\`\``;
 
 if (process.env["COUNTERSIGN_WRITE_VECTORS"] === "1") {
   mkdirSync(folder, { recursive: true });
@@ -44,7 +45,12 @@ describe("the ledger format", () => {
 
   it("has an example bundle that verifies", async () => {
     const result = await verifyBundle([Buffer.from(ledgerFormatVectors["bundle.jsonl"] as string)]);
-    expect(result).toMatchObject({ integrity: "ok", entries: 2, votes: { checked: 1, unchecked: 0 }, bodies: { checked: 1, absent: 0 } });
+    expect(result).toMatchObject({
+      integrity: "ok",
+      entries: 2,
+      votes: { checked: 1, unchecked: 0 },
+      bodies: { checked: 1, absent: 0 },
+    });
     expect(exitCodeOf(result)).toBe(0);
   });
 });

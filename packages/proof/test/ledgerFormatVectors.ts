@@ -38,10 +38,24 @@ const { publicKey, privateKey } = generateSigningKeyPair(
 );
 
 const body = { name: "Ada Lovelace", note: "enrolled at the console: €10 “deposit”\n" };
-const row = { created_ms: startMs, id: changeSetId, number: "CS-2026-1120-001", status: "APPROVED", tags: ["shop", "ui"], tenant_id: tenant, version: 3 };
+const row = {
+  created_ms: startMs,
+  id: changeSetId,
+  number: "CS-2026-1120-001",
+  status: "APPROVED",
+  tags: ["shop", "ui"],
+  tenant_id: tenant,
+  version: 3,
+};
 const revision = {
   nonce: "11".repeat(32),
-  items: [{ operation: "UPDATE", target: { kind: "resource", type: "CONFIG", id: "shop/checkout", environment: "production" }, after: { retries: 3 } }],
+  items: [
+    {
+      operation: "UPDATE",
+      target: { kind: "resource", type: "CONFIG", id: "shop/checkout", environment: "production" },
+      after: { retries: 3 },
+    },
+  ],
   bases: [{ item: 1, digest: "22".repeat(32) }],
   effects: [["production"]],
   reversibility: ["exact"],
@@ -74,7 +88,15 @@ const contents: readonly Omit<EntryContentInput, "id" | "nonce" | "at" | "actor"
     action: "change_set.vote_cast",
     subject: { type: "change_set", id: changeSetId },
     refs: [{ type: "principal", id: human }],
-    data: { revision: approval.revision, digest: voteParts.approvalDigest, decision: "APPROVED", voter: human, key: keyId, atMs: voteParts.atMs, signature },
+    data: {
+      revision: approval.revision,
+      digest: voteParts.approvalDigest,
+      decision: "APPROVED",
+      voter: human,
+      key: keyId,
+      atMs: voteParts.atMs,
+      signature,
+    },
     state: [["change_sets", changeSetId, 3, rowDigest(salt, row)]],
     counts: [["applies:2026-11", 1]],
   },
@@ -92,7 +114,17 @@ function chainOf(inputs: typeof contents): StoredEntry[] {
     const link = { tenant, seq, timeMs: at + 7, prev, contentHash: contentHashHex(content) };
     prev = entryHashHex(link);
     const opened = seq === 0 ? { body: { salt: salt.toString("hex"), text: canonicalize(body) } } : {};
-    return { tenantId: tenant, seq, timeMs: link.timeMs, entryId: id, prev: link.prev, content, contentHash: link.contentHash, hash: prev, ...opened };
+    return {
+      tenantId: tenant,
+      seq,
+      timeMs: link.timeMs,
+      entryId: id,
+      prev: link.prev,
+      content,
+      contentHash: link.contentHash,
+      hash: prev,
+      ...opened,
+    };
   });
 }
 
@@ -123,8 +155,17 @@ const [first, second] = exampleEntries as [StoredEntry, StoredEntry];
 export const ledgerFormatVectors: Readonly<Record<string, string>> = {
   "entry-0.json": pretty(entryVector(first)),
   "entry-1.json": pretty(entryVector(second)),
-  "node.json": pretty({ left: first.hash, right: second.hash, hash: nodeHash(Buffer.from(first.hash, "hex"), Buffer.from(second.hash, "hex")).toString("hex") }),
-  "body.json": pretty({ salt: salt.toString("hex"), body, text: canonicalize(body), commitment: bodyCommitment(salt, body) }),
+  "node.json": pretty({
+    left: first.hash,
+    right: second.hash,
+    hash: nodeHash(Buffer.from(first.hash, "hex"), Buffer.from(second.hash, "hex")).toString("hex"),
+  }),
+  "body.json": pretty({
+    salt: salt.toString("hex"),
+    body,
+    text: canonicalize(body),
+    commitment: bodyCommitment(salt, body),
+  }),
   "row.json": pretty({ salt: salt.toString("hex"), row, digest: rowDigest(salt, row) }),
   "revision.json": pretty({ ...revision, digest: revisionDigest(revision) }),
   "approval.json": pretty({ ...approval, digest: approvalDigest(approval) }),

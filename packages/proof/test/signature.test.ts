@@ -16,14 +16,24 @@ interface Wycheproof {
   readonly numberOfTests: number;
   readonly testGroups: readonly {
     readonly publicKey: { readonly pk: string };
-    readonly tests: readonly { readonly tcId: number; readonly comment: string; readonly msg: string; readonly sig: string; readonly result: string }[];
+    readonly tests: readonly {
+      readonly tcId: number;
+      readonly comment: string;
+      readonly msg: string;
+      readonly sig: string;
+      readonly result: string;
+    }[];
   }[];
 }
-const wycheproof = JSON.parse(readFileSync(new URL("vectors/ed25519/ed25519_test.json", import.meta.url), "utf8")) as Wycheproof;
+const wycheproof = JSON.parse(
+  readFileSync(new URL("vectors/ed25519/ed25519_test.json", import.meta.url), "utf8"),
+) as Wycheproof;
 const base64Url = (hex: string): string => toBase64Url(Buffer.from(hex, "hex"));
 
 describe("Wycheproof", () => {
-  const cases = wycheproof.testGroups.flatMap((group) => group.tests.map((test) => ({ ...test, pk: group.publicKey.pk })));
+  const cases = wycheproof.testGroups.flatMap((group) =>
+    group.tests.map((test) => ({ ...test, pk: group.publicKey.pk })),
+  );
   it("is there", () => expect(cases).toHaveLength(wycheproof.numberOfTests));
   it.each(cases)("$tcId $result $comment", ({ pk, msg, sig, result }) => {
     expect(verifySignature(base64Url(pk), Buffer.from(msg, "hex"), base64Url(sig))).toBe(result === "valid");

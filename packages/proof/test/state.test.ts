@@ -3,7 +3,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { compareCounters, compareStates, compareUtf8, type Finding, type RowState } from "../src/index.js";
 
-const row = (table: string, id: string, version = 1, digest = "a"): RowState => ({ table, id, version, digest: digest.repeat(64) });
+const row = (table: string, id: string, version = 1, digest = "a"): RowState => ({
+  table,
+  id,
+  version,
+  digest: digest.repeat(64),
+});
 async function namesOf(ledger: readonly RowState[], rows: readonly RowState[]): Promise<string[]> {
   const names: string[] = [];
   for await (const finding of compareStates(ledger, rows)) names.push(nameOf(finding));
@@ -20,10 +25,20 @@ describe("compareStates", () => {
     ["version differs", both, [both[0]!, row("change_sets", "2", 2), both[2]!], ["STATE_MISMATCH change_sets 2"]],
     ["row removed", both, [both[0]!, both[2]!], ["ENTRY_WITHOUT_STATE change_sets 2"]],
     ["first row removed", both, both.slice(1), ["ENTRY_WITHOUT_STATE change_sets 1"]],
-    ["all rows removed", both, [], ["ENTRY_WITHOUT_STATE change_sets 1", "ENTRY_WITHOUT_STATE change_sets 2", "ENTRY_WITHOUT_STATE items 1"]],
+    [
+      "all rows removed",
+      both,
+      [],
+      ["ENTRY_WITHOUT_STATE change_sets 1", "ENTRY_WITHOUT_STATE change_sets 2", "ENTRY_WITHOUT_STATE items 1"],
+    ],
     ["row added", both, [...both, row("votes", "1")], ["STATE_WITHOUT_ENTRY votes 1"]],
     ["row added in front", both, [row("a", "1"), ...both], ["STATE_WITHOUT_ENTRY a 1"]],
-    ["one for another", both, [both[0]!, row("change_sets", "3"), both[2]!], ["ENTRY_WITHOUT_STATE change_sets 2", "STATE_WITHOUT_ENTRY change_sets 3"]],
+    [
+      "one for another",
+      both,
+      [both[0]!, row("change_sets", "3"), both[2]!],
+      ["ENTRY_WITHOUT_STATE change_sets 2", "STATE_WITHOUT_ENTRY change_sets 3"],
+    ],
   ])("%s", async (_, ledger, rows, expected) => expect(await namesOf(ledger, rows)).toEqual(expected));
 
   it.each<[string, RowState[]]>([
@@ -78,7 +93,10 @@ describe("compareCounters", () => {
     ["row added", [], [["b", 1]], ["STATE_MISMATCH counters b"]],
     ["never used", [], [["b", 0]], []],
   ])("%s", (_, sums, rows, expected) => {
-    const found = compareCounters(sums.map(([key, value]) => counter(key, value)), rows.map(([key, value]) => counter(key, value)));
+    const found = compareCounters(
+      sums.map(([key, value]) => counter(key, value)),
+      rows.map(([key, value]) => counter(key, value)),
+    );
     expect(found.map(nameOf)).toEqual(expected);
   });
 });

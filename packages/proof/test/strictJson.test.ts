@@ -130,7 +130,11 @@ describe("sizes", () => {
     ["100,000 brackets", "[".repeat(100_000), "json_too_deep"],
     ["depth 65", "[".repeat(65) + "]".repeat(65), "json_too_deep"],
     ["a million nested objects", '{"a":'.repeat(1_000_000), "json_too_deep"],
-    ["a million members", `{${Array.from({ length: 1_000_000 }, (_, i) => `"k${i}":0`).join()}}`.slice(0, 8_000_000), "json_too_large"],
+    [
+      "a million members",
+      `{${Array.from({ length: 1_000_000 }, (_, i) => `"k${i}":0`).join()}}`.slice(0, 8_000_000),
+      "json_too_large",
+    ],
     ["three million items", `[${"1,".repeat(3_000_000)}1]`, "json_too_large"],
     ["eight million digits", "1".repeat(8_000_000), "json_number_unsafe"],
     ["eight million minus signs", "-".repeat(8_000_000), "malformed_json"],

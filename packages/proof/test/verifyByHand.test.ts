@@ -8,7 +8,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { contentHashHex, exitCodeOf, verifyBundle, writeBundle, zeroHash, type BundleHeader, type StoredEntry } from "../src/index.js";
+import {
+  contentHashHex,
+  exitCodeOf,
+  verifyBundle,
+  writeBundle,
+  zeroHash,
+  type BundleHeader,
+  type StoredEntry,
+} from "../src/index.js";
 import { chainOf, enrolled, otherTenant, plain, rehashed, revoked, startMs, tenant, voted, voterOf } from "./chains.js";
 
 const script = fileURLToPath(new URL("../../../docs/verify-by-hand/countersign_verify.py", import.meta.url));
@@ -20,13 +28,23 @@ if (skipped !== undefined) console.warn(`the second verifier is not tested: ${sk
 const ada = voterOf(1);
 const good = chainOf([enrolled(ada), plain(1), voted(ada), plain(3), revoked(ada), plain(5), plain(6), plain(7)]);
 const at = (i: number): StoredEntry => good[i] as StoredEntry;
-const edit = (i: number, changes: Partial<StoredEntry>): StoredEntry[] => good.map((entry, n) => (n === i ? { ...entry, ...changes } : entry));
+const edit = (i: number, changes: Partial<StoredEntry>): StoredEntry[] =>
+  good.map((entry, n) => (n === i ? { ...entry, ...changes } : entry));
 
 function headerOf(entries: readonly StoredEntry[], changes: Partial<BundleHeader> = {}): BundleHeader {
   const last = entries.at(-1);
   const head = last === undefined ? null : { seq: last.seq, hash: last.hash, timeMs: last.timeMs };
   const from = entries[0]?.seq ?? 0;
-  return { deployment: "test", tenant, from, to: last?.seq ?? from - 1, head, bodies: "included", exportedAtMs: startMs, ...changes };
+  return {
+    deployment: "test",
+    tenant,
+    from,
+    to: last?.seq ?? from - 1,
+    head,
+    bodies: "included",
+    exportedAtMs: startMs,
+    ...changes,
+  };
 }
 async function bundleOf(entries: readonly StoredEntry[], header = headerOf(good)): Promise<string> {
   let text = "";
@@ -66,15 +84,29 @@ describe.skipIf(skipped !== undefined)("countersign_verify.py", () => {
     const bundle = await bundleOf(good);
     const ours = await verifyBundle([Buffer.from(bundle)]);
     const theirs = JSON.parse(run(bundle, "--json").output) as Record<string, unknown>;
-    expect(theirs).toMatchObject({ integrity: "ok", entries: ours.entries, votes: ours.votes, bodies: { checked: ours.bodies.checked }, findings: [] });
+    expect(theirs).toMatchObject({
+      integrity: "ok",
+      entries: ours.entries,
+      votes: ours.votes,
+      bodies: { checked: ours.bodies.checked },
+      findings: [],
+    });
     expect(ours).toMatchObject({ integrity: "ok", votes: { checked: 1, unchecked: 0 }, bodies: { checked: 2 } });
     expect(await both(await bundleOf([], headerOf([])))).toEqual([0, 0]);
     expect(await both(await bundleOf(good.slice(3), headerOf(good.slice(3))))).toEqual([0, 0]);
   });
 
   it.each<[string, () => StoredEntry[], string]>([
-    ["content edited", () => edit(5, { content: (at(5).content as string).replace("abab", "abac") }), "CONTENT_MISMATCH seq=5"],
-    ["content edited and rehashed", () => edit(5, rehashed({ ...at(5), content: (at(5).content as string).replace("abab", "abac") })), "LINK_BROKEN seq=6"],
+    [
+      "content edited",
+      () => edit(5, { content: (at(5).content as string).replace("abab", "abac") }),
+      "CONTENT_MISMATCH seq=5",
+    ],
+    [
+      "content edited and rehashed",
+      () => edit(5, rehashed({ ...at(5), content: (at(5).content as string).replace("abab", "abac") })),
+      "LINK_BROKEN seq=6",
+    ],
     ["one deleted", () => good.filter((_, n) => n !== 5), "GAP seq=5"],
     ["the last deleted", () => good.slice(0, -1), "GAP seq=7"],
     ["lines exchanged", () => [...good.slice(0, 5), at(6), at(5), at(7)], "ORDER_BROKEN seq=5"],
@@ -111,7 +143,9 @@ describe.skipIf(skipped !== undefined)("countersign_verify.py", () => {
     for (const field of ["timeMs", "prev", "hash", "contentHash", "content"] as const) {
       const value = JSON.stringify((JSON.parse(line) as Record<string, unknown>)[field]);
       const changed = value.replace(/\d(?=\D*$)/, (digit) => String((Number(digit) + 1) % 10));
-      expect(await both(resealed(bundle.toString().replace(line, line.replace(value, changed)))), field).toEqual([1, 1]);
+      expect(await both(resealed(bundle.toString().replace(line, line.replace(value, changed)))), field).toEqual([
+        1, 1,
+      ]);
     }
   });
 
@@ -129,13 +163,17 @@ describe.skipIf(skipped !== undefined)("countersign_verify.py", () => {
     ["time of a million digits", (text) => text.replace(/"timeMs":\d+\}\n/, `"timeMs":${"9".repeat(1_000_000)}}\n`)],
     ["a lone surrogate", (text) => text.replace('"content":"{', '"content":"\\ud800{')],
     ["100,000 brackets", (text) => text.replace("\n", `\n${"[".repeat(100_000)}\n`)],
-    ["a million members", (text) => text.replace("\n", `\n{${Array.from({ length: 1_000_000 }, (_, i) => `"k${i}":0`).join()}}\n`)],
+    [
+      "a million members",
+      (text) => text.replace("\n", `\n{${Array.from({ length: 1_000_000 }, (_, i) => `"k${i}":0`).join()}}\n`),
+    ],
   ])("malformed: %s", async (_, change) => {
     expect(await both(change(await bundleOf(good)))).toEqual([4, 4]);
   });
 
   it("says 3 when there is nothing to read, and 64 when called wrongly", () => {
-    const code = (...options: string[]): number | null => spawnSync("python3", [script, ...options], { encoding: "utf8" }).status;
+    const code = (...options: string[]): number | null =>
+      spawnSync("python3", [script, ...options], { encoding: "utf8" }).status;
     expect([code(join(folder, "none")), code(), code("a", "b", "c"), code("--what")]).toEqual([3, 64, 64, 64]);
   });
 });
