@@ -8,7 +8,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -242,12 +242,22 @@ async function makeClusterTemplate(): Promise<void> {
   }
 }
 
-/** A test run that was killed leaves its PostgreSQL and its directory; the next run ends them. */
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** A test run that was killed leaves its PostgreSQL and its directory; the next run ends them. Templates of old code go after a day. */
 function sweepAfterTheKilled(): void {
   for (const name of readdirSync(tmpdir())) {
+    const path = join(tmpdir(), name);
     const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) removeWithPostgres(join(tmpdir(), name));
+    if (pid !== undefined && !isAlive(Number(pid))) removeWithPostgres(path);
+    if (name.startsWith(`cs-template-${process.getuid?.() ?? 0}-`) && path !== clusterTemplate() && isOld(path)) {
+      rmSync(path, { recursive: true, force: true });
+    }
   }
+}
+
+function isOld(path: string): boolean {
+  return Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) > DAY_MS;
 }
 
 function removeDirectories(): void {
