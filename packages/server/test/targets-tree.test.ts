@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
+import { createRequire, syncBuiltinESMExports } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,7 +27,8 @@ const always = (): boolean => true;
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
   try {
-    return `no refusal: ${JSON.stringify(await promise)}`;
+    const value = await promise;
+    return `no refusal: ${typeof value === "boolean" ? value : "a value"}`;
   } catch (error) {
     if (error instanceof RefusalError) return error.refusal.code;
     throw error;
@@ -152,47 +154,105 @@ describe.each([
     expect(await codeOf(tree().read("secret"))).toBe("target_unavailable");
   });
 
-  it("says what the system said", async () => {
-    if (process.geteuid?.() === 0) return;
-    fs.chmodSync(join(root, "sub"), 0o500);
-    expect(await codeOf(tree().create("sub/x", content(""), "t"))).toBe("target_unavailable");
-    fs.chmodSync(join(root, "sub"), 0o700);
+  it("is refused where the user may not write, and leaves nothing", async () => {
+    const { geteuid, seteuid } = process;
+    const asSomebody = async (use: () => Promise<void>): Promise<void> => {
+      if (geteuid?.() !== 0) return use();
+      seteuid?.call(process, 65_534);
+      try {
+        await use();
+      } finally {
+        seteuid?.call(process, 0);
+      }
+    };
+    fs.chmodSync(base, 0o755);
+    fs.chmodSync(join(root, "plain"), 0o644);
+    fs.chmodSync(root, 0o555);
+    const before = fs.readdirSync(root);
+    await asSomebody(async () => {
+      const { mark } = await found(tree(), "plain");
+      expect(await codeOf(tree().replace("plain", content("x"), mark, "t"))).toBe("target_unavailable");
+      expect(await codeOf(tree().remove("plain", always, 0, "t"))).toBe("target_unavailable");
+      expect(await codeOf(tree().create("a/b", content("x"), "t"))).toBe("target_unavailable");
+    });
+    fs.chmodSync(join(root, "plain"), 0o000);
+    await asSomebody(async () => {
+      expect(await codeOf(tree().read("plain"))).toBe("target_unavailable");
+    });
+    expect(fs.readdirSync(root)).toEqual(before);
+    fs.chmodSync(root, 0o755);
   });
 });
 
-describe("races", () => {
-  /** Exchanges `sub` for a link to the outside and back, as fast as another process can. */
-  const exchanger = `
-    const fs = require("node:fs");
-    const [root, outside] = process.argv.slice(1);
-    process.stdout.write("ready");
-    for (;;) {
-      try {
-        fs.renameSync(root + "/sub", root + "/real"); fs.symlinkSync(outside, root + "/sub");
-        fs.unlinkSync(root + "/sub"); fs.renameSync(root + "/real", root + "/sub");
-      } catch {}
-    }`;
+describe("a folder exchanged for a link to the outside before any call", () => {
+  const promises = createRequire(import.meta.url)("node:fs/promises") as Record<string, unknown>;
+  const names = ["open", "lstat", "stat", "readdir", "mkdir", "link", "rename", "unlink", "rmdir", "realpath", "lchown"];
 
-  it("never leave the root while a folder is exchanged for a link", async () => {
-    const { spawn } = await import("node:child_process");
-    const child = spawn(process.execPath, ["-e", exchanger, root, outside], { stdio: ["ignore", "pipe", "inherit"] });
-    await new Promise((resolve) => child.stdout.once("data", resolve));
-    const tree = openTree({ root, denied: [] });
-    const outcomes = { done: 0, refused: 0 };
-    for (let i = 0; i < 600; i++) {
-      try {
-        await tree.create(`sub/file${i}`, content("evil"), `t${i}`);
-        outcomes.done += 1;
-      } catch (error) {
-        if (!(error instanceof RefusalError)) throw error;
-        outcomes.refused += 1;
-      }
+  /** Runs `use` with the exchange made before the n-th call of the filesystem. Resolves to how many calls there were. */
+  async function exchangedAt(point: number, use: () => Promise<unknown>): Promise<number> {
+    const originals = names.map((name) => promises[name] as (...args: unknown[]) => Promise<unknown>);
+    let calls = 0;
+    for (const [i, name] of names.entries()) {
+      promises[name] = (...args: unknown[]) => {
+        calls += 1;
+        if (calls === point) {
+          fs.renameSync(join(root, "sub"), join(root, "real"));
+          fs.symlinkSync(outside, join(root, "sub"));
+        }
+        return originals[i]?.(...args);
+      };
     }
-    child.kill("SIGKILL");
-    await new Promise((resolve) => child.once("exit", resolve));
-    expect(fs.readdirSync(outside)).toEqual(["secret"]);
-    // Both happened: otherwise nothing was raced.
-    expect(outcomes.done).toBeGreaterThan(0);
-    expect(outcomes.refused).toBeGreaterThan(0);
+    syncBuiltinESMExports();
+    try {
+      await use();
+    } finally {
+      for (const [i, name] of names.entries()) promises[name] = originals[i];
+      syncBuiltinESMExports();
+    }
+    return calls;
+  }
+
+  const reset = (): void => {
+    for (const name of ["sub", "real"]) fs.rmSync(join(root, name), { recursive: true, force: true });
+    fs.rmSync(outside, { recursive: true });
+    for (const folder of [outside, join(root, "sub")]) fs.mkdirSync(folder);
+    fs.writeFileSync(join(outside, "secret"), "secret", { mode: 0o644 });
+    fs.writeFileSync(join(root, "sub/secret"), "inside", { mode: 0o644 });
+  };
+  const secretIsSafe = (): boolean => fs.readdirSync(outside).join() === "secret" && fs.readFileSync(join(outside, "secret"), "utf8") === "secret";
+
+  const acts: readonly [what: string, act: (tree: Tree) => Promise<unknown>][] = [
+    ["reading", async (tree) => expect(Buffer.from((await found(tree, "sub/secret")).bytes).toString()).toBe("inside")],
+    ["creating", (tree) => tree.create("sub/new", content("evil"), "t")],
+    ["creating with folders", (tree) => tree.create("sub/in/new", content("evil"), "t")],
+    ["replacing", async (tree) => tree.replace("sub/secret", content("evil"), (await found(tree, "sub/secret")).mark, "t")],
+    ["removing", (tree) => tree.remove("sub/secret", always, 1, "t")],
+  ];
+  it.each(acts)("%s by handles never leaves the root", async (_what, act) => {
+    let refusals = 0;
+    for (let point = 1; ; point++) {
+      reset();
+      let refused = false;
+      const calls = await exchangedAt(point, async () => {
+        refused = !(await codeOf(act(openTree({ root, denied: [], handles: true })))).startsWith("no refusal");
+      });
+      expect(secretIsSafe(), `exchanged before call ${point}`).toBe(true);
+      if (refused) refusals += 1;
+      if (calls < point) break;
+    }
+    // Some exchanges came before the folder was opened.
+    expect(refusals).toBeGreaterThan(0);
+  });
+
+  it.each(acts)("%s by paths leaves the root at no time without saying so", async (_what, act) => {
+    for (let point = 1; ; point++) {
+      reset();
+      let refused = false;
+      const calls = await exchangedAt(point, async () => {
+        refused = !(await codeOf(act(openTree({ root, denied: [], handles: false })))).startsWith("no refusal");
+      });
+      expect(secretIsSafe() || refused, `exchanged before call ${point}`).toBe(true);
+      if (calls < point) break;
+    }
   });
 });

@@ -42,6 +42,7 @@ export function fileKind(options: FileKindOptions): CompensatingTargetKind {
     read: async (ref, context) => stateOf(await (await files.tree(ref, context)).read(pathOf(ref))),
     plan: (item, pointer, view, context) => plan(item, pointer, { view, context, files }),
     act: (step, context) => act(step, context, files),
+    tidy: (step, context) => tidy(step, context, files),
   };
 }
 
@@ -131,6 +132,19 @@ async function actInTurn(effects: readonly Effect[], token: string, context: Tar
     return { kind: "refused", problem: problemOf(error) };
   }
   return carryOut(steps, context, files);
+}
+
+async function tidy({ effects, token }: { readonly effects: readonly Effect[]; readonly token: string }, context: TargetContext, files: Files): Promise<void> {
+  for (const effect of netEffects(effects)) {
+    await inTurn([effect.target.key], async () => {
+      try {
+        await (await files.tree(effect.target, context)).recover(pathOf(effect.target), token, isState(effect.before.hash));
+      } catch (error) {
+        // It cannot be reached now; nothing depends on it.
+        problemOf(error);
+      }
+    });
+  }
 }
 
 /** Everything that can be refused before the first change: what an earlier try left, drift, links, backups, the new bytes. */

@@ -138,6 +138,11 @@ export interface CompensatingTargetKind extends TargetKindBase {
    * `token` is stable over retries of the same step.
    */
   act(step: { readonly effects: readonly Effect[]; readonly token: string }, context: TargetContext): Promise<ActOutcome>;
+  /**
+   * Removes what a step that died left beside its targets (temporary files), without doing or undoing the step. `act` does
+   * it for its own token and effects; this is for a step that is decided otherwise: undone, or found done by reading.
+   */
+  tidy(step: { readonly effects: readonly Effect[]; readonly token: string }, context: TargetContext): Promise<void>;
 }
 
 export type TargetKind = AtomicTargetKind | CompensatingTargetKind;

@@ -4,7 +4,8 @@
  */
 import * as fs from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
-import { constants } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { constants, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { TenantId } from "@countersign/contract";
 import type { Effect } from "../../src/targets/index.js";
@@ -18,6 +19,8 @@ export interface ActOrder {
   readonly token: string;
   /** Dies before this call, counted from 1. */
   readonly point: number;
+  /** Files it may have open beyond those of its start. */
+  readonly openFilesMore?: number;
 }
 
 const order = JSON.parse(process.argv[2] ?? "{}") as ActOrder;
@@ -69,6 +72,12 @@ const login = { connectionString: order.appUrl };
 const storage = storageOver({ kind: "external", how: "connected", at: "test", owner: login, application: login });
 const kind = fileKind({ denied: order.denied, ...(order.handles === undefined ? {} : { handles: order.handles }) });
 const blobs = openBlobs(storage, testSealing, order.tenant);
+// Connections are there before: what fails then is the tree.
+await Promise.all([1, 2, 3, 4].map(() => storage.withSnapshot(order.tenant, (client) => client.query("select 1"))));
+if (order.openFilesMore !== undefined) {
+  const limit = readdirSync("/proc/self/fd").length + order.openFilesMore;
+  execFileSync("prlimit", ["--pid", String(process.pid), `--nofile=${limit}:${limit}`]);
+}
 const outcome = await readInSnapshot(storage, order.tenant, (snapshot) => kind.act(order, { tenant: order.tenant, snapshot, blobs }));
 await storage.close();
 process.send?.({ kind: "finished", outcome, calls });
