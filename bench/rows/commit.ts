@@ -15,7 +15,7 @@ import { throughput, type Bench, type BenchDatabase, type Measured, type Row } f
 const roundMs = 1_500;
 const pool = 16;
 /** Padded so that content has about 800 bytes. */
-const padding = "0123456789abcdef".repeat(16);
+const padding = "0123456789abcdef".repeat(8);
 
 export const tables = `
   create table countersign.bench_rows (
@@ -56,7 +56,7 @@ export async function commit(ledger: Ledger, tenant: TenantId, given: { subject:
     () => Promise.resolve(undefined),
     () => ({
       kind: "change",
-      change: { guards: [], entries: [{ actor, action: "change_set.approved", subject: { type: "change_set", id: subject }, data: writes.length > 0 ? data : { ...data, more: padding.slice(0, 120) }, writes }] },
+      change: { guards: [], entries: [{ actor, action: "change_set.approved", subject: { type: "change_set", id: subject }, data: writes.length > 0 ? data : { ...data, more: padding }, writes }] },
       result: undefined,
     }),
   );

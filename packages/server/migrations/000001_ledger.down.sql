@@ -12,7 +12,7 @@ begin
 end
 $refuse$;
 
-drop function if exists countersign.commit_group(uuid[], bigint, integer, text[], jsonb[], integer[], integer[], uuid[], text[], integer[], bytea[], bytea[]);
+drop function if exists countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], integer[], bytea[], bytea[]);
 drop function countersign.rebuild_door();
 drop function countersign.door_source();
 drop function countersign.apply_grants(jsonb);

@@ -13,7 +13,7 @@ import { limits, refused, RefusalError, type Refusal, type TenantId } from "@cou
 import { contentHashHex, entryHashHex } from "@countersign/proof";
 import pg from "pg";
 import { byteaArray, intArray, jsonbArray, textArray, uuidArray } from "./binaryArray.js";
-import type { PreparedChange } from "./prepare.js";
+import { counterOrder, guardOrder, type PreparedChange } from "./prepare.js";
 import { Queue, type Job } from "./queue.js";
 import { commitGroup, doorSettings, endConnection, entriesById, lockTenants, setTenants } from "./queries.js";
 import type { Receipt } from "./types.js";
@@ -54,8 +54,7 @@ export interface DoorStats {
   readonly violations: Readonly<Record<string, number>>;
 }
 
-/** How long a group waits for its tenants' locks; longer means somebody is stuck, and those tenants go apart. */
-const lockMs = 250;
+/** Wait for the lock of a tenant that was stuck; otherwise the connection's lock_timeout holds. */
 const lockMsImpatient = 15;
 /** A tenant whose lock is stuck this long is told so. */
 const stuckMsMax = 5_000;
@@ -164,7 +163,7 @@ export class Door {
     while (this.#inFlight.size < this.#groupsInFlight && this.#queue.length > 0) {
       const group = this.#queue.take(this.#share(), performance.now());
       if (group === undefined) break;
-      this.#send(this.#client, group.jobs, group.impatient ? lockMsImpatient : lockMs);
+      this.#send(this.#client, group.jobs, group.impatient ? lockMsImpatient : 0);
     }
     this.#pumpWhenDue();
     this.#tellIdle();
@@ -452,11 +451,16 @@ function parametersOf(group: readonly Waiting[], given: { tenants: readonly Tena
       contents.push(entry.content);
     }
   });
+  // Guards have order 0, counters 1, writes come behind them, referenced tables first.
   const ordered = [...documents].sort(([, a], [, b]) => a.order - b.order);
+  const guards = ordered.filter(([, { order }]) => order === guardOrder).length;
+  const counts = ordered.filter(([, { order }]) => order === counterOrder).length;
   return [
     uuidArray(tenants),
     nowMs,
     lockMs,
+    guards,
+    counts,
     textArray(ordered.map(([kind]) => kind)),
     jsonbArray(ordered.map(([, { json }]) => `${json}]`)),
     intArray(entryChange),

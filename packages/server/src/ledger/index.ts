@@ -28,7 +28,7 @@ export type { AuditEntry, AuditPage, AuditQuery } from "./auditLog.js";
 export type { DoorStats } from "./groups.js";
 export type { ExportOptions } from "./export.js";
 export { DoorViolation } from "./groups.js";
-export type { GovernedRefusal } from "./refusals.js";
+export { isRecorded, type GovernedRefusal } from "./refusals.js";
 export { verifyTenant, type TenantReport, type VerifyProgress, type VerifyTenantOptions } from "./verifyTenant.js";
 export type { TransactOptions } from "./transact.js";
 

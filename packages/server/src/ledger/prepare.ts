@@ -45,8 +45,11 @@ export interface PreparedChange {
   readonly bytes: number;
 }
 
-/** Inserts before updates, referenced tables first; guards have no order. */
-const updatesAfter = 10_000;
+/** Guards, then counters, then inserts, referenced tables first, then updates. */
+export const guardOrder = 0;
+export const counterOrder = 1;
+const insertsFrom = 2;
+const updatesFrom = 10_000;
 
 export function prepareChange(change: Change, preparation: Preparation): PreparedChange {
   if (change.entries.length === 0) throw new Error("a change has at least one entry");
@@ -131,7 +134,7 @@ class Collected {
         return this.#absentGuard(guard.table, guard.key);
       case "counter": {
         const numbers = `"add":${integer(guard.add, Number.MAX_SAFE_INTEGER)},"max":${integer(guard.max, Number.MAX_SAFE_INTEGER)}`;
-        this.#part("count", 0, `${this.#tenantMember},"key":${canonicalize(guard.key)},${numbers}}`);
+        this.#part("count", counterOrder, `${this.#tenantMember},"key":${canonicalize(guard.key)},${numbers}}`);
       }
     }
   }
@@ -153,7 +156,7 @@ class Collected {
     const json = canonicalize({ tenant_id: this.#tenant, ...row });
     assertStorable(json, `a row of \`${write.table}\``);
     this.#noteKeys(table, row);
-    const order = write.verb === "insert" ? table.rank : updatesAfter + table.rank;
+    const order = (write.verb === "insert" ? insertsFrom : updatesFrom) + table.rank;
     this.#part(`${write.verb} ${write.table}`, order, `"row_salt":"\\\\x${Buffer.from(salt).toString("hex")}",${json.slice(1)}`);
     return [write.table, id, version, rowDigestOfText(salt, json)];
   }
@@ -165,7 +168,7 @@ class Collected {
     const json = canonicalize({ tenant_id: this.#tenant, ...checked });
     assertStorable(json, `a row of \`${name}\``);
     this.#noteKeys(table, checked);
-    this.#part(`${verb} ${name}`, (verb === "insert" ? 0 : updatesAfter) + table.rank, json.slice(1));
+    this.#part(`${verb} ${name}`, (verb === "insert" ? insertsFrom : updatesFrom) + table.rank, json.slice(1));
   }
 
   #rowGuard(tableName: string, id: string, version: number): void {
@@ -174,7 +177,7 @@ class Collected {
     const at = integer(version, 2 ** 31 - 1);
     const part = `${this.#tenantMember},"id":${canonicalize(id)},"version":${at}}`;
     if (this.parts.some((known) => known.json === part && known.kind === `row ${tableName}`)) return;
-    this.#part(`row ${tableName}`, 0, part);
+    this.#part(`row ${tableName}`, guardOrder, part);
     this.reads.push(keyName(this.#tenant, `${tableName} id`, [id]));
   }
 
@@ -186,7 +189,7 @@ class Collected {
     if (unique.length === 0) throw new Error(`\`${tableName}\` has no unique key (tenant_id, ${columns.join(", ")})`);
     for (const column of columns) checkValue(table, column, key[column]);
     for (const { index } of unique) {
-      this.#part(`absent ${index}`, 0, `${this.#tenantMember},${canonicalize(key).slice(1)}`);
+      this.#part(`absent ${index}`, guardOrder, `${this.#tenantMember},${canonicalize(key).slice(1)}`);
       this.reads.push(keyName(this.#tenant, index, columns.map((column) => key[column])));
     }
   }

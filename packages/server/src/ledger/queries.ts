@@ -17,13 +17,15 @@ export const doorSettings = [
   "set default_transaction_isolation = 'read committed'",
   // A group of 256 changes takes some 20 ms; one that takes this long is stuck.
   "set statement_timeout = '30s'",
+  // How long a group waits for its tenants' locks; longer means somebody is stuck, and those tenants go apart.
+  "set lock_timeout = '250ms'",
 ].join("; ");
 
 /** One group, one call, one transaction. */
 export const commitGroup = {
   name: "countersign_commit_group",
-  text: `select countersign.commit_group($1::uuid[], $2::bigint, $3::integer, $4::text[], $5::jsonb[], $6::integer[], $7::integer[],
-    $8::uuid[], $9::text[], $10::integer[], $11::bytea[], $12::bytea[]) as result`,
+  text: `select countersign.commit_group($1::uuid[], $2::bigint, $3::integer, $4::integer, $5::integer, $6::text[], $7::jsonb[], $8::integer[], $9::integer[],
+    $10::uuid[], $11::text[], $12::integer[], $13::bytea[], $14::bytea[]) as result`,
 } as const;
 
 /** Makes sure that a connection given up cannot commit any more; waits for its end. */
