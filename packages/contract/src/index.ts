@@ -7,6 +7,7 @@ export * from "./items.js";
 export * from "./ledger.js";
 export * from "./lifecycle.js";
 export * from "./limits.js";
+export * from "./openapi.js";
 export * from "./operations/index.js";
 export * from "./permissions.js";
 export * from "./principals.js";

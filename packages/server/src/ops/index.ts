@@ -1,2 +1,3 @@
-/** Operations of whoever runs a deployment: what works without a running server. */
+/** Operations of the server itself. */
+export { type Check, checkReadiness, type Readiness } from "./health.js";
 export * from "./offline.js";

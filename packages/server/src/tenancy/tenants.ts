@@ -121,9 +121,6 @@ async function makeTenant(desk: TenancyDesk, wanted: NewTenant): Promise<void> {
 
 export async function createTenant(desk: TenancyDesk, caller: Caller, input: CheckedInput<"createTenant">, request: TenancyRequest, bindings: NewTenant["bindings"]): Promise<OperationOutput<"createTenant"> | Refusal> {
   if (caller.tenant !== deploymentTenant) return refused("forbidden", "tenants are created in the deployment's tenant, with a key of its own");
-  const taken = await desk.ledger.snapshot(deploymentTenant, async (snapshot) => (await readDirectory(snapshot)).some((row) => row.name === input.name));
-  // Whoever repeats the request with its idempotency key is answered before this; everybody else is told early.
-  if (taken) return nameTaken(input.name);
   const made = { id: undefined as TenantId | undefined };
   const outcome = await request.transact(
     deploymentTenant,

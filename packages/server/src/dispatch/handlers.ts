@@ -1,0 +1,87 @@
+/** What each operation does: one line to the module that decides it. The table is complete by its type. */
+import type { CheckedInput, OperationId, OperationOutput, Refusal } from "@countersign/contract";
+import type { ChangeSets, RequestContext } from "../change-sets/index.js";
+import type { Ledger, Snapshot } from "../ledger/index.js";
+import type { Caller, Tenancy } from "../tenancy/index.js";
+import * as audit from "./audit.js";
+import * as kill from "./killSwitch.js";
+import * as records from "./records.js";
+
+export interface Modules {
+  readonly ledger: Ledger;
+  readonly tenancy: Tenancy;
+  readonly changeSets: ChangeSets;
+  readonly dataDirectory: string;
+  readonly now: () => number;
+}
+
+export interface Call<K extends OperationId> {
+  /** For `enrol`, the one operation without a credential, nobody. */
+  readonly caller: Caller;
+  readonly input: CheckedInput<K>;
+  readonly request: RequestContext;
+}
+
+type Answered<K extends OperationId> = K extends "exportAudit" ? AsyncIterable<string> : Promise<OperationOutput<K> | Refusal>;
+export type Handlers = { readonly [K in OperationId]: (call: Call<K>) => Answered<K> };
+
+export function handlersOver({ ledger, tenancy, changeSets, dataDirectory, now }: Modules): Handlers {
+  const auditDesk = { ledger, changeSets };
+  const killDesk = { ledger, changeSets, now };
+  const recordsDesk = { ledger, dataDirectory, changeSetNumbers: (snapshot: Snapshot, ids: readonly string[]) => changeSets.numbersOf(snapshot, ids) };
+  return {
+    createChangeSet: ({ caller, input, request }) => changeSets.create(caller, input, request),
+    listChangeSets: ({ caller, input }) => changeSets.list(caller, input),
+    getChangeSet: ({ caller, input }) => changeSets.get(caller, input),
+    reviseChangeSet: ({ caller, input, request }) => changeSets.revise(caller, input, request),
+    getChangeSetStatus: ({ caller, input }) => changeSets.status(caller, input),
+    listChangeSetItems: ({ caller, input }) => changeSets.items(caller, input),
+    getChangeSetHistory: ({ caller, input }) => audit.changeSetHistory(auditDesk, caller, input),
+    submitChangeSet: ({ caller, input, request }) => changeSets.submit(caller, input, request),
+    approveChangeSet: ({ caller, input, request }) => changeSets.vote(caller, input, "APPROVED", request),
+    rejectChangeSet: ({ caller, input, request }) => changeSets.vote(caller, input, "REJECTED", request),
+    requestChanges: ({ caller, input, request }) => changeSets.requestChanges(caller, input, request),
+    cancelChangeSet: ({ caller, input, request }) => changeSets.cancel(caller, input, request),
+    applyChangeSet: ({ caller, input, request }) => changeSets.apply(caller, input, request),
+    rollbackChangeSet: ({ caller, input, request }) => changeSets.rollBack(caller, input, request),
+    resumeChangeSet: ({ caller, input, request }) => changeSets.resume(caller, input, request),
+    resolveChangeSet: ({ caller, input, request }) => changeSets.resolve(caller, input, request),
+    archiveChangeSet: ({ caller, input, request }) => changeSets.archive(caller, input, request),
+    listApplications: ({ caller, input }) => changeSets.applications(caller, input),
+    getApplication: ({ caller, input }) => changeSets.application(caller, input),
+    listPendingApprovals: ({ caller, input }) => changeSets.pending(caller, input),
+
+    whoAmI: ({ caller, input }) => tenancy.whoAmI(caller, input),
+    listPrincipals: ({ caller, input }) => tenancy.listPrincipals(caller, input),
+    createAgent: ({ caller, input, request }) => tenancy.createAgent(caller, input, request),
+    acceptAgent: ({ caller, input, request }) => tenancy.acceptAgent(caller, input, request),
+    setPrincipalStatus: ({ caller, input, request }) => tenancy.setPrincipalStatus(caller, input, request),
+    createHuman: ({ caller, input, request }) => tenancy.createHuman(caller, input, request),
+    issueEnrolmentCode: ({ caller, input, request }) => tenancy.issueEnrolmentCode(caller, input, request),
+    enrol: ({ input }) => tenancy.enrol(input),
+    setBindings: ({ caller, input, request }) => tenancy.setBindings(caller, input, request),
+    listKeys: ({ caller, input }) => tenancy.listKeys(caller, input),
+    mintKey: ({ caller, input, request }) => tenancy.mintKey(caller, input, request),
+    revokeKey: ({ caller, input, request }) => tenancy.revokeKey(caller, input, request),
+    listSigningKeys: ({ caller, input }) => tenancy.listSigningKeys(caller, input),
+    revokeSigningKey: ({ caller, input, request }) => tenancy.revokeSigningKey(caller, input, request),
+    getTenant: ({ caller, input }) => tenancy.getTenant(caller, input),
+    setTenantMode: ({ caller, input, request }) => tenancy.setTenantMode(caller, input, request),
+    createTenant: ({ caller, input, request }) => tenancy.createTenant(caller, input, request),
+
+    listWorkspaces: ({ caller }) => records.workspaces(recordsDesk, caller),
+    registerWorkspace: ({ caller, input, request }) => records.addWorkspace(recordsDesk, caller, input, request.transact),
+    removeWorkspace: ({ caller, input, request }) => records.dropWorkspace(caller, input, request.transact),
+    listKillSwitches: ({ caller }) => kill.list(killDesk, caller),
+    engageKillSwitch: ({ caller, input, request }) => kill.engage(killDesk, caller, input, request.transact),
+    releaseKillSwitch: ({ caller, request }) => kill.release(killDesk, caller, request.transact),
+
+    listResources: ({ caller, input }) => records.list(recordsDesk, caller, input),
+    getResource: ({ caller, input }) => records.get(recordsDesk, caller, input),
+    getResourceHistory: ({ caller, input }) => records.history(recordsDesk, caller, input),
+    getConfiguration: ({ caller }) => records.configuration(recordsDesk, caller),
+    listAudit: ({ caller, input }) => audit.listAudit(auditDesk, caller, input),
+    exportAudit: ({ caller, input }) => audit.exportAudit(auditDesk, caller, input),
+    verifyChain: ({ caller, input }) => audit.verifyChain(auditDesk, caller, input),
+  };
+}

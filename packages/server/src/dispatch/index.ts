@@ -1,0 +1,245 @@
+/**
+ * The one way in: authenticate → permit → validate → replay or proof → handler. Every edge (HTTP now, others later) hands a
+ * request here and sends what comes back.
+ *
+ * Promises: an operation that is not permitted does nothing · everything wrong with a request is said at once · of equal
+ * requests with one idempotency key one has an effect · what the program itself got wrong is answered without its inside,
+ * and logged under the request's id.
+ */
+import {
+  isRefusal,
+  limits,
+  operationRow,
+  type OperationId,
+  type KeyProof,
+  type Operation,
+  pathParameters,
+  refused,
+  type Refusal,
+  RefusalError,
+  refusedForProblems,
+} from "@countersign/contract";
+import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
+import type { Ledger } from "../ledger/index.js";
+import type { Log } from "../platform/index.js";
+import { isRecorded } from "../ledger/index.js";
+import { type Storage, writeOperational } from "../storage/index.js";
+import { type Caller, checkPermission, systemCaller, deploymentTenant } from "../tenancy/index.js";
+import { type Call, type Handlers, handlersOver, type Modules } from "./handlers.js";
+import { internalError, problemOf } from "./problems.js";
+import { checkProof, type CheckedProof } from "./proof.js";
+import { noteReplay, type StoredResponse, sweepProofs, sweepResponses } from "./queries.js";
+import { receiptViews } from "./receipts.js";
+import { findStored, type Idempotency, Replayed, transactFor } from "./transacting.js";
+import { validate } from "./validation.js";
+
+export { problemOf, problemTypeBase } from "./problems.js";
+export { pointerOf } from "./validation.js";
+
+export interface DispatchRequest {
+  readonly operation: OperationId;
+  readonly requestId: string;
+  /** The API key's text, without the scheme. */
+  readonly credential: string | undefined;
+  /** Path parameters, query or body, headers that are members: all in one object, as sent. */
+  readonly input: Readonly<Record<string, unknown>>;
+  readonly idempotencyKey?: string | undefined;
+}
+
+export interface DispatchAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** A problem document when `problem`; lines when it is a stream. */
+  readonly body: object | AsyncIterable<string>;
+  readonly kind: "answer" | "problem" | "stream";
+  /** For the log. */
+  readonly tenant?: string;
+  readonly principal?: string;
+  readonly code?: string;
+}
+
+export interface DispatchOptions extends Modules {
+  readonly storage: Pick<Storage, "app">;
+  readonly log: Pick<Log, "warn" | "error">;
+}
+
+export type Dispatch = (request: DispatchRequest) => Promise<DispatchAnswer>;
+
+/** Operations whose repeats are answered with the run they began. */
+const runs: ReadonlySet<OperationId> = new Set(["applyChangeSet", "rollbackChangeSet", "resumeChangeSet"]);
+
+export function openDispatch(options: DispatchOptions): Dispatch {
+  const handlers = handlersOver(options);
+  const sweeper = new Sweeper(options);
+  return async (request) => {
+    const state: { caller?: Caller } = {};
+    const by = (): Pick<DispatchAnswer, "tenant" | "principal"> => (state.caller === undefined ? {} : { tenant: state.caller.tenant, principal: state.caller.principal.id });
+    try {
+      const answer = await run({ ...options, handlers, sweeper }, request, state);
+      return { ...answer, ...by() };
+    } catch (error) {
+      const refusal = refusalOf(error, request, options.log);
+      if (state.caller !== undefined) record(options.ledger, state.caller, request, refusal);
+      return { kind: "problem", ...problemOf(refusal, request.requestId), code: refusal.code, ...by() };
+    }
+  };
+}
+
+interface Running extends DispatchOptions {
+  readonly handlers: Handlers;
+  readonly sweeper: Sweeper;
+}
+
+/** Refusals travel as exceptions from here on: the one place that answers them is above. */
+function must<T>(value: T | Refusal): T {
+  if (isRefusal(value)) throw new RefusalError(value);
+  return value;
+}
+
+async function run(on: Running, request: DispatchRequest, state: { caller?: Caller }): Promise<DispatchAnswer> {
+  const row = operationRow(request.operation);
+  const open = request.operation === "enrol";
+  const caller = open ? systemCaller(deploymentTenant) : must(await on.tenancy.authenticate(request.credential));
+  if (!open) state.caller = caller;
+  if (row.permission !== null) must(checkPermission(caller, row.permission) ?? true);
+  const { value } = must(validate(row, request.input));
+  const sent = request.input as JsonObject;
+  const idempotency = row.idempotent === true ? idempotencyOf(row, caller, request) : undefined;
+  try {
+    const proof = row.proof === true ? await provenBy(on, caller, { request, sent, idempotency }) : undefined;
+    const transact = open ? on.ledger.transact : transactFor({ ...on, credential: request.credential, caller, permission: row.permission, operation: request.operation, status: row.status, subjectId: subjectId(sent), idempotency, proof, nowMs: on.now });
+    const call = { caller, input: value, request: { transact, nowMs: on.now(), requestId: request.requestId } };
+    const answer = handle(on.handlers, request.operation, call);
+    if (isStream(answer)) return { kind: "stream", status: row.status, headers: {}, body: answer };
+    const body = must(await answer);
+    if (idempotency !== undefined || proof !== undefined) on.sweeper.after(caller);
+    return { kind: "answer", status: row.status, headers: {}, body };
+  } catch (error) {
+    if (error instanceof Replayed && idempotency !== undefined) return replay(on, { caller, request, row, idempotency, stored: error.stored });
+    throw error;
+  }
+}
+
+function handle(handlers: Handlers, operation: OperationId, call: { caller: Caller; input: unknown; request: Call<OperationId>["request"] }): AsyncIterable<string> | Promise<object | Refusal> {
+  // The row's schema made `input`, and the row's id picked the handler: they are of one operation.
+  const handler = handlers[operation] as (call: unknown) => AsyncIterable<string> | Promise<object | Refusal>;
+  return handler(call);
+}
+
+function isStream(answer: object): answer is AsyncIterable<string> {
+  return Symbol.asyncIterator in answer;
+}
+
+// ── Idempotency and proofs ───────────────────────────────────────────────────────────────────────────────────────────
+
+function idempotencyOf(row: Operation, caller: Caller, request: DispatchRequest): Idempotency | undefined {
+  const { idempotencyKey: key, operation } = request;
+  if (key === undefined) return undefined;
+  if (!/^[\x21-\x7e]+$/.test(key) || key.length > limits.idempotencyKeyLengthMax) {
+    throw new RefusalError(refused("invalid_request", `\`Idempotency-Key\` is 1 to ${limits.idempotencyKeyLengthMax} visible ASCII characters; a UUID will do`));
+  }
+  // The proof is not part of what is asked: a repeat may be signed anew.
+  const { proof: _, ...input } = request.input as JsonObject;
+  const fingerprint = sha256Hex(canonicalize([row.method, row.path, input]));
+  return { scope: { principalId: caller.principal.id, operation, key }, fingerprint };
+}
+
+async function provenBy(on: Running, caller: Caller, given: { request: DispatchRequest; sent: JsonObject; idempotency: Idempotency | undefined }): Promise<CheckedProof> {
+  const { idempotency, request } = given;
+  // A repeat is answered from what is stored, also when its proof is stale by now.
+  const stored = idempotency === undefined ? undefined : await on.ledger.snapshot(caller.tenant, (snapshot) => findStored(snapshot, idempotency, on.now()));
+  if (stored !== undefined) throw new Replayed(stored);
+  const { proof, ...input } = given.sent;
+  const question = { operation: request.operation, input, proof: proof as KeyProof | undefined, caller, nowMs: on.now() };
+  return must(await checkProof(question, (read) => on.ledger.snapshot(caller.tenant, read)));
+}
+
+interface Repeat {
+  readonly caller: Caller;
+  readonly request: DispatchRequest;
+  readonly row: Operation;
+  readonly idempotency: Idempotency;
+  readonly stored: StoredResponse;
+}
+
+async function replay(on: Running, { caller, request, row, idempotency, stored }: Repeat): Promise<DispatchAnswer> {
+  await on.sweeper.replayed(caller, idempotency);
+  const receipts = receiptViews(await on.ledger.receipts(caller.tenant, stored.response.entries));
+  const headers = { "idempotency-replayed": "true" };
+  if (!runs.has(request.operation) || stored.applicationId === null) {
+    return { kind: "answer", status: row.status, headers, body: { ...stored.response.body, receipts } };
+  }
+  const application = must(await on.changeSets.application(caller, { applicationId: stored.applicationId }));
+  const changeSet = must(await on.changeSets.get(caller, { id: application.changeSetId }));
+  return { kind: "answer", status: 202, headers: { ...headers, location: `/api/ledger/applications/${application.id}` }, body: { changeSet, application, receipts } };
+}
+
+const hourMs = 3_600_000;
+
+/** Housekeeping of what requests leave behind; nobody waits for the sweeping, and none of it decides anything. */
+class Sweeper {
+  readonly #options: DispatchOptions;
+  readonly #swept = new Map<string, number>();
+
+  constructor(options: DispatchOptions) {
+    this.#options = options;
+  }
+
+  /** Once an hour and tenant, after a request that stored something. */
+  after({ tenant }: Caller): void {
+    const nowMs = this.#options.now();
+    const last = this.#swept.get(tenant);
+    if (last !== undefined && nowMs - last < hourMs) return;
+    this.#swept.set(tenant, nowMs);
+    void this.#attempt(async () => {
+      await writeOperational(this.#options.storage.app, tenant, sweepResponses(tenant, nowMs));
+      await writeOperational(this.#options.storage.app, tenant, sweepProofs(tenant, nowMs));
+    });
+  }
+
+  replayed({ tenant }: Caller, { scope }: Idempotency): Promise<void> {
+    return this.#attempt(() => writeOperational(this.#options.storage.app, tenant, noteReplay(tenant, scope, this.#options.now())));
+  }
+
+  async #attempt(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      // The answer stands without it; the next request tries again.
+      this.#options.log.warn({ message: error instanceof Error ? error.message : String(error) }, "housekeeping of idempotency keys failed");
+    }
+  }
+}
+
+// ── Refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function refusalOf(error: unknown, { operation, requestId }: DispatchRequest, log: DispatchOptions["log"]): Refusal {
+  if (error instanceof RefusalError) return error.refusal;
+  log.error({ err: error, requestId, operation }, "a request failed inside");
+  return internalError(requestId);
+}
+
+/** Refusals of governed decisions are entries: who was refused what. */
+function record(ledger: Ledger, caller: Caller, request: DispatchRequest, refusal: Refusal): void {
+  if (!isRecorded(refusal.code)) return;
+  const named = refusal.details?.["changeSetId"];
+  ledger.recordRefusal(caller.tenant, { actor: caller.actor, code: refusal.code, subject: typeof named === "string" ? { type: "change_set", id: named } : subjectOf(request) });
+}
+
+const subjectTypes: Readonly<Record<string, string>> = { "Change-sets": "change_set", Principals: "principal", Targets: "resource", "Kill-switch": "kill_switch" };
+
+function subjectOf({ operation, input }: DispatchRequest): { type: string; id: string } {
+  const row = operationRow(operation);
+  const id = subjectId(input);
+  const type = subjectTypes[row.tag];
+  return id === undefined || type === undefined || !pathParameters(row.path).includes("id") ? { type: "operation", id: operation } : { type, id };
+}
+
+function subjectId(input: Readonly<Record<string, unknown>>): string | undefined {
+  const { id } = input;
+  return typeof id === "string" ? id : undefined;
+}
+
+export function malformed(pointer: string, message: string): Refusal {
+  return refusedForProblems([{ code: "invalid_request", pointer, message }]);
+}

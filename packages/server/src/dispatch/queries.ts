@@ -1,0 +1,92 @@
+/** All SQL of idempotency_keys and used_proofs, apart from what the door writes. */
+import type { TenantId } from "@countersign/contract";
+import type { Query, Snapshot } from "../ledger/index.js";
+
+export interface StoredResponse {
+  readonly fingerprint: string;
+  /** The body without receipts, and the ids of the entries that the receipts are of. */
+  readonly response: { readonly body: Readonly<Record<string, unknown>> | null; readonly entries: readonly string[] };
+  readonly applicationId: string | null;
+}
+
+export interface IdempotencyScope {
+  readonly principalId: string;
+  readonly operation: string;
+  readonly key: string;
+}
+
+/** By idempotency_keys_pkey. Expired rows count as absent, as they do for the door. */
+export async function readStoredResponse(snapshot: Snapshot, scope: IdempotencyScope, nowMs: number): Promise<StoredResponse | undefined> {
+  const rows = await snapshot.query<{ fingerprint: string; response: StoredResponse["response"]; application_id: string | null }>({
+    name: "dispatch_stored_response",
+    text: `select fingerprint, response, application_id
+             from countersign.idempotency_keys
+            where tenant_id = $1
+              and principal_id = $2
+              and operation = $3
+              and key = $4
+              and expires_ms > $5`,
+    values: [snapshot.tenant, scope.principalId, scope.operation, scope.key, nowMs],
+  });
+  const row = rows[0];
+  return row === undefined ? undefined : { fingerprint: row.fingerprint, response: row.response, applicationId: row.application_id };
+}
+
+/** A replay: last use and count. */
+export function noteReplay(tenant: TenantId, scope: IdempotencyScope, nowMs: number): Query {
+  return {
+    name: "dispatch_note_replay",
+    text: `update countersign.idempotency_keys
+              set last_used_ms = greatest(last_used_ms, $5), use_count = use_count + 1
+            where tenant_id = $1
+              and principal_id = $2
+              and operation = $3
+              and key = $4`,
+    values: [tenant, scope.principalId, scope.operation, scope.key, nowMs],
+  };
+}
+
+/** By idempotency_keys_by_expiry, oldest first, a few at a time: nobody waits for it. */
+export function sweepResponses(tenant: TenantId, nowMs: number): Query {
+  return {
+    name: "dispatch_sweep_responses",
+    text: `delete from countersign.idempotency_keys
+            where (tenant_id, principal_id, operation, key) in (
+              select tenant_id, principal_id, operation, key
+                from countersign.idempotency_keys
+               where tenant_id = $1
+                 and expires_ms <= $2
+               order by expires_ms
+               limit 1000)`,
+    values: [tenant, nowMs],
+  };
+}
+
+/** By used_proofs_pkey. */
+export async function isProofUsed(snapshot: Snapshot, digest: string): Promise<boolean> {
+  const rows = await snapshot.query<{ digest: string }>({
+    name: "dispatch_used_proof",
+    text: `select digest
+             from countersign.used_proofs
+            where tenant_id = $1
+              and digest = $2`,
+    values: [snapshot.tenant, digest],
+  });
+  return rows.length > 0;
+}
+
+/** By used_proofs_by_expiry. */
+export function sweepProofs(tenant: TenantId, nowMs: number): Query {
+  return {
+    name: "dispatch_sweep_proofs",
+    text: `delete from countersign.used_proofs
+            where (tenant_id, digest) in (
+              select tenant_id, digest
+                from countersign.used_proofs
+               where tenant_id = $1
+                 and expires_ms <= $2
+               order by expires_ms
+               limit 1000)`,
+    values: [tenant, nowMs],
+  };
+}

@@ -1,0 +1,9 @@
+/** Receipts as they are sent. */
+import type { OperationOutput } from "@countersign/contract";
+import type { Receipt } from "../ledger/index.js";
+
+export type ReceiptView = OperationOutput<"revokeKey">["receipts"][number];
+
+export function receiptViews(receipts: readonly Receipt[]): ReceiptView[] {
+  return receipts.map((receipt) => ({ seq: receipt.seq, entryId: receipt.entryId, hash: receipt.hash, at: new Date(receipt.timeMs).toISOString() }));
+}

@@ -1,0 +1,155 @@
+/**
+ * `ledger.transact` as one request uses it: the first change it commits remembers the answer under the request's
+ * idempotency key and uses up its proof, in the same commit.
+ *
+ * Promises: of any number of equal requests one has an effect; the others are ended here with the stored answer, wherever
+ * they are in their handler. A retry of the decision looks at the caller again.
+ *
+ * If we die before the commit, nothing is stored and a repeat does the work; if we die after it, a repeat finds the answer.
+ */
+import { isRefusal, isUuid, limits, type OperationId, type Permission, refused, RefusalError } from "@countersign/contract";
+import type { JsonObject } from "@countersign/proof";
+import type { AttachedRow, Change, Decided, DecideContext, Guard, Ledger, Snapshot } from "../ledger/index.js";
+import { type Caller, checkPermission, type Tenancy } from "../tenancy/index.js";
+import { type CheckedProof, proofUsed } from "./proof.js";
+import { type IdempotencyScope, isProofUsed, readStoredResponse, type StoredResponse } from "./queries.js";
+
+export interface Idempotency {
+  readonly scope: IdempotencyScope;
+  readonly fingerprint: string;
+}
+
+/** Ends a handler: the request was answered before. */
+export class Replayed extends Error {
+  override readonly name = "Replayed";
+  readonly stored: StoredResponse;
+  constructor(stored: StoredResponse) {
+    super("the request was answered before");
+    this.stored = stored;
+  }
+}
+
+export interface Transacting {
+  readonly ledger: Ledger;
+  readonly tenancy: Pick<Tenancy, "authenticateIn">;
+  readonly credential: string | undefined;
+  /** Brought up to date in place when a decision is made again. */
+  readonly caller: Caller;
+  readonly permission: Permission | null;
+  readonly operation: OperationId;
+  readonly status: number;
+  readonly subjectId: string | undefined;
+  readonly idempotency: Idempotency | undefined;
+  readonly proof: CheckedProof | undefined;
+  readonly nowMs: () => number;
+}
+
+const hourMs = 3_600_000;
+
+/** The stored answer, or the refusal of a key that was used for something else. */
+export async function findStored(snapshot: Snapshot, { scope, fingerprint }: Idempotency, nowMs: number): Promise<StoredResponse | undefined> {
+  const stored = await readStoredResponse(snapshot, scope, nowMs);
+  if (stored === undefined || stored.fingerprint === fingerprint) return stored;
+  throw new RefusalError(refused("idempotency_key_reused", `\`Idempotency-Key: ${scope.key}\` was used with another request within ${limits.idempotencyHours} hours; send a new key with a new request`));
+}
+
+export function transactFor(request: Transacting): Ledger["transact"] {
+  const { ledger, idempotency, proof } = request;
+  let spent = false;
+  return async (tenant, load, decide, options) => {
+    if (spent || tenant !== request.caller.tenant) return ledger.transact(tenant, load, decide, options);
+    let attempts = 0;
+    const outcome = await ledger.transact(
+      tenant,
+      async (snapshot) => {
+        attempts += 1;
+        if (attempts > 1) await refresh(request, snapshot);
+        await before(request, snapshot);
+        return load(snapshot);
+      },
+      (loaded, context) => {
+        const decision = decide(loaded, context);
+        if (isRefusal(decision) || decision.kind !== "change") return decision;
+        return idempotency === undefined && proof === undefined ? decision : completed(request, decision, context);
+      },
+      options,
+    );
+    if (outcome.kind === "committed") spent = true;
+    return outcome;
+  };
+}
+
+/** What decides the request before its handler does. */
+async function before({ idempotency, proof, nowMs }: Transacting, snapshot: Snapshot): Promise<void> {
+  const [stored, used] = await Promise.all([
+    idempotency === undefined ? undefined : findStored(snapshot, idempotency, nowMs()),
+    proof === undefined ? false : isProofUsed(snapshot, proof.digest),
+  ]);
+  if (stored !== undefined) throw new Replayed(stored);
+  if (used) throw new RefusalError(proofUsed());
+}
+
+/** Something moved since the decision: perhaps the caller's own rights. */
+async function refresh(request: Transacting, snapshot: Snapshot): Promise<void> {
+  const fresh = await request.tenancy.authenticateIn(request.credential, snapshot);
+  if (isRefusal(fresh)) throw new RefusalError(fresh);
+  const refusal = request.permission === null ? undefined : checkPermission(fresh, request.permission);
+  if (refusal !== undefined) throw new RefusalError(refusal);
+  Object.assign(request.caller, fresh);
+}
+
+function completed<R>(request: Transacting, decision: Decided<R> & { kind: "change" }, context: DecideContext): Decided<R> {
+  const { idempotency, proof } = request;
+  const entries = decision.change.entries.map((entry, index) => ({
+    ...entry,
+    id: entry.id ?? context.uuid(),
+    ...(index > 0 || proof === undefined ? {} : { data: { ...entry.data, proof: proof.evidence } }),
+  }));
+  const guards: Guard[] = [...decision.change.guards];
+  const attached: AttachedRow[] = [...(decision.change.attached ?? [])];
+  if (proof !== undefined) {
+    guards.push(proof.guard, { kind: "absent", table: "used_proofs", key: { digest: proof.digest } });
+    attached.push({ verb: "insert", table: "used_proofs", row: { digest: proof.digest, expires_ms: proof.expiresMs } });
+  }
+  if (idempotency !== undefined) {
+    const { principalId, operation, key } = idempotency.scope;
+    guards.push({ kind: "absent", table: "idempotency_keys", key: { principal_id: principalId, operation, key } });
+    attached.push(responseRow(request, idempotency, { result: decision.result, entries: entries.map((entry) => entry.id) }, context.nowMs));
+  }
+  const change: Omit<Change, "tenant"> = { ...decision.change, guards, entries, attached };
+  return { kind: "change", change, result: decision.result };
+}
+
+function responseRow(request: Transacting, { scope, fingerprint }: Idempotency, answered: { result: unknown; entries: readonly string[] }, nowMs: number): AttachedRow {
+  // Through JSON: members that are undefined are left out, as they are when the answer is sent.
+  const body = answered.result === undefined ? null : (JSON.parse(JSON.stringify(answered.result)) as JsonObject | null);
+  const applicationId = applicationOf(body);
+  const changeSetId = request.subjectId !== undefined && isUuid(request.subjectId) ? request.subjectId : undefined;
+  return {
+    verb: "insert",
+    table: "idempotency_keys",
+    row: {
+      principal_id: scope.principalId,
+      operation: scope.operation,
+      key: scope.key,
+      fingerprint,
+      status_code: request.status,
+      response: { body, entries: [...answered.entries] },
+      change_set_id: changeSetId,
+      application_id: applicationId,
+      entry_id: answered.entries[0],
+      first_used_ms: nowMs,
+      last_used_ms: nowMs,
+      use_count: 1,
+      expires_ms: nowMs + limits.idempotencyHours * hourMs,
+    },
+  };
+}
+
+/** The run that a request began, as its first commit names it. */
+function applicationOf(body: JsonObject | null): string | undefined {
+  const { applicationId, application } = body ?? {};
+  if (typeof applicationId === "string" && isUuid(applicationId)) return applicationId;
+  const id = typeof application === "object" && application !== null ? (application as JsonObject)["id"] : undefined;
+  return typeof id === "string" && isUuid(id) ? id : undefined;
+}

@@ -1,0 +1,199 @@
+/**
+ * The composition root: every module of the server, opened in order and closed in reverse.
+ *
+ * Promises: when `startServer` resolves, requests are answered and what an earlier process left unfinished is being brought
+ * to its end · a stop lets requests finish, then runs under way reach a safe point, then the ledger is flushed, then
+ * PostgreSQL ends.
+ */
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
+import { join } from "node:path";
+import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
+import { type ChangeSets, openChangeSets } from "./change-sets/index.js";
+import { openDispatch } from "./dispatch/index.js";
+import { checkConfiguration, loadConfiguration, startingBindings } from "./governance/index.js";
+import { type HttpServer, openHttp } from "./http/index.js";
+import { type Ledger, openLedger } from "./ledger/index.js";
+import { checkReadiness } from "./ops/index.js";
+import { defaultHost, defaultPort, type Log, newId, openDataDirectory, openLog, openSealing, systemClock } from "./platform/index.js";
+import { migrateUp, openStorage, type Storage } from "./storage/index.js";
+import { createTargets, openBlobs } from "./targets/index.js";
+import { deploymentTenant, type IssuedCode, openTenancy, type Tenancy } from "./tenancy/index.js";
+
+export const serverVersion = "0.1.0";
+
+export interface ServerConfig {
+  readonly dataDirectory: string;
+  /** A PostgreSQL of one's own; without it the embedded one. */
+  readonly databaseUrl?: string;
+  readonly applicationDatabaseUrl?: string;
+  readonly host?: string;
+  /** 0 lets the system choose. */
+  readonly port?: number;
+  readonly log?: Log;
+  readonly sealingKeys?: readonly Uint8Array[];
+  /** Of the first tenant, at the first start. */
+  readonly mode?: TenantMode;
+  /** Name of the first human, at the first start; by default the user of the operating system. */
+  readonly firstHuman?: string;
+}
+
+export interface RunningServer {
+  /** `http://127.0.0.1:7117` */
+  readonly url: string;
+  readonly dataDirectory: string;
+  /** The first tenant. */
+  readonly tenant: TenantId;
+  /** Present when nobody can sign in yet: the code and the file that holds it. */
+  readonly firstCode?: IssuedCode & { readonly file: string };
+  readonly storage: Storage;
+  readonly ledger: Ledger;
+  readonly tenancy: Tenancy;
+  readonly changeSets: ChangeSets;
+  close(): Promise<void>;
+}
+
+export const firstTenantName = "default";
+const firstCodeFile = "first-enrolment-code";
+const deploymentCodeFile = "deployment-enrolment-code";
+const addressFile = "server.json";
+
+/** What was opened so far, to be closed in reverse order. */
+class Opened {
+  readonly #closers: (() => Promise<void> | void)[] = [];
+
+  add(close: () => Promise<void> | void): void {
+    this.#closers.push(close);
+  }
+
+  async close(): Promise<void> {
+    for (let close = this.#closers.pop(); close !== undefined; close = this.#closers.pop()) await close();
+  }
+}
+
+export async function startServer(config: ServerConfig): Promise<RunningServer> {
+  const opened = new Opened();
+  try {
+    return await start(config, opened);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+async function start(config: ServerConfig, opened: Opened): Promise<RunningServer> {
+  const log = config.log ?? openLog({ level: "info" });
+  const dataDirectory = openDataDirectory(config.dataDirectory);
+  const sealing = openSealing({ dataDirectory, ...(config.sealingKeys === undefined ? {} : { keys: config.sealingKeys }) });
+  const storage = await openStorage({ dataDirectory, databaseUrl: config.databaseUrl, applicationDatabaseUrl: config.applicationDatabaseUrl, doing: "countersign server (starting)" });
+  opened.add(() => storage.close());
+  await migrate(storage, log);
+
+  const clock = systemClock;
+  const now = (): number => clock.nowMs();
+  const report = (event: string, details: Readonly<Record<string, unknown>>): void => log.warn(details, event);
+  const ledger = await openLedger({ storage, sealing, clock, report });
+  opened.add(() => ledger.close());
+  const roles: Parameters<typeof openTenancy>[0]["roles"] = async (snapshot) => (await loadConfiguration(snapshot)).roles;
+  const tenancy = openTenancy({ ledger, storage, clock, newId, roles, startingBindings, log });
+  opened.add(() => tenancy.close());
+  const targets = createTargets({ dataDirectory, checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer) });
+  const changeSets = openChangeSets({ ledger, storage, tenancy, targets, blobs: (tenant) => openBlobs(storage, sealing, tenant), now, log });
+  opened.add(() => changeSets.idle());
+
+  const tenant = await tenancy.setUp(firstStart(config));
+  const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
+  await letFirstHumanIn(tenancy, { tenant: deploymentTenant, file: join(dataDirectory, deploymentCodeFile), now });
+
+  const dispatch = openDispatch({ ledger, tenancy, changeSets, storage, dataDirectory, now, log });
+  const stopping = { yes: false };
+  const http = openHttp({ dispatch, openApi: JSON.stringify(openApiDocument({ version: serverVersion })), readiness: () => checkReadiness({ storage, ledger, stopping: stopping.yes }), newId, log });
+  opened.add(() => http.close());
+  const url = await listen(http, config);
+  storage.nameYourself(`countersign server at ${url}`);
+  const file = join(dataDirectory, addressFile);
+  writeFileSync(file, `${JSON.stringify({ url, pid: process.pid })}\n`, { mode: 0o600 });
+  opened.add(() => removeOwnAddress(file));
+  void recover(tenancy, changeSets, log);
+
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    stopping.yes = true;
+    return (closing ??= opened.close());
+  };
+  return { url, dataDirectory, tenant, ...(firstCode === undefined ? {} : { firstCode }), storage, ledger, tenancy, changeSets, close };
+}
+
+async function migrate(storage: Storage, log: Log): Promise<void> {
+  const client = await storage.owner.connect();
+  try {
+    const applied = await migrateUp(client, { appVersion: serverVersion, nowMs: () => systemClock.nowMs() });
+    if (applied.length > 0) log.info({ applied }, "the schema was brought up to date");
+  } finally {
+    client.release();
+  }
+}
+
+function firstStart(config: ServerConfig) {
+  const mode = config.mode ?? "solo";
+  return { tenant: firstTenantName, mode, human: config.firstHuman ?? userName(), bindings: startingBindings(mode) };
+}
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return "admin"; // a user without an entry in the system's register, as in some containers
+  }
+}
+
+/**
+ * While nobody of a tenant can sign in, a one-time code lies in the data directory: whoever may read that is the operator.
+ * A code that is still good is left as it is, so that a restart does not spoil one that was just copied.
+ */
+async function letFirstHumanIn(tenancy: Tenancy, { tenant, file, now }: { tenant: TenantId; file: string; now: () => number }): Promise<RunningServer["firstCode"]> {
+  if (!(await tenancy.nobodyCanSignIn(tenant))) {
+    rmSync(file, { force: true });
+    return undefined;
+  }
+  const known = readCode(file);
+  if (known !== undefined && Date.parse(known.expiresAt) > now()) return { ...known, file };
+  const code = await tenancy.issueCode(tenant);
+  writeFileSync(file, `${code.text}\n${code.expiresAt}\n${code.human}\n`, { mode: 0o600 });
+  return { ...code, file };
+}
+
+function readCode(file: string): IssuedCode | undefined {
+  try {
+    const [text, expiresAt, human] = readFileSync(file, "utf8").split("\n");
+    return text === undefined || expiresAt === undefined || human === undefined ? undefined : { text, expiresAt, human };
+  } catch {
+    return undefined; // there is none
+  }
+}
+
+async function listen(http: HttpServer, config: ServerConfig): Promise<string> {
+  const { host = defaultHost, port = defaultPort } = config;
+  try {
+    return await http.listen({ host, port });
+  } catch (cause) {
+    const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    throw new RefusalError({ kind: "refused", code: "configuration_invalid", message: `cannot listen on \`${host}:${port}\` (${why}); choose another port: \`countersign start --port 0\`` }, { cause });
+  }
+}
+
+function removeOwnAddress(file: string): void {
+  rmSync(file, { force: true });
+}
+
+/** Runs that an earlier process did not end. Requests are served meanwhile: a run is only ever in one pair of hands. */
+async function recover(tenancy: Tenancy, changeSets: ChangeSets, log: Log): Promise<void> {
+  try {
+    for (const tenant of await tenancy.tenants()) {
+      const ended = await changeSets.recover(tenant);
+      if (ended.length > 0) log.info({ tenant, applications: ended }, "applications were brought to their end");
+    }
+  } catch (error) {
+    log.error({ err: error }, "recovery stopped; it goes on with the next start or `resume`");
+  }
+}
