@@ -1,0 +1,86 @@
+/** The map of the code, the error catalogue and the documents: what they say must be so. */
+import { execFile } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { errorCodes, operationIds, operationRow } from "@countersign/contract";
+import { describe, expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+const read = (path: string): string => readFileSync(join(root, path), "utf8");
+const run = promisify(execFile);
+
+function sources(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts") && !file.endsWith(".generated.ts"))
+    .map((file) => join(folder, file));
+}
+
+describe("ARCHITECTURE.md", () => {
+  const map = read("ARCHITECTURE.md");
+  const paths = [...new Set([...map.matchAll(/`((?:packages|docs)\/[\w./-]+)`/g)].map((match) => match[1] ?? ""))];
+
+  test("names paths that exist", () => {
+    expect(paths.length).toBeGreaterThan(25);
+    expect(paths.filter((path) => !existsSync(join(root, path)))).toEqual([]);
+  });
+
+  test("lists every folder of the server, in the order of the dependency rules", async () => {
+    const listed = [...map.matchAll(/^\| `packages\/server\/src\/([\w-]+)` \|/gm)].map((match) => match[1] ?? "");
+    const there = readdirSync(join(root, "packages/server/src"), { withFileTypes: true }).filter((entry) =>
+      entry.isDirectory(),
+    );
+    expect([...listed].sort()).toEqual(there.map((entry) => entry.name).sort());
+    const rules = read(".dependency-cruiser.js");
+    const order = [...(/const folders = \[([^\]]+)\]/.exec(rules)?.[1]?.matchAll(/"([\w-]+)"/g) ?? [])].map(
+      (match) => match[1] ?? "",
+    );
+    expect(listed).toEqual(order.filter((folder) => listed.includes(folder)));
+  });
+});
+
+describe("error codes", () => {
+  // What a refusal is made with, and the codes compared or mapped: a code nobody ever answers is a promise nobody keeps.
+  const code = sources("packages")
+    .filter(
+      (file) =>
+        /^packages\/[\w-]+\/src\//.test(file) &&
+        !file.startsWith("packages/contract/src/operations") &&
+        file !== "packages/contract/src/errors.ts",
+    )
+    .map(read)
+    .join("\n");
+
+  test("of the catalogue are all answered somewhere", () => {
+    expect(errorCodes.filter((name) => !new RegExp(`["'\`]${name}["'\`]|\\b${name}:`).test(code))).toEqual([]);
+  });
+
+  test("of docs/errors.md are those of the catalogue, in its order", () => {
+    const documented = [...read("docs/errors.md").matchAll(/^\| `([a-z_]+)` \|/gm)].map((match) => match[1]);
+    expect(documented).toEqual(errorCodes);
+  });
+});
+
+test("every operation says which command does it, or that none does, and every such command exists", async () => {
+  const bin = join(root, "packages/server/bin/countersign.js");
+  const commands = new Set(operationIds.map((id) => operationRow(id).cli).filter((cli) => cli !== null));
+  const unknown: string[] = [];
+  for (const command of commands) {
+    const words = command.split(" ").filter((word) => !word.startsWith("-"));
+    const { stdout } = await run(process.execPath, [bin, ...words, "--help"]);
+    if (!stdout.startsWith(`Usage: countersign ${words.join(" ")}`)) unknown.push(command);
+  }
+  expect(unknown).toEqual([]);
+});
+
+describe("checked by scripts", () => {
+  test.each([
+    ["dependency rules", ["scripts/checkDependencies.mjs"]],
+    ["docs/errors.md", ["scripts/generateErrors.mjs", "--check"]],
+    ["the picture of the flow", ["scripts/drawFlow.mjs", "--check"]],
+    ["documents", ["scripts/checkDocs.mjs"]],
+  ])("%s", async (_, command) => {
+    await expect(run(process.execPath, command, { cwd: root })).resolves.toMatchObject({ stderr: "" });
+  });
+});
