@@ -3,14 +3,14 @@ import { type Permission, permissionNames, type TenantId } from "@countersign/co
 import type { Desk } from "../../src/change-sets/index.js";
 import { checkConfiguration } from "../../src/governance/index.js";
 import type { Ledger } from "../../src/ledger/index.js";
-import { openLog } from "../../src/platform/index.js";
+import { type Clock, openLog, systemClock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
 import { createTargets, openBlobs } from "../../src/targets/index.js";
 import { type Caller, loadPeople, principalNames, systemCaller } from "../../src/tenancy/index.js";
 import { openTestLedger, testSealing } from "./ledger.js";
 
-export async function openDesk(storage: Storage, dataDirectory: string): Promise<Desk> {
-  const ledger = await openTestLedger(storage);
+export async function openDesk(storage: Storage, dataDirectory: string, clock: Clock = systemClock): Promise<Desk> {
+  const ledger = await openTestLedger(storage, { clock });
   const targets = createTargets({ dataDirectory, checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer) });
   return {
     ledger,
@@ -18,7 +18,7 @@ export async function openDesk(storage: Storage, dataDirectory: string): Promise
     tenancy: { loadPeople, principalNames, systemCaller },
     targets,
     blobs: (tenant) => openBlobs(storage, testSealing, tenant),
-    now: () => Date.now(),
+    now: () => clock.nowMs(),
     log: openLog({ level: "silent" }),
   };
 }

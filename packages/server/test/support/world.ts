@@ -8,7 +8,7 @@ import { asTenantId, type ChangeSetAnswer, changeSetInput, type ChangeSetInputLo
 import { generateSigningKeyPair, signMessage, voteSigningBytes } from "@countersign/proof";
 import { openChangeSets, type ChangeSets, type Desk, type RequestContext } from "../../src/change-sets/index.js";
 import { moveEpoch, type Actor, type EntryDraft, type Ledger } from "../../src/ledger/index.js";
-import { newId } from "../../src/platform/index.js";
+import { type Clock, newId, systemClock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
 import { registerWorkspace, type Targets } from "../../src/targets/index.js";
 import type { Caller } from "../../src/tenancy/index.js";
@@ -51,6 +51,7 @@ export interface WorldOptions {
   /** Wraps the parts before the commands are opened on them; tests of crashes count and stop there. */
   readonly wrap?: (desk: Desk) => Desk;
   readonly storage?: Storage;
+  readonly clock?: Clock;
 }
 
 const system: Actor = { type: "system", id: "00000000-0000-7000-8000-000000000000", humans: [] };
@@ -59,7 +60,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const storage = options.storage ?? (await createDatabase()).storage;
   const tenant = asTenantId(newId());
   const dataDirectory = temporaryDirectory();
-  const plain = await openDesk(storage, dataDirectory);
+  const clock = options.clock ?? systemClock;
+  const plain = await openDesk(storage, dataDirectory, clock);
   const { ledger } = plain;
   const desk = options.wrap?.(plain) ?? plain;
   const changeSets = openChangeSets(desk);
@@ -67,7 +69,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const write = async (drafts: readonly EntryDraft[]): Promise<void> => {
     await committed(ledger.transact(tenant, () => Promise.resolve(0), () => ({ kind: "change", change: { guards: [], entries: drafts }, result: undefined })));
   };
-  const nowMs = Date.now();
+  const nowMs = clock.nowMs();
   await write([
     { actor: system, action: "tenant.created", subject: { type: "tenant", id: tenant }, writes: [{ verb: "insert", table: "tenants", row: { id: tenant, kind: "customer", name: "test", mode: options.mode ?? "team", status: "ACTIVE", created_at_ms: nowMs } }] },
   ]);
@@ -147,7 +149,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   await configure("routes", { categories: {}, otherwise: [{ name: "review", groups: ["reviewers"], quorum: 1 }] });
 
   const caller = (id: string): Promise<Caller> => callerOf(ledger, tenant, id);
-  const request = (): RequestContext => ({ transact: ledger.transact, nowMs: Date.now(), requestId: newId() });
+  const request = (): RequestContext => ({ transact: ledger.transact, nowMs: clock.nowMs(), requestId: newId() });
 
   const world: World = {
     tenant,
@@ -166,8 +168,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     propose: async (by, input) => must(await changeSets.create(await caller(by), changeSetInput.parse(input), request())),
     vote: async (by, ref, decision = "APPROVED", reason) => {
       const view = must(await changeSets.get(await caller(by.id), { id: ref }));
-      const atMs = Date.now();
-      const approvalDigest = view.approvalDigest ?? "";
+      const atMs = clock.nowMs();
+      const approvalDigest = view.approvalDigest ?? "0".repeat(64);
       const signature = signMessage(by.privateKey, voteSigningBytes({ tenant, changeSetId: view.id, approvalDigest, decision, voterId: by.id, atMs }));
       return changeSets.vote(await caller(by.id), { id: ref, digest: approvalDigest, decision, keyId: by.keyId, atMs, signature, ...(reason === undefined ? {} : { reason }) }, decision, request());
     },
