@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { checkPath, foldPath, pathFlags } from "../src/targets/paths.rules.js";
+import { checkPath, foldPath, keyPaths, pathFlags } from "../src/targets/paths.rules.js";
 import { checkRoot } from "../src/targets/workspaces.js";
 
 const paths: readonly [path: string, code: "path_refused" | "path_denied" | undefined][] = [
@@ -70,6 +70,12 @@ const paths: readonly [path: string, code: "path_refused" | "path_denied" | unde
   [".git-credentials", "path_denied"],
   [".countersign/key", "path_denied"],
   ["a/.countersign-tmp-00ff", "path_denied"],
+  [".config/countersign/credentials.json", "path_denied"],
+  ["ada/.Config/Countersign", "path_denied"],
+  [".local/share/countersign/sealing-key", "path_denied"],
+  [".aws/credentials", "path_denied"],
+  [".aws/readme", undefined],
+  ["src/config/countersign.ts", undefined],
 ];
 
 describe("paths", () => {
@@ -167,4 +173,9 @@ describe("roots", () => {
   it("a home without the data in it is a root when confirmed", () => {
     expect(checkRoot("/home/ada", { active: [], data: "/var/lib/countersign", home: "/home/ada", confirmHome: true })).toEqual([]);
   });
+});
+
+it("the keys of the person the server runs as are known by their places", () => {
+  const paths = keyPaths({ home: "/home/ada", env: { COUNTERSIGN_CONFIG: "/etc/cs", XDG_CONFIG_HOME: "/home/ada/.cfg" } });
+  expect(paths).toEqual(expect.arrayContaining(["/home/ada/.ssh", "/home/ada/.config/countersign", "/etc/cs", "/home/ada/.cfg/countersign"]));
 });

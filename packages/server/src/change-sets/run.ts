@@ -226,6 +226,8 @@ export class Runner {
     const inverse = reverseEffects(step.effects);
     const result = await this.#desk.ledger.snapshot(tenant, async (snapshot) => {
       const context = this.#context(snapshot);
+      // The step may have died underway and is not done again under its own token.
+      await kind.tidy({ effects: step.effects, token: record.token }, context);
       let problem: Problem | undefined;
       const whole = await kind.act({ effects: pendingEffects(inverse, await this.#read(inverse, context)), token: `${record.token}-undo` }, context);
       if (whole.kind !== "done") problem = whole.problem;

@@ -2,7 +2,9 @@
  * Targets: the things change-sets change. One kind a file; `target.ts` has the seam and its promises, `docs/targets.md` what
  * each operation does.
  */
+import { homedir } from "node:os";
 import { fileKind } from "./file.js";
+import { keyPaths } from "./paths.rules.js";
 import { resourceKind, type CheckConfiguration } from "./resource.js";
 import type { AtomicTargetKind, CompensatingTargetKind, Effect, TargetKind } from "./target.js";
 import type { TargetKindName } from "@countersign/contract";
@@ -28,8 +30,10 @@ export { registerWorkspace, removeWorkspace, type WorkspaceChange, type Workspac
 export interface TargetsOptions {
   /** Denied to every file target, whatever root it lies below. */
   readonly dataDirectory: string;
-  /** Further files and folders that are denied: keys and tokens. */
+  /** Further files and folders that are denied. */
   readonly deniedPaths?: readonly string[];
+  /** Where the keys and tokens of the person are that the server runs as; by default this process's. */
+  readonly keys?: { readonly home: string; readonly env: Readonly<Record<string, string | undefined>> };
   readonly checkConfiguration: CheckConfiguration;
 }
 
@@ -39,9 +43,9 @@ export interface Targets {
   kind(name: TargetKindName): TargetKind;
 }
 
-export function createTargets({ dataDirectory, deniedPaths = [], checkConfiguration }: TargetsOptions): Targets {
+export function createTargets({ dataDirectory, deniedPaths = [], keys = { home: homedir(), env: process.env }, checkConfiguration }: TargetsOptions): Targets {
   const resource = resourceKind({ checkConfiguration });
-  const file = fileKind({ denied: [dataDirectory, ...deniedPaths] });
+  const file = fileKind({ denied: [dataDirectory, ...deniedPaths, ...keyPaths(keys)] });
   return { resource, file, kind: (name) => (name === "resource" ? resource : file) };
 }
 

@@ -28,6 +28,7 @@ export function checkPath(path: string, pointer: string): Problem | undefined {
     if (reason !== undefined) return refuse(reason);
     if (isDeniedName(name)) return { code: "path_denied", message: `\`${name}\` is denied to every file target; choose another path`, pointer };
   }
+  if (deniedFolder.test(foldPath(path))) return { code: "path_denied", message: "the folder holds keys or tokens and is denied to every file target; choose another path", pointer };
   return undefined;
 }
 
@@ -51,6 +52,16 @@ export function foldPath(path: string): string {
 
 // Git's own folder and its short name on Windows; keys and tokens of the person, and of Countersign.
 const deniedName = /^(\.git|git~\d+|\.ssh|\.gnupg|\.netrc|_netrc|\.git-credentials|\.countersign|id_(rsa|dsa|ecdsa|ed25519)(_sk)?)$/;
+
+// Countersign's own keys, tokens and data in anybody's home, and the tokens of clouds and clusters.
+const deniedFolder = /(^|\/)(\.config\/(countersign|gh|gcloud)|\.local\/share\/countersign|\.aws\/credentials|\.kube\/config|\.docker\/config\.json)(\/|$)/;
+
+/** Keys and tokens of the person the server runs as: denied by identity, so also under other names and through links. */
+export function keyPaths({ home, env }: { readonly home: string; readonly env: Readonly<Record<string, string | undefined>> }): string[] {
+  const below = [".ssh", ".gnupg", ".netrc", ".git-credentials", ".npmrc", ".aws/credentials", ".kube/config", ".docker/config.json", ".config/countersign", ".config/gh", ".config/gcloud"];
+  const chosen = [env["COUNTERSIGN_CONFIG"], env["XDG_CONFIG_HOME"] === undefined ? undefined : `${env["XDG_CONFIG_HOME"]}/countersign`];
+  return [...below.map((path) => `${home}/${path}`), ...chosen.filter((path) => path !== undefined && path !== "")] as string[];
+}
 
 function isDeniedName(name: string): boolean {
   return deniedName.test(foldPath(name)) || isTemporaryName(name);
