@@ -144,7 +144,11 @@ class Schemas {
     for (const [name, definition] of Object.entries($defs ?? {})) renamed.set(name, this.#place(name, definition, io));
     for (const [name, definition] of Object.entries($defs ?? {})) {
       const placed = renamed.get(name) ?? name;
-      if (!this.#components.has(placed)) this.#components.set(placed, rewritten(withoutIds(definition), renamed) as Json);
+      const component = rewritten(withoutIds(definition), renamed) as Json;
+      const known = this.#components.get(placed);
+      // INVARIANT: one name, one schema: two that differ would make one of them a lie.
+      if (known !== undefined && JSON.stringify(known) !== JSON.stringify(component)) throw new Error(`two schemas are named \`${placed}\``);
+      this.#components.set(placed, component);
     }
     return rewritten(withoutIds(made), renamed) as Json;
   }

@@ -66,8 +66,17 @@ class Opened {
     this.#closers.push(close);
   }
 
+  /** Closes everything, also when one of them fails; the first failure is thrown at the end. */
   async close(): Promise<void> {
-    for (let close = this.#closers.pop(); close !== undefined; close = this.#closers.pop()) await close();
+    const failures: unknown[] = [];
+    for (let close = this.#closers.pop(); close !== undefined; close = this.#closers.pop()) {
+      try {
+        await close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 }
 
@@ -99,7 +108,11 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   opened.add(() => tenancy.close());
   const targets = createTargets({ dataDirectory, checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer) });
   const changeSets = openChangeSets({ ledger, storage, tenancy, targets, blobs: (tenant) => openBlobs(storage, sealing, tenant), now, log });
-  opened.add(() => changeSets.idle());
+  const recovery = { ended: Promise.resolve() };
+  opened.add(async () => {
+    await recovery.ended;
+    await changeSets.idle();
+  });
 
   const tenant = await tenancy.setUp(firstStart(config));
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
@@ -114,8 +127,11 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const file = join(dataDirectory, addressFile);
   writeFileSync(file, `${JSON.stringify({ url, pid: process.pid })}\n`, { mode: 0o600 });
   opened.add(() => removeOwnAddress(file));
-  void recover(tenancy, changeSets, log);
+  const recovering = recover(tenancy, changeSets, log);
 
+  const idle = async (): Promise<void> => {
+    await recovering;
+  };
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
     stopping.yes = true;

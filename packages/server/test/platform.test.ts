@@ -72,7 +72,7 @@ describe("data directory", () => {
 
 describe("configuration", () => {
   test("is complete without any variable", () => {
-    expect(parseConfig({})).toEqual({ host: "127.0.0.1", port: 4870, logLevel: "info", unknownVariables: [] });
+    expect(parseConfig({})).toEqual({ host: "127.0.0.1", port: 7117, logLevel: "info", unknownVariables: [] });
   });
 
   test("takes every variable, and names those that look like ours", () => {

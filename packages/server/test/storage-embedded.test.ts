@@ -29,7 +29,7 @@ import type { StorageMessage } from "./support/storageProgram.js";
 
 type StorageProgram = Program<StorageMessage>;
 const program = new URL("./support/storageProgram.ts", import.meta.url);
-const address = "http://127.0.0.1:4870";
+const address = "http://127.0.0.1:7117";
 
 interface Ready {
   readonly server: StorageProgram;

@@ -51,7 +51,6 @@ export function openHttp(options: HttpOptions): HttpServer {
     keepAliveTimeout: timeouts.keepAlive,
     genReqId: () => options.newId(),
     requestIdHeader: false,
-    disableRequestLogging: true,
     logger: false,
     trustProxy: false,
     // Streams in flight are let finish; only connections that do nothing are ended at once.

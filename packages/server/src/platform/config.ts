@@ -28,7 +28,7 @@ export interface ProcessConfig {
 }
 
 export const defaultHost = "127.0.0.1";
-export const defaultPort = 4870;
+export const defaultPort = 7117;
 
 /** Read elsewhere: by the data directory, the CLI as a client, the tests. */
 const readElsewhere = [
@@ -39,6 +39,10 @@ const readElsewhere = [
     "COUNTERSIGN_KEY",
     "COUNTERSIGN_TENANT",
     "COUNTERSIGN_PASSPHRASE",
+    "COUNTERSIGN_PASSPHRASE_FILE",
+    "COUNTERSIGN_CONFIG",
+    "COUNTERSIGN_PROFILE",
+    "COUNTERSIGN_DEBUG",
   ],
   ...["COUNTERSIGN_TEST_DATABASE_URL"],
 ];

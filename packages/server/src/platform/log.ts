@@ -69,12 +69,13 @@ export function openLog(options: LogOptions): Log {
   );
 }
 
-/** Hides the password of every connection string, bearer token and API key in a text. */
+/** Hides the password of every connection string, bearer token, API key and enrolment code in a text. */
 export function maskText(text: string): string {
   return text
     .replaceAll(/([a-z][a-z0-9+.-]*:\/\/[^\s:/?#@"]*):[^\s@"]*@/gi, `$1:${MASK}@`)
     .replaceAll(/([?&](?:password|sslpassword|token|key)=)[^&\s"]*/gi, `$1${MASK}`)
-    .replaceAll(/\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+/g, `$1 ${MASK}`);
+    .replaceAll(/\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+/g, `$1 ${MASK}`)
+    .replaceAll(/\b(cs[ke])_[A-Za-z0-9_-]{20,}/g, `$1_${MASK}`);
 }
 
 function maskedError(error: unknown): unknown {

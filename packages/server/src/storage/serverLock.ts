@@ -25,7 +25,7 @@ export interface LockHolder {
   readonly start: string | undefined;
   /** Which numbers of processes it counts in: a container has its own. */
   readonly pidNamespace: string;
-  /** What it does, and where it listens: `server at http://127.0.0.1:4870`. */
+  /** What it does, and where it listens: `server at http://127.0.0.1:7117`. */
   readonly doing: string;
 }
 
