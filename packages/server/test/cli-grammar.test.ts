@@ -2,13 +2,22 @@
 import { describe, expect, test } from "vitest";
 import { CliError } from "../src/cli/exit.js";
 import { parseDocument } from "../src/cli/changesFile.js";
-import { draftItem, fileContent, parseTarget, parseValue, QuickForms, targetText, type QuickForm } from "../src/cli/grammar.js";
+import {
+  draftItem,
+  fileContent,
+  parseTarget,
+  parseValue,
+  QuickForms,
+  targetText,
+  type QuickForm,
+} from "../src/cli/grammar.js";
 import { sendItems, titleOf } from "../src/cli/propose.js";
 import { pointInTime, roughly } from "../src/cli/when.js";
 import { CountersignError } from "@countersign/sdk";
 import type { ChangeSetAnswer, ItemInput } from "@countersign/contract";
 
-const read = (path: string): Buffer => Buffer.from(path === "bin" ? Buffer.from([0xff, 0x00]) : path === "doc.json" ? '{"a":1}' : "text\n");
+const read = (path: string): Buffer =>
+  Buffer.from(path === "bin" ? Buffer.from([0xff, 0x00]) : path === "doc.json" ? '{"a":1}' : "text\n");
 const refused = (make: () => unknown): string => {
   try {
     make();
@@ -33,7 +42,19 @@ describe("targets", () => {
   ])("%s", (text, target) => {
     expect(parseTarget(text, "development")).toEqual(target);
   });
-  test.each(["", "CONFIG", "CONFIG:", ":x", "config:x", "Production:CONFIG:x", "file:", "file:shop", "file:shop:", "file::x", "a:b:CONFIG:x"])("%j is refused with the forms there are", (text) => {
+  test.each([
+    "",
+    "CONFIG",
+    "CONFIG:",
+    ":x",
+    "config:x",
+    "Production:CONFIG:x",
+    "file:",
+    "file:shop",
+    "file:shop:",
+    "file::x",
+    "a:b:CONFIG:x",
+  ])("%j is refused with the forms there are", (text) => {
     expect(refused(() => parseTarget(text, "development"))).toMatch(/^usage: `.*` is no (file )?target; write/);
   });
   test.each(["production:CONFIG:shop/checkout", "file:shop:a/b.json"])("%s is shown as it is typed", (text) => {
@@ -62,19 +83,58 @@ describe("quick forms", () => {
   const target = { kind: "resource", environment: "development", type: "CONFIG", id: "a" } as const;
   const file = { kind: "file", workspace: "shop", path: "x.md" } as const;
   const rows: readonly (readonly [QuickForm, ItemInput])[] = [
-    [{ form: "set", text: "CONFIG:a#/b/c=30" }, { operation: "CHANGE_PROPERTY", target, pointer: "/b/c", value: 30 }],
-    [{ form: "set", text: "CONFIG:a#/b=x=y" }, { operation: "CHANGE_PROPERTY", target, pointer: "/b", value: "x=y" }],
-    [{ form: "set", text: "file:shop:x.md#/b=1" }, { operation: "CHANGE_PROPERTY", target: file, pointer: "/b", value: 1 }],
-    [{ form: "add", text: "CONFIG:a#/list/-=1" }, { operation: "ADD_CHILD", target, pointer: "/list", value: 1 }],
-    [{ form: "add", text: "CONFIG:a#/list/0=1" }, { operation: "ADD_CHILD", target, pointer: "/list", key: 0, value: 1 }],
-    [{ form: "add", text: "CONFIG:a#/b~1c=1" }, { operation: "ADD_CHILD", target, pointer: "", key: "b/c", value: 1 }],
-    [{ form: "unset", text: "CONFIG:a#/b" }, { operation: "REMOVE_CHILD", target, pointer: "/b" }],
-    [{ form: "delete", text: "CONFIG:a" }, { operation: "DELETE", target }],
-    [{ form: "rename", text: "CONFIG:a", operand: "b" }, { operation: "RENAME", target, to: { id: "b" } }],
-    [{ form: "rename", text: "file:shop:x.md", operand: "y.md" }, { operation: "RENAME", target: file, to: { path: "y.md" } }],
-    [{ form: "put", text: "CONFIG:a", operand: "doc.json" }, { operation: "UPDATE", target, after: { a: 1 } }],
-    [{ form: "file", text: "shop:x.md", operand: "x.md" }, { operation: "UPDATE", target: file, content: { text: "text\n" } }],
-    [{ form: "file", text: "shop:x.md", operand: "bin" }, { operation: "UPDATE", target: file, content: { base64: "/wA=" } }],
+    [
+      { form: "set", text: "CONFIG:a#/b/c=30" },
+      { operation: "CHANGE_PROPERTY", target, pointer: "/b/c", value: 30 },
+    ],
+    [
+      { form: "set", text: "CONFIG:a#/b=x=y" },
+      { operation: "CHANGE_PROPERTY", target, pointer: "/b", value: "x=y" },
+    ],
+    [
+      { form: "set", text: "file:shop:x.md#/b=1" },
+      { operation: "CHANGE_PROPERTY", target: file, pointer: "/b", value: 1 },
+    ],
+    [
+      { form: "add", text: "CONFIG:a#/list/-=1" },
+      { operation: "ADD_CHILD", target, pointer: "/list", value: 1 },
+    ],
+    [
+      { form: "add", text: "CONFIG:a#/list/0=1" },
+      { operation: "ADD_CHILD", target, pointer: "/list", key: 0, value: 1 },
+    ],
+    [
+      { form: "add", text: "CONFIG:a#/b~1c=1" },
+      { operation: "ADD_CHILD", target, pointer: "", key: "b/c", value: 1 },
+    ],
+    [
+      { form: "unset", text: "CONFIG:a#/b" },
+      { operation: "REMOVE_CHILD", target, pointer: "/b" },
+    ],
+    [
+      { form: "delete", text: "CONFIG:a" },
+      { operation: "DELETE", target },
+    ],
+    [
+      { form: "rename", text: "CONFIG:a", operand: "b" },
+      { operation: "RENAME", target, to: { id: "b" } },
+    ],
+    [
+      { form: "rename", text: "file:shop:x.md", operand: "y.md" },
+      { operation: "RENAME", target: file, to: { path: "y.md" } },
+    ],
+    [
+      { form: "put", text: "CONFIG:a", operand: "doc.json" },
+      { operation: "UPDATE", target, after: { a: 1 } },
+    ],
+    [
+      { form: "file", text: "shop:x.md", operand: "x.md" },
+      { operation: "UPDATE", target: file, content: { text: "text\n" } },
+    ],
+    [
+      { form: "file", text: "shop:x.md", operand: "bin" },
+      { operation: "UPDATE", target: file, content: { base64: "/wA=" } },
+    ],
   ];
   test.each(rows)("%j", (form, item) => {
     const draft = draftItem(form, "development", read);
@@ -93,7 +153,9 @@ describe("quick forms", () => {
     expect(refused(() => draftItem({ form, text }, "development", read))).toMatch(/^usage: .*; write/);
   });
   test("a document that is not JSON is named", () => {
-    expect(refused(() => draftItem({ form: "put", text: "CONFIG:a", operand: "x.md" }, "development", read))).toMatch(/^file_malformed: `x.md` is not JSON/);
+    expect(refused(() => draftItem({ form: "put", text: "CONFIG:a", operand: "x.md" }, "development", read))).toMatch(
+      /^file_malformed: `x.md` is not JSON/,
+    );
   });
 
   test("keep their order, and their operands", () => {
@@ -111,7 +173,11 @@ describe("quick forms", () => {
   });
   test.each([
     ["--from before anything", (f: QuickForms) => f.operand("--from", "x"), "`--from` stands alone"],
-    ["--from twice", (f: QuickForms) => (f.add("put", "A:b"), f.operand("--from", "x"), f.operand("--from", "y")), "`--from` stands alone"],
+    [
+      "--from twice",
+      (f: QuickForms) => (f.add("put", "A:b"), f.operand("--from", "x"), f.operand("--from", "y")),
+      "`--from` stands alone",
+    ],
     ["--to after --put", (f: QuickForms) => (f.add("put", "A:b"), f.operand("--to", "x")), "`--to` stands alone"],
     ["--put alone", (f: QuickForms) => f.add("put", "A:b"), "needs `--from`"],
     ["--rename alone", (f: QuickForms) => f.add("rename", "A:b"), "needs `--to`"],
@@ -135,14 +201,24 @@ describe("quick forms", () => {
     const items = [draftItem({ form: "set", text: "CONFIG:a#/b=1" }, "development", read)];
     expect(titleOf({ fields: {}, items })).toBe("CHANGE_PROPERTY development:CONFIG:a/b");
     expect(titleOf({ fields: { title: "mine" }, items })).toBe("mine");
-    expect(titleOf({ fields: {}, items: [...items, ...items, ...items] })).toBe("CHANGE_PROPERTY development:CONFIG:a/b and 2 more");
+    expect(titleOf({ fields: {}, items: [...items, ...items, ...items] })).toBe(
+      "CHANGE_PROPERTY development:CONFIG:a/b and 2 more",
+    );
   });
 });
 
 describe("create or update is for the server to say", () => {
   const draft = draftItem({ form: "put", text: "CONFIG:a", operand: "doc.json" }, "development", read);
   const set = draftItem({ form: "set", text: "CONFIG:b#/x=1" }, "development", read);
-  const absent = (pointer: string): CountersignError => new CountersignError({ code: "target_not_found", status: 422, title: "", detail: "", operation: "createChangeSet", problems: [{ code: "target_not_found", message: "", pointer }] });
+  const absent = (pointer: string): CountersignError =>
+    new CountersignError({
+      code: "target_not_found",
+      status: 422,
+      title: "",
+      detail: "",
+      operation: "createChangeSet",
+      problems: [{ code: "target_not_found", message: "", pointer }],
+    });
   const answer = {} as ChangeSetAnswer;
 
   test("absent: it is created", async () => {
@@ -159,7 +235,9 @@ describe("create or update is for the server to say", () => {
     ]);
   });
   test("what was typed as it is stays a refusal", async () => {
-    await expect(sendItems([set], () => Promise.reject(absent("/items/0/target")))).rejects.toMatchObject({ code: "target_not_found" });
+    await expect(sendItems([set], () => Promise.reject(absent("/items/0/target")))).rejects.toMatchObject({
+      code: "target_not_found",
+    });
   });
   test("any other refusal too", async () => {
     const error = new CountersignError({ code: "no_effect", status: 422, title: "", detail: "", operation: "x" });

@@ -21,16 +21,38 @@ describe("foreign text", () => {
     colored.red(hostile).text.replaceAll(/\u001b\[(?:31|39)m/g, ""),
     shortened(hostile, 200).text,
     table(plain, [hostile], [{ head: hostile, cell: (row) => row }], "").text,
-    failureText(plain, failureOf(new CliError("usage", hostile, { help: [hostile], problems: [{ pointer: hostile, message: hostile }] }), {})).text,
-    failureText(plain, failureOf(new CountersignError({ code: "drift", status: 409, title: hostile, detail: hostile, operation: "x", problems: [{ code: "drift", message: hostile, pointer: hostile }] }), { changeSet: hostile })).text,
+    failureText(
+      plain,
+      failureOf(
+        new CliError("usage", hostile, { help: [hostile], problems: [{ pointer: hostile, message: hostile }] }),
+        {},
+      ),
+    ).text,
+    failureText(
+      plain,
+      failureOf(
+        new CountersignError({
+          code: "drift",
+          status: 409,
+          title: hostile,
+          detail: hostile,
+          operation: "x",
+          problems: [{ code: "drift", message: hostile, pointer: hostile }],
+        }),
+        { changeSet: hostile },
+      ),
+    ).text,
     jsonDiff(plain, [{ op: "replace", path: hostile, value: hostile }], null).text,
     unifiedDiff(plain, `+${hostile}`).text,
   ];
-  test.each(shown.map((text, index) => [index, text] as const))("%i has no control, bidirectional or invisible character", (_index, text) => {
-    // Line feeds are our own, or those of texts of several lines.
-    expect(visible(text.replaceAll("\n", " "))).toBe(text.replaceAll("\n", " "));
-    expect(text.length).toBeGreaterThan(10);
-  });
+  test.each(shown.map((text, index) => [index, text] as const))(
+    "%i has no control, bidirectional or invisible character",
+    (_index, text) => {
+      // Line feeds are our own, or those of texts of several lines.
+      expect(visible(text.replaceAll("\n", " "))).toBe(text.replaceAll("\n", " "));
+      expect(text.length).toBeGreaterThan(10);
+    },
+  );
   test("lines of a text stay lines, everything else is written out", () => {
     expect(block("a\nb\tc\u001b[31m").text).toBe("a\nb\tc\\x1b[31m");
   });
@@ -46,7 +68,15 @@ describe("tables", () => {
       { name: "短い", count: 5 },
       { name: "long name", count: 1234 },
     ];
-    const text = table(plain, rows, [{ head: "name", cell: (r) => r.name }, { head: "count", cell: (r) => r.count, right: true }], "none").text;
+    const text = table(
+      plain,
+      rows,
+      [
+        { head: "name", cell: (r) => r.name },
+        { head: "count", cell: (r) => r.count, right: true },
+      ],
+      "none",
+    ).text;
     expect(text.split("\n")).toEqual(["NAME       COUNT", "短い           5", "long name   1234"]);
   });
   test("none", () => {
@@ -61,7 +91,11 @@ describe("diffs", () => {
     ["add", [{ op: "add", path: "/list/-", value: { a: 1 } }], '/list/-\n  + {\n  +   "a": 1\n  + }'],
     ["remove", [{ op: "remove", path: "/name" }], '/name\n  - "a"'],
     ["move", [{ op: "move", from: "/name", path: "/title" }], "/title moved from /name"],
-    ["whole", [{ op: "replace", path: "", value: null }], '(whole document)\n  - {\n  -   "timeout": 20,\n  -   "list": [\n  -     1\n  -   ],\n  -   "name": "a"\n  - }\n  + null'],
+    [
+      "whole",
+      [{ op: "replace", path: "", value: null }],
+      '(whole document)\n  - {\n  -   "timeout": 20,\n  -   "list": [\n  -     1\n  -   ],\n  -   "name": "a"\n  - }\n  + null',
+    ],
     ["nothing claimed of what is not there", [{ op: "replace", path: "/gone/x", value: 1 }], "/gone/x\n  + 1"],
     ["none", [], "no difference in content"],
   ])("%s", (_name, patch, text) => {
@@ -83,7 +117,7 @@ describe("CSV", () => {
     ["-1", "'-1"],
     ["@SUM(A1)", "'@SUM(A1)"],
     ["\t=1", "'\t=1"],
-    ["\r=1", "\"'\r=1\""],
+    ["\r=1", '"\'\r=1"'],
     ["a=1", "a=1"],
     ['say "hi", twice', '"say ""hi"", twice"'],
     ["two\nlines", '"two\nlines"'],
@@ -120,7 +154,13 @@ describe("exit codes", () => {
   });
   test("no code of the database's or the machine's own troubles looks like tampering", () => {
     for (const code of errorCodes) {
-      if (errorCatalogue[code].status < 500 || code === "disk_full" || code === "migration_failed" || code === "down_refused") continue;
+      if (
+        errorCatalogue[code].status < 500 ||
+        code === "disk_full" ||
+        code === "migration_failed" ||
+        code === "down_refused"
+      )
+        continue;
       expect(exitCodeOfCode(code, errorCatalogue[code].status), code).not.toBe(1);
     }
   });
@@ -132,7 +172,9 @@ describe("the command that would help", () => {
     expect(has).toBe(!withoutHint.includes(code));
   });
   test("no hint without a code", () => {
-    expect(Object.keys(hints).filter((code) => !([...errorCodes, ...clientCodes] as string[]).includes(code))).toEqual([]);
+    expect(Object.keys(hints).filter((code) => !([...errorCodes, ...clientCodes] as string[]).includes(code))).toEqual(
+      [],
+    );
   });
   test("what is legal is typed out with the change-set's number", () => {
     expect(helpFor("illegal_transition", ["roll_back", "archive"], { changeSet: "CS-1" })).toEqual([
@@ -157,11 +199,24 @@ describe("refusals", () => {
   });
   test("for people: code, message, every pointer, help", () => {
     const lines = failureText(plain, failureOf(error, {})).text.split("\n");
-    expect(lines.slice(0, 4)).toEqual(["item_invalid: `patch` is missing (and 1 more)", "  /items/0 `patch` is missing", "  /items/1 no_effect: it changes nothing", "  try again in 3 s"]);
+    expect(lines.slice(0, 4)).toEqual([
+      "item_invalid: `patch` is missing (and 1 more)",
+      "  /items/0 `patch` is missing",
+      "  /items/1 no_effect: it changes nothing",
+      "  try again in 3 s",
+    ]);
     expect(lines[4]).toMatch(/^help: correct the item/);
   });
   test("for machines: the same, stable", () => {
-    expect(failureDocument(failureOf(error, {}))).toMatchObject({ error: { code: "item_invalid", status: 422, exitCode: 1, retryAfterSeconds: 3, problems: [{ pointer: "/items/0" }, { pointer: "/items/1" }] } });
+    expect(failureDocument(failureOf(error, {}))).toMatchObject({
+      error: {
+        code: "item_invalid",
+        status: 422,
+        exitCode: 1,
+        retryAfterSeconds: 3,
+        problems: [{ pointer: "/items/0" }, { pointer: "/items/1" }],
+      },
+    });
   });
   test("a fault of ours says so", () => {
     expect(failureOf(new TypeError("x is not a function"), {})).toMatchObject({ code: "internal", exitCode: 3 });

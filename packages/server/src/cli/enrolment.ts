@@ -21,7 +21,8 @@ export type Enrolled = OperationOutput<"enrol">;
 
 /** The code of the first human, written by a server on this machine. */
 export function firstCode(cli: Cli): string | undefined {
-  const text = readIfThere(join(cli.dataDirectory, "first-enrolment-code"))?.trim();
+  // The first line; then when it expires, and for whom it is.
+  const text = readIfThere(join(cli.dataDirectory, "first-enrolment-code"))?.split("\n")[0]?.trim();
   return text === "" ? undefined : text;
 }
 

@@ -8,6 +8,7 @@ import { initCommand } from "./commands/init.js";
 import { migrateCommands } from "./commands/offline.js";
 import { peopleCommands } from "./commands/people.js";
 import { sessionCommands } from "./commands/session.js";
+import { startCommand } from "./commands/start.js";
 import { targetCommands } from "./commands/targets.js";
 import { CommandSet, type Run } from "./define.js";
 
@@ -17,7 +18,7 @@ const firstSteps = `
 First steps (one terminal for the server, one for you):
   countersign start                      the server, with a database of its own
   countersign init                       in a repository: your signing key, the workspace, a policy, an agent
-  countersign change-set create --file WORKSPACE:README.md --from README.new.md --submit
+  countersign change-set create --set 'file:WORKSPACE:app.json#/timeout=30' --submit
   countersign change-set list --pending --mine
   countersign change-set approve ID      signed with your key
   countersign change-set apply ID
@@ -49,6 +50,7 @@ export function buildProgram(run: Run): Command {
     .showHelpAfterError(false)
     .exitOverride();
   const set = new CommandSet(run);
+  startCommand(set, root);
   initCommand(set, root);
   demoCommand(set, root);
   sessionCommands(set, root);

@@ -16,6 +16,7 @@ import { CliError, exit, type ExitCode } from "../exit.js";
 import { entryTable } from "../render/entries.js";
 import {
   applicationText,
+  changeSetBrief,
   changeSetTable,
   changeSetText,
   heading,
@@ -85,7 +86,7 @@ export async function finish(cli: Cli, created: ChangeSetAnswer, steps: Steps): 
     answer = await afterCreated(created.changeSet, () => cli.client.submitChangeSet({ id }));
   if (steps.apply === true && answer.changeSet.status === "APPROVED")
     answer = await afterCreated(created.changeSet, () => cli.client.applyChangeSet({ id }));
-  await cli.answer(answer, () => answerText(cli, answer, true));
+  await cli.answer(answer, () => answerText(cli, answer, steps.apply === true ? "brief" : "whole"));
   return steps.apply === true ? applied(answer) : exit.ok;
 }
 
@@ -103,8 +104,12 @@ function applied(answer: ChangeSetAnswer | ApplicationAnswer): ExitCode {
   return "application" in answer && answer.application.status !== "SUCCEEDED" ? exit.refused : exit.ok;
 }
 
-function answerText(cli: Cli, answer: ChangeSetAnswer | ApplicationAnswer, diffs: boolean): Shown {
-  const text = changeSetText(cli.paint, answer.changeSet, { nowMs: cli.terminal.nowMs(), diffs });
+function answerText(cli: Cli, answer: ChangeSetAnswer | ApplicationAnswer, how: "brief" | "whole"): Shown {
+  const { paint, terminal } = cli;
+  const text =
+    how === "brief"
+      ? changeSetBrief(paint, answer.changeSet)
+      : changeSetText(paint, answer.changeSet, { nowMs: terminal.nowMs(), diffs: true });
   const run = "application" in answer ? lines(empty, applicationText(cli.paint, answer.application)) : undefined;
   const seqs = answer.receipts.map((receipt) => receipt.seq);
   const recorded =
@@ -285,7 +290,7 @@ function reasoned(options: { readonly reason?: string }): { reason?: string } {
 
 async function answered(cli: Cli, call: Promise<ChangeSetAnswer | ApplicationAnswer>): Promise<ExitCode> {
   const answer = await call;
-  await cli.answer(answer, () => answerText(cli, answer, false));
+  await cli.answer(answer, () => answerText(cli, answer, "brief"));
   return applied(answer);
 }
 

@@ -1,16 +1,18 @@
-/** `countersign demo`: its options; what it does is in cli/demo.ts, loaded only when it is asked for. */
+/** `countersign demo`. */
 import type { Command } from "commander";
 import type { CommandSet } from "../define.js";
 import type { DemoOptions } from "../demo.js";
 
 export function demoCommand(set: CommandSet, root: Command): void {
   const command = set
-    .add(root, "demo", "replay recorded histories on a server of its own: propose, approve, apply, roll back, verify", [
-      "countersign demo",
-      "countersign demo --json | jq .verify",
+    .add(root, "demo", "replay recorded histories of real files: propose, decide, sign, apply, verify, roll back", [
+      "countersign demo                      about half a minute, on a server of its own that goes away",
+      "countersign demo --json               the same for a machine",
+      "countersign demo --limit 40 --keep    less of it, and what it made stays to look at",
     ])
-    .option("--histories <folder>", "other histories of the same form")
-    .option("--limit <count>", "only the first so many of each")
-    .option("--keep", "leave the temporary server's folder in place");
+    .option("--histories <folder>", "other histories of the form of examples/histories (.jsonl, .jsonl.gz, .jsonl.br)")
+    .option("--limit <edits>", "replay so many edits, an equal share of each history")
+    .option("--keep", "keep the data directory, and say how to look around in it");
+  // Loaded when asked for: it brings the whole server with it.
   set.does<DemoOptions>(command, async (cli, options) => (await import("../demo.js")).demo(cli, options));
 }

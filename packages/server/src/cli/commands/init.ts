@@ -270,8 +270,8 @@ function initText(
     next(paint, [
       ...(done.agent === undefined ? [["countersign agent create NAME", "an agent and its key"] as const] : []),
       [
-        `countersign change-set create --file ${workspace.name}:README.md --from README.md --submit`,
-        "propose a change to a file",
+        `countersign change-set create --set 'file:${workspace.name}:FILE.json#/member=VALUE' --submit`,
+        "propose a change to a JSON file of yours",
       ],
       ["countersign status", "what waits for you"],
     ]),

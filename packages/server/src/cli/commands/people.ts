@@ -107,7 +107,10 @@ export function agentText(cli: Cli, created: OperationOutput<"createAgent">): Sh
     empty,
     next(paint, [
       [`export COUNTERSIGN_URL=${cli.url} COUNTERSIGN_KEY=…`, "in the agent's environment"],
-      ["countersign change-set create --set 'CONFIG:shop/checkout#/timeout=30' --submit", "as the agent: propose"],
+      [
+        "countersign change-set create --put CONFIG:shop/checkout --from checkout.json --submit",
+        "as the agent: propose",
+      ],
       ["countersign change-set list --pending --mine", "as yourself: what waits for you"],
     ]),
   );

@@ -52,12 +52,10 @@ export function readHistories(folder: string): History[] {
         help: ["countersign demo   (without --histories: those that come with it)"],
       },
     );
-  return files
-    .sort()
-    .map((file) => ({
-      name: basename(file).replace(/\.jsonl(\.gz|\.br)?$/, ""),
-      edits: readEdits(join(folder, file)),
-    }));
+  return files.sort().map((file) => ({
+    name: basename(file).replace(/\.jsonl(\.gz|\.br)?$/, ""),
+    edits: readEdits(join(folder, file)),
+  }));
 }
 
 function listed(folder: string): string[] {

@@ -2,8 +2,8 @@
  * What must not work, tried: an agent that widens its own rights, an author who approves, an agent that votes, an apply that
  * fails half-way, an apply while the kill-switch is engaged. Each scene throws when the answer is not the one promised.
  */
-import { linkSync, rmSync } from "node:fs";
-import type { ItemInput, Target } from "@countersign/contract";
+import { linkSync, readFileSync, rmSync } from "node:fs";
+import type { ApplicationAnswer, ItemInput, Target } from "@countersign/contract";
 import { isCountersignError } from "@countersign/sdk";
 import { proven, vote, type Agent } from "./people.js";
 import type { Incident, Replayed } from "./replay.js";
@@ -84,39 +84,56 @@ async function signsForItself({ stage, onIncident }: Scenes, agent: Agent): Prom
   await agent.client.cancelChangeSet({ id: set.id, reason: "it was only tried" });
 }
 
-/** Another name (a hard link) appears for the last of several files: the server will not write there, and takes back the others. */
+/**
+ * While an apply of several files is under way, a second name (a hard link) appears for the last one: writing to it would
+ * write elsewhere too, so the server will not, and takes back the files before it.
+ */
 async function failsHalfWay({ stage, replayed, onIncident }: Scenes, agent: Agent): Promise<void> {
-  const files = filesThatAreThere(stage, replayed).slice(0, 5);
+  const files = filesThatAreThere(stage, replayed).slice(0, 8);
+  const [first] = files;
   const last = files.at(-1);
-  if (last === undefined) return;
+  if (first === undefined || last === undefined || files.length < 2) return;
   const items = files.map((target): ItemInput => ({
     operation: "UPDATE",
     target,
     content: { text: `{ "replaced": ${JSON.stringify(target.path)} }\n` },
   }));
-  const set = await stage.approve(
-    await stage.propose(agent, { title: `Replace ${files.length} files at once`, items }),
-  );
+  const title = `Replace ${files.length} files at once`;
+  const set = await stage.approve(await stage.propose(agent, { title, items }));
   const before = await stage.note(set);
-  const otherName = `${stage.pathOf(last)}.second-name`;
-  linkSync(stage.pathOf(last), otherName);
-  const code = await refusedAs(async () => {
-    const { application } = await agent.client.applyChangeSet({ id: set.id });
-    if (application.status === "COMPENSATED") stage.tally.compensated += 1;
-    else throw new Error(`${set.number}: apply ended ${application.status}`);
-  });
-  rmSync(otherName);
+  const names = { watched: stage.pathOf(first), linked: stage.pathOf(last) };
+  const status = await applyDisturbed(() => agent.client.applyChangeSet({ id: set.id }), names);
+  if (status !== "COMPENSATED")
+    throw new Error(`${set.number}: the last file could not be written and apply ended ${status}`);
+  stage.tally.compensated += 1;
   await stage.compare(before, `${set.number} after a failed apply`);
-  if (stage.tally.compensated === 0) throw new Error(`${set.number}: apply could not write and answered ${code}`);
   onIncident({
     kind: "failed",
-    text: `${set.number} by ${agent.name}: the last of ${files.length} files could not be written (${targetName(last)} had a second name); the others were taken back, byte for byte`,
+    text: `${set.number} by ${agent.name}: while ${files.length} files were being written the last one got a second name (a hard link); the server would not write there and took back the others, byte for byte`,
   });
   const after = await stage.apply(agent, set);
   if (after.status !== "APPLIED") throw new Error(`${set.number} is ${after.status} after the second try`);
   await stage.rollBack(stage.cast.owner, set.id);
   stage.tally.rolledBack.add(set.id);
   await stage.compare(before, set.number);
+}
+
+/** Applies; as soon as the first file is new, the last gets its second name, which goes when the apply has ended. */
+async function applyDisturbed(
+  apply: () => Promise<ApplicationAnswer>,
+  { watched, linked }: { readonly watched: string; readonly linked: string },
+): Promise<string> {
+  const before = readFileSync(watched);
+  const second = `${linked}.second-name`;
+  const ended = { yes: false };
+  const applied = apply().finally(() => (ended.yes = true));
+  while (!ended.yes && readFileSync(watched).equals(before)) await new Promise((resolve) => setTimeout(resolve, 1));
+  linkSync(linked, second);
+  try {
+    return (await applied).application.status;
+  } finally {
+    rmSync(second);
+  }
 }
 
 function filesThatAreThere(stage: Stage, replayed: readonly Replayed[]): Extract<Target, { kind: "file" }>[] {

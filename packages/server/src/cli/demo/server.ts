@@ -1,20 +1,17 @@
 /** A server of the demo's own: in this process, on a data directory nobody else uses, at a port the system chooses. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { openLog } from "../../platform/index.js";
 import { startServer } from "../../server.js";
 
 export interface DemoServer {
   readonly url: string;
-  /** The one-time code of the first human, as the server left it for whoever can read its directory. */
-  enrolmentCode(): string;
+  /** The one-time code of the first human. */
+  readonly enrolmentCode: string;
   close(): Promise<void>;
 }
 
-export async function startDemoServer(data: string): Promise<DemoServer> {
-  const server = await startServer({ dataDirectory: data, port: 0, logLevel: "warn" });
-  return {
-    url: server.address,
-    enrolmentCode: () => readFileSync(join(data, "first-enrolment-code"), "utf8").trim(),
-    close: () => server.close(),
-  };
+export async function startDemoServer(dataDirectory: string): Promise<DemoServer> {
+  // Refusals are part of the story and are told by it; only what nobody expects is worth a line.
+  const log = openLog({ level: "error" });
+  const server = await startServer({ dataDirectory, port: 0, firstHuman: "Ada", log });
+  return { url: server.url, enrolmentCode: server.firstCode?.text ?? "", close: () => server.close() };
 }

@@ -10,7 +10,7 @@ export const workspaceName = "demo";
 /** The first human sets up; two more join, then the tenant becomes an organisation: authors' humans do not approve any more. */
 export async function gather(server: DemoServer, root: string, chains: readonly Chain[]): Promise<Cast> {
   const { url } = server;
-  const first = await enrolPerson(url, server.enrolmentCode());
+  const first = await enrolPerson(url, server.enrolmentCode);
   await configure(first);
   await first.client.registerWorkspace(proven(first, "registerWorkspace", { name: workspaceName, root }));
   const roles = { roles: ["admin", "on_call"], groups: ["reviewers", "ui", "design", "backend", "integration"] };

@@ -76,6 +76,20 @@ export function changeSetText(
   );
 }
 
+/** After a command: where it stands now and what comes next; `show` has the rest. */
+export function changeSetBrief(paint: Painter, set: ChangeSetView): Shown {
+  const approvals = approvalsLine(paint, set);
+  const votes = set.votes.filter((vote) => !vote.dismissed).map((vote) => indent(voteLine(paint, vote)));
+  return lines(
+    heading(paint, set),
+    indent(itemList(paint, set.items)),
+    set.blocked !== null && show`  ${paint.red(`blocked: ${set.blocked}`)}`,
+    approvals !== undefined && show`  approvals ${approvals}`,
+    votes,
+    ...nextSteps(paint, set),
+  );
+}
+
 export function heading(paint: Painter, set: ChangeSetSummary): Shown {
   const reason = set.statusReason === null ? empty : paint.dim(show` (${set.statusReason})`);
   return show`${paint.bold(set.number)}  ${paint.bold(set.title)}  ${paintStatus(paint, set.status)}${reason}`;
@@ -195,6 +209,16 @@ function policyText(paint: Painter, set: ChangeSetView): Shown[] {
   return [empty, show`${paint.bold("Policy")} ${color(policy.outcome)}`, ...items];
 }
 
+function voteLine(paint: Painter, vote: ChangeSetView["votes"][number]): Shown {
+  const color = { APPROVED: paint.green, REJECTED: paint.red, ABSTAINED: paint.dim }[vote.decision];
+  const marks = [vote.selfApproved ? "self-approved (solo)" : "", vote.dismissed ? "dismissed" : ""].filter(
+    (text) => text !== "",
+  );
+  const reason = vote.reason === null ? "" : `: ${vote.reason}`;
+  const marked = marks.length === 0 ? empty : paint.yellow(` ${marks.join(", ")}`);
+  return show`${color(vote.decision)} ${vote.voter.name} ${paint.dim(moment(vote.at))}${reason}${marked}`;
+}
+
 interface RouteShape {
   readonly mode: string;
   readonly required: number;
@@ -215,20 +239,7 @@ function votesText(paint: Painter, set: ChangeSetView): Shown[] {
       : route.auto
         ? show` no one needs to be asked`
         : show` ${route.required} required${route.capped ? ` (${route.uncapped} by the rules, capped at the people there are)` : ""}, mode ${route.mode}`;
-  const votes = set.votes.map((vote) => {
-    const decision =
-      vote.decision === "APPROVED"
-        ? paint.green(vote.decision)
-        : vote.decision === "REJECTED"
-          ? paint.red(vote.decision)
-          : paint.dim(vote.decision);
-    const marks = [vote.selfApproved ? "self-approved (solo)" : "", vote.dismissed ? "dismissed" : ""]
-      .filter((text) => text !== "")
-      .join(", ");
-    return indent(
-      show`${decision} ${vote.voter.name} ${paint.dim(moment(vote.at))}${vote.reason === null ? "" : `: ${vote.reason}`}${marks === "" ? empty : paint.yellow(` ${marks}`)}`,
-    );
-  });
+  const votes = set.votes.map((vote) => indent(voteLine(paint, vote)));
   if (route === null && votes.length === 0) return [];
   return [empty, show`${paint.bold("Approval")}${how}`, ...stages, ...votes];
 }

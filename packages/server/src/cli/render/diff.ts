@@ -27,6 +27,8 @@ export function unifiedDiff(paint: Painter, unified: string): Shown {
   const shown = unified
     .replace(/\n$/, "")
     .split("\n")
+    // A line of `=` that some diffs begin with.
+    .filter((line) => !/^={10,}$/.test(line))
     .map((line) => {
       const safe = block(line);
       if (line.startsWith("+++") || line.startsWith("---")) return paint.bold(safe);
