@@ -28,7 +28,7 @@ export function openApiDocument(options: { readonly version: string }): Json {
     const row = operationRow(id);
     paths[row.path] = { ...paths[row.path], [row.method.toLowerCase()]: operationObject(id, row, schemas) };
   }
-  return {
+  return schemas.finished({
     openapi: "3.1.1",
     jsonSchemaDialect: "https://json-schema.org/draft/2020-12/schema",
     info: {
@@ -43,9 +43,9 @@ export function openApiDocument(options: { readonly version: string }): Json {
     paths,
     components: {
       securitySchemes: { apiKey: { type: "http", scheme: "bearer", bearerFormat: "csk_…", description: "An API key, shown once when it was minted." } },
-      schemas: { Problem: problemSchema(), ...schemas.components() },
+      schemas: { Problem: problemSchema() },
     },
-  };
+  });
 }
 
 function operationObject(id: OperationId, row: Operation, schemas: Schemas): Json {
@@ -108,7 +108,7 @@ function responsesOf(id: OperationId, row: Operation, schemas: Schemas, takesBod
 function problemResponse(codes: readonly ErrorCode[]): Json {
   return {
     description: codes.map((code) => `\`${code}\`: ${errorCatalogue[code].title}`).join("; "),
-    content: { "application/problem+json": { schema: { allOf: [{ $ref: "#/components/schemas/Problem" }, { type: "object", properties: { code: { enum: codes } } }] } } },
+    content: { "application/problem+json": { schema: { allOf: [{ $ref: "#/components/schemas/!Problem" }, { type: "object", properties: { code: { enum: codes } } }] } } },
   };
 }
 
@@ -134,34 +134,56 @@ function problemSchema(): Json {
   };
 }
 
-/** JSON Schemas of zod's; named ones are components, referred to. */
+type Io = "input" | "output";
+
+/**
+ * JSON Schemas of zod's; named ones are components, referred to. A schema with defaults differs as it is sent and as it is
+ * answered: then each has a name of its own.
+ */
 class Schemas {
-  readonly #components = new Map<string, Json>();
+  readonly #made: Record<Io, Map<string, Json>> = { input: new Map(), output: new Map() };
 
-  of(schema: z.ZodType, io: "input" | "output"): Json {
+  /** A schema whose references still say which side they are of: `finished` gives them their names. */
+  of(schema: z.ZodType, io: Io): Json {
     const { $schema: _, $defs, ...made } = z.toJSONSchema(schema, { io, target: "draft-2020-12", unrepresentable: "any", reused: "inline" }) as Json & { $defs?: Record<string, Json> };
-    const renamed = new Map<string, string>();
-    for (const [name, definition] of Object.entries($defs ?? {})) renamed.set(name, this.#place(name, definition, io));
     for (const [name, definition] of Object.entries($defs ?? {})) {
-      const placed = renamed.get(name) ?? name;
-      const component = rewritten(withoutIds(definition), renamed) as Json;
-      const known = this.#components.get(placed);
-      // INVARIANT: one name, one schema: two that differ would make one of them a lie.
-      if (known !== undefined && JSON.stringify(known) !== JSON.stringify(component)) throw new Error(`two schemas are named \`${placed}\``);
-      this.#components.set(placed, component);
+      const plain = withoutIds(definition);
+      const known = this.#made[io].get(name);
+      // INVARIANT: one name, one schema: of two that differ one would be a lie.
+      if (known !== undefined && JSON.stringify(known) !== JSON.stringify(plain)) throw new Error(`two schemas are named \`${name}\``);
+      this.#made[io].set(name, plain);
     }
-    return rewritten(withoutIds(made), renamed) as Json;
+    return rewritten(withoutIds(made), (name) => `${io}/${name}`) as Json;
   }
 
-  components(): Json {
-    return Object.fromEntries([...this.#components].sort(([a], [b]) => (a < b ? -1 : 1)));
+  /** The whole document with its references, and its components. */
+  finished(document: Json): Json {
+    const differing = this.#differing();
+    const named = (io: Io, name: string): string => {
+      const plain = name.replaceAll(/[^A-Za-z0-9._-]/g, "_");
+      if (!differing.has(name)) return plain;
+      const bare = plain.replace(/Input$/, "");
+      return io === "input" ? `${bare}Input` : plain === bare ? plain : `${bare}Checked`;
+    };
+    const components = (["input", "output"] as const).flatMap((io) => [...this.#made[io]].map(([name, definition]) => [named(io, name), rewritten(definition, (of) => `!${named(io, of)}`)] as const));
+    const sorted = Object.fromEntries(components.sort(([a], [b]) => (a < b ? -1 : 1)));
+    const whole = { ...document, components: { ...(document["components"] as Json), schemas: { ...((document["components"] as Json)["schemas"] as Json), ...sorted } } };
+    return rewritten(whole, (reference) => {
+      if (reference.startsWith("!")) return reference.slice(1);
+      const [io, name] = reference.split("/") as [Io, string];
+      return named(io, name);
+    }) as Json;
   }
 
-  /** A schema with defaults differs as it is sent and as it is answered: the one that is sent has its own name. */
-  #place(name: string, definition: Json, io: "input" | "output"): string {
-    const plain = name.replaceAll(/[^A-Za-z0-9._-]/g, "_");
-    if (io === "output" || !JSON.stringify(definition).includes('"default"')) return plain;
-    return plain.endsWith("Input") ? plain : `${plain}Input`;
+  /** Names whose schema, or one it refers to, is not the same on both sides. */
+  #differing(): ReadonlySet<string> {
+    const { input, output } = this.#made;
+    const found = new Set([...input.keys()].filter((name) => output.has(name) && JSON.stringify(input.get(name)) !== JSON.stringify(output.get(name))));
+    for (let size = -1; size !== found.size; ) {
+      size = found.size;
+      for (const name of input.keys()) if (output.has(name) && referencesOf(input.get(name)).some((of) => found.has(of))) found.add(name);
+    }
+    return found;
   }
 }
 
@@ -171,16 +193,20 @@ function withoutIds(schema: Json): Json {
   return rest;
 }
 
-function rewritten(value: unknown, names: ReadonlyMap<string, string>): unknown {
-  if (Array.isArray(value)) return value.map((element) => rewritten(element, names));
+const referenceStart = /^#\/(?:\$defs|components\/schemas)\//;
+
+function referencesOf(schema: unknown): string[] {
+  return [...JSON.stringify(schema).matchAll(/"\$ref":"#\/\$defs\/([^"]+)"/g)].map((match) => match[1] as string);
+}
+
+/** Every reference to a definition, renamed; `!` before a name says that it is final. */
+function rewritten(value: unknown, rename: (name: string) => string): unknown {
+  if (Array.isArray(value)) return value.map((element) => rewritten(element, rename));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, member]) => {
-      if (key === "$ref" && typeof member === "string" && member.startsWith("#/$defs/")) {
-        const name = member.slice("#/$defs/".length);
-        return [key, `#/components/schemas/${names.get(name) ?? name}`];
-      }
-      return [key, rewritten(member, names)];
+      if (key !== "$ref" || typeof member !== "string" || !referenceStart.test(member)) return [key, rewritten(member, rename)];
+      return [key, `#/components/schemas/${rename(member.replace(referenceStart, ""))}`];
     }),
   );
 }
