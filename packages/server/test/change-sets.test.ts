@@ -163,6 +163,24 @@ describe("all problems at once, with pointers", () => {
       world.request(),
     );
     expect(refusal(items).problems?.map((problem) => problem.pointer?.slice(0, 8))).toEqual(["/items/0", "/items/1"]);
+    // A form that is wrong does not hide what the others would meet; items on its target are left out.
+    const mixed = await world.changeSets.create(
+      await world.caller(world.builder),
+      {
+        title: "t", description: "", priority: "NORMAL", applyMode: "MANUAL", tags: [], metadata: {}, dependsOn: [],
+        items: [
+          { operation: "UPDATE", target: file("../up.txt"), content: { text: "x" } },
+          { operation: "DELETE", target: file("../up.txt") },
+          { operation: "DELETE", target: resource("nobody/home") },
+        ],
+      },
+      world.request(),
+    );
+    expect(refusal(mixed).problems?.map((problem) => [problem.pointer?.slice(0, 8), problem.code])).toEqual([
+      ["/items/0", "path_refused"],
+      ["/items/1", "path_refused"],
+      ["/items/2", "target_not_found"],
+    ]);
   });
 });
 

@@ -3,7 +3,8 @@
  * Every target's `read` grant is decided before anything is read.
  */
 import type { ItemInput, Problem, Refusal } from "@countersign/contract";
-import { isRefusal, refusedForProblems } from "@countersign/contract";
+import { refusedForProblems } from "@countersign/contract";
+import { canonicalize } from "@countersign/proof";
 import { type Configuration, decideRead, policySet, type PolicyPrincipal } from "../governance/index.js";
 import type { Snapshot } from "../ledger/index.js";
 import type { Blobs, CheckedItem, Effect, PlanView, StateImage, TargetContext, TargetRef, TargetState, Targets } from "../targets/index.js";
@@ -27,24 +28,21 @@ export interface Planning {
 /** The plan, or one refusal with all problems and their pointers. */
 export async function planItems(inputs: readonly ItemInput[], planning: Planning): Promise<Plan | Refusal> {
   const context: TargetContext = { tenant: planning.snapshot.tenant, snapshot: planning.snapshot, blobs: planning.blobs };
-  const checked = await checkItems(inputs, planning.targets, context);
-  if (isRefusal(checked)) return checked;
+  const { checked, problems } = await checkItems(inputs, planning.targets, context);
+  const order = orderItems(inputs);
+  if (isProblems(order)) return refusedForProblems([...problems, ...order]);
 
-  const denied = decideRead(
-    planning.principal,
-    checked.map((item, index) => ({ sequence: index + 1, targets: item.targets })),
-    policySet(planning.configuration),
-  );
+  const readable = inputs.flatMap((_, index) => (checked[index] === undefined ? [] : [{ sequence: index + 1, targets: checked[index].targets }]));
+  const denied = decideRead(planning.principal, readable, policySet(planning.configuration));
   if (denied !== undefined) return denied;
 
-  const order = orderItems(inputs);
-  if (isProblems(order)) return refusedForProblems(order);
-
+  // Items whose form is wrong are left out, and those on the same targets with them: what they would meet is not known.
+  const unknown = new Set(inputs.filter((_, index) => checked[index] === undefined).map((input) => canonicalize(input.target)));
   const overlay = new Overlay(planning.targets, context);
-  const problems: Problem[] = [];
   const items: OrderedPlan[] = [];
   for (const [place, index] of order.entries()) {
-    const item = checked[index] as CheckedItem;
+    const item = checked[index];
+    if (item === undefined || unknown.has(canonicalize(item.input.target))) continue;
     const planned = await planning.targets.kind(item.kind).plan(item, `/items/${index}`, overlay, context);
     if (isProblems(planned)) {
       problems.push(...planned);
@@ -54,7 +52,7 @@ export async function planItems(inputs: readonly ItemInput[], planning: Planning
     items.push({ sequence: index + 1, position: place + 1, input: inputs[index] as ItemInput, planned });
   }
   if (problems.length > 0) return refusedForProblems(problems);
-  return { items, checked, bases: overlay.basesOf(items.flatMap((item) => item.planned.effects)) };
+  return { items, checked: checked.filter((item) => item !== undefined), bases: overlay.basesOf(items.flatMap((item) => item.planned.effects)) };
 }
 
 /** Targets of the effects as they are now, by key. */
@@ -68,15 +66,16 @@ export async function readStates(effects: readonly Effect[], targets: Targets, c
   return states;
 }
 
-async function checkItems(inputs: readonly ItemInput[], targets: Targets, context: TargetContext): Promise<CheckedItem[] | Refusal> {
+/** By the items' places; undefined where the form is wrong. */
+async function checkItems(inputs: readonly ItemInput[], targets: Targets, context: TargetContext): Promise<{ checked: (CheckedItem | undefined)[]; problems: Problem[] }> {
   const problems: Problem[] = [];
-  const checked: CheckedItem[] = [];
+  const checked: (CheckedItem | undefined)[] = [];
   for (const [index, input] of inputs.entries()) {
     const result = await targets.kind(input.target.kind).check(input, `/items/${index}`, context);
     if (isProblems(result)) problems.push(...result);
-    else checked.push(result);
+    checked.push(isProblems(result) ? undefined : result);
   }
-  return problems.length > 0 ? refusedForProblems(problems) : checked;
+  return { checked, problems };
 }
 
 /** Targets as they are, with the effects of earlier items laid over them. */
