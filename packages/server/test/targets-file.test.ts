@@ -206,6 +206,16 @@ describe("file: what can go wrong while acting", () => {
     await world.close();
   });
 
+  it("two files in one new folder, undone in reverse, leave no folder", async () => {
+    const world = await fileWorld(database, ledger);
+    const before = await world.observe();
+    const plans = await Promise.all(["a/b/one", "a/b/two", "a/three"].map((path) => planCase(world, { operation: "CREATE", target: target(path), content: { text: path } })));
+    for (const [i, { effects }] of plans.entries()) expect(codeOf(await world.apply(effects, `t${i}`))).toBe("done");
+    for (const [i, { effects }] of [...plans.entries()].reverse()) expect(codeOf(await world.apply(reverseEffects(effects), `u${i}`))).toBe("done");
+    expect(await world.observe()).toBe(before);
+    await world.close();
+  });
+
   it("a full disk is named, and nothing is half done", async (context) => {
     const world = await fileWorld(database, ledger);
     const disk = join(world.root, "disk");

@@ -72,6 +72,17 @@ describe("JSON Patch, what must not happen", () => {
     expect(applyPatch({ text: "x".repeat(1000) }, patch)).toMatchObject({ kind: "failed", code: "limit_exceeded" });
   });
 
+  it("moves a large value as cheaply as a small one", () => {
+    const large = { from: { list: Array.from({ length: 100_000 }, (_, i) => i) } };
+    const patch: PatchStep[] = Array.from({ length: limits.patchOperationsMax }, (_, i) => (i % 2 === 0 ? { op: "move", from: "/from", path: "/to" } : { op: "move", from: "/to", path: "/from" }));
+    // 5,000 walks over 100,000 values would take longer than any test may.
+    expect(applyPatch(large, patch)).toEqual({ kind: "patched", document: large });
+  });
+
+  it("shows hostile names neutralised", () => {
+    expect(applyPatch({}, [{ op: "remove", path: "/\u001b[2J\u202e" }])).toMatchObject({ reason: "there is nothing at `/\\x1b[2J\\u{202e}`" });
+  });
+
   it("applies twice with the same result: the patch is not used up", () => {
     const patch: PatchStep[] = [{ op: "add", path: "/l", value: [] }, { op: "add", path: "/l/-", value: 1 }];
     expect(applyPatch({}, patch)).toEqual({ kind: "patched", document: { l: [1] } });

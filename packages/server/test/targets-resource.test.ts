@@ -93,7 +93,7 @@ describe("resource: what is refused, with its pointer", () => {
     ["another dialect", { operation: "CREATE", target: schemaTarget("A"), after: { $schema: "http://json-schema.org/draft-07/schema#" } }, "schema_unsupported", "/items/0/$schema"],
     ["no schema", { operation: "CREATE", target: schemaTarget("A"), after: [] }, "schema_unsupported", "/items/0"],
     ["a wrong schema", { operation: "CREATE", target: schemaTarget("A"), after: { type: "number", minimum: "one" } }, "schema_unsupported", "/items/0"],
-    ["a schema that is a reference to itself", { operation: "CREATE", target: schemaTarget("A"), after: { $ref: "#" } }, "schema_unsupported", "/items/0"],
+    ["a part that is not there", { operation: "CREATE", target: schemaTarget("A"), after: { properties: { a: { $ref: "#/$defs/a" } } } }, "schema_unsupported", "/items/0"],
     ["a schema of configuration", { operation: "CREATE", target: schemaTarget("SYSTEM_CONFIG"), after: {} }, "schema_unsupported", "/items/0/target/id"],
   ];
   it.each(rows)("%s", async (_what, item, code, pointer) => {
@@ -109,6 +109,25 @@ describe("resource: what is refused, with its pointer", () => {
   it("a schema that refers to itself at the same place is refused when it is used", async () => {
     await put(world, "system.config/schema/LOOP", { allOf: [{ $ref: "#" }] }, "system", "SYSTEM_CONFIG");
     expect(await tryPlan(world, { operation: "CREATE", target: target("x", "development", "LOOP"), after: {} })).toMatchObject([{ code: "schema_unsupported" }]);
+  });
+
+  it("a chain of references as long as a schema can be", async () => {
+    const $defs = Object.fromEntries(Array.from({ length: 4_000 }, (_, i) => [`d${i}`, { $ref: `#/$defs/d${i + 1}` }]));
+    const after = { $ref: "#/$defs/d0", $defs: { ...$defs, d4000: {} } };
+    const outcome = await tryPlan(world, { operation: "CREATE", target: schemaTarget("CHAIN"), after });
+    if ("length" in outcome) expect(outcome).toMatchObject([{ code: "schema_unsupported" }]);
+  });
+
+  it("a schema may refer to itself further down, and to its parts by pointer and anchor", async () => {
+    const schema = { $id: "https://example.com/tree", type: "object", properties: { n: { $ref: "#/$defs/n" }, m: { $ref: "#small" }, child: { $ref: "#" } }, $defs: { n: { type: "integer" }, m: { $anchor: "small", maximum: 3 } } };
+    await put(world, "system.config/schema/TREE", schema, "system", "SYSTEM_CONFIG");
+    const plan = (after: JsonValue) => tryPlan(world, { operation: "CREATE", target: target("t", "development", "TREE"), after });
+    expect(await plan({ n: 1, child: { m: 3, child: { n: 2 } } })).toMatchObject({ reversibility: "exact" });
+    expect(await plan({ n: 1, child: { m: 4, child: { n: "x" } } })).toMatchObject([
+      { code: "schema_violation", pointer: "/items/0/child/m" },
+      { code: "schema_violation", pointer: "/items/0/child/child/n" },
+    ]);
+    expect(await plan({ child: { m: 4 }, filler: "x".repeat(300_000) })).toMatchObject([{ code: "schema_violation", pointer: "/items/0/child/m" }]);
   });
 
   it("a pattern made to be slow is not", async () => {

@@ -4,7 +4,7 @@
  *
  * INVARIANT: the edited text means exactly the document the same steps make of the parsed one (checked for every edit).
  */
-import { limits, type JsonValue } from "@countersign/contract";
+import { limits, visible, type JsonValue } from "@countersign/contract";
 import { createScanner, parseTree, printParseErrorCode, type Node, type ParseError } from "jsonc-parser";
 import { applyPatch, arrayIndex, jsonEqual, parsePointer, toPointer, valueAt, type PatchStep } from "./json.rules.js";
 import type { JsonEdit } from "./jsonOperations.rules.js";
@@ -48,7 +48,7 @@ export function parseJsonText(source: string): JsonText | TextFailure {
     return failed("item_invalid", `it is not JSON${place}; send \`content\` instead`);
   }
   const twice = duplicateKey(root, "");
-  if (twice !== undefined) return failed("json_duplicate_key", `\`${twice}\` is there twice; correct the file by hand first`);
+  if (twice !== undefined) return failed("json_duplicate_key", `\`${visible(twice)}\` is there twice; correct the file by hand first`);
   return { text, bom, root, document: valueOf(root) };
 }
 

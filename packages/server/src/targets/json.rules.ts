@@ -4,7 +4,7 @@
  * Promises: nothing given in is changed; only an object's own members exist, so `toString` or `__proto__` is never found by
  * accident; a patch applies whole or not at all; work is bounded by the limits, whatever the patch says.
  */
-import { limits, type JsonValue, type Problem } from "@countersign/contract";
+import { limits, visible, type JsonValue, type Problem } from "@countersign/contract";
 import { canonicalize, hasLoneSurrogate } from "@countersign/proof";
 import jsonPatch, { type Operation } from "fast-json-patch";
 
@@ -112,14 +112,14 @@ const stepFailed = (reason: string): StepOutcome => ({ kind: "failed", reason })
 
 function applyStep(document: JsonValue, step: PatchStep): StepOutcome {
   const path = parsePointer(step.path);
-  if (path === undefined) return stepFailed(`\`${step.path}\` is not a JSON pointer`);
+  if (path === undefined) return stepFailed(`\`${visible(step.path)}\` is not a JSON pointer`);
   const value = step["value"] as JsonValue | undefined;
   switch (step.op) {
     case "test": {
       const found = valueAt(document, path);
       if (value === undefined) return stepFailed("`value` is missing");
-      if (found === undefined) return stepFailed(`there is nothing at \`${step.path}\``);
-      return jsonEqual(found, value) ? { kind: "patched", document } : stepFailed(`the value at \`${step.path}\` is another one`);
+      if (found === undefined) return stepFailed(`there is nothing at \`${visible(step.path)}\``);
+      return jsonEqual(found, value) ? { kind: "patched", document } : stepFailed(`the value at \`${visible(step.path)}\` is another one`);
     }
     case "remove":
       return change(document, { op: "remove", path });
@@ -130,7 +130,7 @@ function applyStep(document: JsonValue, step: PatchStep): StepOutcome {
     case "copy":
       return relocate(document, step, path);
     default:
-      return stepFailed(`\`${String(step.op)}\` is not an operation of JSON Patch`);
+      return stepFailed(`\`${visible(String(step.op))}\` is not an operation of JSON Patch`);
   }
 }
 
@@ -139,11 +139,11 @@ function relocate(document: JsonValue, step: PatchStep, path: readonly string[])
   const from = typeof pointer === "string" ? parsePointer(pointer) : undefined;
   if (from === undefined) return stepFailed("`from` is not a JSON pointer");
   const value = valueAt(document, from);
-  if (value === undefined) return stepFailed(`there is nothing at \`${String(pointer)}\``);
+  if (value === undefined) return stepFailed(`there is nothing at \`${visible(String(pointer))}\``);
   if (step.op === "copy") return change(document, { op: "add", path, value: structuredClone(value) as JsonValue });
   if (toPointer(from) === toPointer(path)) return { kind: "patched", document };
   // RFC 6902 §4.4: a value cannot be moved into one of its children.
-  if (`${step.path}/`.startsWith(`${toPointer(from)}/`)) return stepFailed(`\`${String(pointer)}\` cannot be moved into itself`);
+  if (`${step.path}/`.startsWith(`${toPointer(from)}/`)) return stepFailed(`\`${visible(String(pointer))}\` cannot be moved into itself`);
   const without = change(document, { op: "remove", path: from });
   return without.kind === "failed" ? without : change(without.document, { op: "add", path, value });
 }
@@ -158,10 +158,11 @@ function change(document: JsonValue, primitive: Primitive): StepOutcome {
   if (missing !== undefined) return stepFailed(missing);
   const operation = { ...primitive, path: toPointer(primitive.path) } as Operation;
   try {
-    return { kind: "patched", document: jsonPatch.applyOperation(document, operation, true, true, true).newDocument };
+    // Without the library's own validation: `whyNot` is stricter, and it walks the whole value at every operation.
+    return { kind: "patched", document: jsonPatch.applyOperation(document, operation, false, true, true).newDocument };
   } catch (error) {
     // The library refuses `__proto__` and `constructor/prototype` by throwing: such members are set with the whole document.
-    if (error instanceof TypeError) return stepFailed(`a member of \`${operation.path}\` cannot be patched; send the whole document`);
+    if (error instanceof TypeError) return stepFailed(`a member of \`${visible(operation.path)}\` cannot be patched; send the whole document`);
     return stepFailed((error as Error).name);
   }
 }
@@ -171,11 +172,11 @@ function whyNot(document: JsonValue, { op, path }: Primitive): string | undefine
   const last = path.at(-1);
   if (last === undefined) return undefined;
   const parent = valueAt(document, path.slice(0, -1));
-  if (!isContainer(parent)) return `there is no object or array at \`${toPointer(path.slice(0, -1))}\``;
-  if (op !== "add") return childOf(parent, last) === undefined ? `there is nothing at \`${toPointer(path)}\`` : undefined;
+  if (!isContainer(parent)) return `there is no object or array at \`${visible(toPointer(path.slice(0, -1)))}\``;
+  if (op !== "add") return childOf(parent, last) === undefined ? `there is nothing at \`${visible(toPointer(path))}\`` : undefined;
   if (!isArray(parent) || last === "-") return undefined;
   const index = arrayIndex(last);
-  return index === undefined || index > parent.length ? `\`${last}\` is not an index of 0 to ${parent.length}, nor \`-\`` : undefined;
+  return index === undefined || index > parent.length ? `\`${visible(last)}\` is not an index of 0 to ${parent.length}, nor \`-\`` : undefined;
 }
 
 /** The patch that makes `before` into `after`; replaces the whole when that says it shorter. */

@@ -2,7 +2,7 @@
  * What the operations mean on JSON: each becomes steps of a JSON Patch, or a new order of an array. Resources and JSON files
  * share this, so that one operation never means two things.
  */
-import { type ItemInput, type JsonValue, type Problem } from "@countersign/contract";
+import { visible, type ItemInput, type JsonValue, type Problem } from "@countersign/contract";
 import { applyPatch, childOf, diffDocuments, isArray, isContainer, parsePointer, toPointer, valueAt, type PatchStep } from "./json.rules.js";
 
 export type JsonEdit = { readonly kind: "patch"; readonly step: PatchStep } | { readonly kind: "reorder"; readonly path: readonly string[]; readonly order: readonly number[] };
@@ -57,7 +57,7 @@ const invalid = (message: string, pointer: string): Problem[] => [{ code: "item_
 /** The steps of a field that holds a pointer, with the value there. */
 function at(document: JsonValue, text: string, pointer: string): { readonly steps: string[]; readonly value: JsonValue | undefined } | Problem[] {
   const steps = parsePointer(text);
-  if (steps === undefined) return invalid(`\`${text}\` is not a JSON pointer; begin with \`/\` and write \`~\` as \`~0\``, pointer);
+  if (steps === undefined) return invalid(`\`${visible(text)}\` is not a JSON pointer; begin with \`/\` and write \`~\` as \`~0\``, pointer);
   return { steps, value: valueAt(document, steps) };
 }
 
@@ -67,22 +67,22 @@ function changeProperty(document: JsonValue, item: ItemInput, pointer: string): 
   if (place.steps.length === 0) return invalid("`/pointer` names the whole document; use UPDATE", `${pointer}/pointer`);
   if (place.value !== undefined) return oneStep("replace", place.steps, { value: item.value });
   const parent = valueAt(document, place.steps.slice(0, -1));
-  if (!isContainer(parent) || isArray(parent)) return invalid(`there is no object or element at \`${item.pointer}\`; use ADD_CHILD for a new element`, `${pointer}/pointer`);
+  if (!isContainer(parent) || isArray(parent)) return invalid(`there is no object or element at \`${visible(item.pointer ?? "")}\`; use ADD_CHILD for a new element`, `${pointer}/pointer`);
   return oneStep("add", place.steps, { value: item.value });
 }
 
 function addChild(document: JsonValue, item: ItemInput, pointer: string): readonly JsonEdit[] | readonly Problem[] {
   const parent = at(document, item.pointer ?? "", `${pointer}/pointer`);
   if (Array.isArray(parent)) return parent;
-  if (!isContainer(parent.value)) return invalid(`there is no object or array at \`${item.pointer ?? ""}\``, `${pointer}/pointer`);
+  if (!isContainer(parent.value)) return invalid(`there is no object or array at \`${visible(item.pointer ?? "")}\``, `${pointer}/pointer`);
   const { key } = item;
   if (isArray(parent.value)) {
     const length = parent.value.length;
-    if (key !== undefined && (typeof key !== "number" || key > length)) return invalid(`\`${key}\` is not an index of 0 to ${length}`, `${pointer}/key`);
+    if (key !== undefined && (typeof key !== "number" || key > length)) return invalid(`\`${visible(String(key))}\` is not an index of 0 to ${length}`, `${pointer}/key`);
     return oneStep("add", [...parent.steps, key ?? length], { value: item.value });
   }
   if (typeof key !== "string") return invalid("a child of an object needs its member name in `key`", `${pointer}/key`);
-  if (childOf(parent.value, key) !== undefined) return invalid(`\`${key}\` is there already; use CHANGE_PROPERTY`, `${pointer}/key`);
+  if (childOf(parent.value, key) !== undefined) return invalid(`\`${visible(key)}\` is there already; use CHANGE_PROPERTY`, `${pointer}/key`);
   return oneStep("add", [...parent.steps, key], { value: item.value });
 }
 
@@ -90,7 +90,7 @@ function removeChild(document: JsonValue, item: ItemInput, pointer: string): rea
   const child = at(document, item.pointer as string, `${pointer}/pointer`);
   if (Array.isArray(child)) return child;
   if (child.steps.length === 0) return invalid("`/pointer` names the whole document; use DELETE", `${pointer}/pointer`);
-  if (child.value === undefined) return invalid(`there is nothing at \`${item.pointer}\``, `${pointer}/pointer`);
+  if (child.value === undefined) return invalid(`there is nothing at \`${visible(item.pointer ?? "")}\``, `${pointer}/pointer`);
   return oneStep("remove", child.steps);
 }
 
@@ -99,11 +99,11 @@ function moveValue(document: JsonValue, item: ItemInput, pointer: string): reado
   if (Array.isArray(from)) return from;
   const to = at(document, item.to?.pointer as string, `${pointer}/to/pointer`);
   if (Array.isArray(to)) return to;
-  if (from.value === undefined) return invalid(`there is nothing at \`${item.pointer}\``, `${pointer}/pointer`);
+  if (from.value === undefined) return invalid(`there is nothing at \`${visible(item.pointer ?? "")}\``, `${pointer}/pointer`);
   const parent = valueAt(document, to.steps.slice(0, -1));
   // A member that is there would be overwritten unseen; into an array a move inserts.
   if (to.value !== undefined && !isArray(parent) && toPointer(from.steps) !== toPointer(to.steps)) {
-    return invalid(`\`${item.to?.pointer}\` is taken; remove it first`, `${pointer}/to/pointer`);
+    return invalid(`\`${visible(item.to?.pointer ?? "")}\` is taken; remove it first`, `${pointer}/to/pointer`);
   }
   return oneStep("move", to.steps, { from: toPointer(from.steps) });
 }
@@ -111,7 +111,7 @@ function moveValue(document: JsonValue, item: ItemInput, pointer: string): reado
 function reorder(document: JsonValue, item: ItemInput, pointer: string): readonly JsonEdit[] | readonly Problem[] {
   const list = at(document, item.pointer ?? "", `${pointer}/pointer`);
   if (Array.isArray(list)) return list;
-  if (!isArray(list.value)) return invalid(`there is no array at \`${item.pointer ?? ""}\`; the members of an object have no order`, `${pointer}/pointer`);
+  if (!isArray(list.value)) return invalid(`there is no array at \`${visible(item.pointer ?? "")}\`; the members of an object have no order`, `${pointer}/pointer`);
   const order = item.order ?? [];
   const length = list.value.length;
   const indices = order.filter((index): index is number => typeof index === "number" && index < length);

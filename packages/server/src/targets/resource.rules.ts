@@ -2,7 +2,7 @@
  * What an item does to a JSON resource. Pure: the states come in, the effects go out. `docs/targets.md` has the table.
  * INVARIANT: equal hashes are equal documents (RFC 8785); an effect brings exactly the whole document from one to the other.
  */
-import type { EffectFlag, ItemInput, JsonValue, Problem } from "@countersign/contract";
+import { visible, type EffectFlag, type ItemInput, type JsonValue, type Problem } from "@countersign/contract";
 import { hasLoneSurrogate, resourceStateHash } from "@countersign/proof";
 import { checkFields, hasField, type FieldRule } from "./fields.rules.js";
 import { checkBytes, checkDocument, diffDocuments, empties, isContainer } from "./json.rules.js";
@@ -91,7 +91,7 @@ export function planResource(item: ItemInput, targets: readonly { readonly ref: 
   const { ref, image } = source;
   if (item.operation === "CREATE") return image.exists ? taken(ref, `${pointer}/target/id`) : created(ref, item.after as JsonValue, `${pointer}/after`);
   if (!image.exists) {
-    return [{ code: "target_not_found", message: `there is no ${ref.type} \`${ref.id}\` in ${ref.environment}; use CREATE`, pointer: `${pointer}/target/id` }];
+    return [{ code: "target_not_found", message: `there is no ${ref.type} \`${visible(ref.id)}\` in ${ref.environment}; use CREATE`, pointer: `${pointer}/target/id` }];
   }
   if (item.operation === "DELETE") return { effects: [{ target: ref, before: image, after: absent }], diff: [{ op: "remove", path: "" }] };
   if (destination !== undefined) return moved(source, destination, pointer);
@@ -99,7 +99,7 @@ export function planResource(item: ItemInput, targets: readonly { readonly ref: 
 }
 
 const taken = (ref: TargetRef, pointer: string): Problem[] => [
-  { code: "target_exists", message: `${ref.type} \`${ref.id}\` is in ${ref.environment} already`, pointer },
+  { code: "target_exists", message: `${ref.type} \`${visible(ref.id)}\` is in ${ref.environment} already`, pointer },
 ];
 
 function created(ref: TargetRef, document: JsonValue, pointer: string): ResourcePlan | Problem[] {
@@ -109,7 +109,7 @@ function created(ref: TargetRef, document: JsonValue, pointer: string): Resource
 }
 
 function moved(source: { readonly ref: TargetRef; readonly image: StateImage }, destination: { readonly ref: TargetRef; readonly image: StateImage }, pointer: string): ResourcePlan | Problem[] {
-  if (source.ref.key === destination.ref.key) return [{ code: "no_effect", message: `\`${source.ref.id}\` is there already`, pointer: `${pointer}/to` }];
+  if (source.ref.key === destination.ref.key) return [{ code: "no_effect", message: `\`${visible(source.ref.id)}\` is there already`, pointer: `${pointer}/to` }];
   if (destination.image.exists) return taken(destination.ref, `${pointer}/to`);
   const name = ({ environment, type, id }: TargetRef): JsonValue => ({ environment, type, id });
   return {
@@ -128,7 +128,7 @@ function edited(item: ItemInput, { ref, image }: { readonly ref: TargetRef; read
   const problems = checkResource(after.document, item.after === undefined ? pointer : `${pointer}/after`);
   if (problems.length > 0) return problems;
   const next = documentImage(after.document);
-  if (next.hash === image.hash) return [{ code: "no_effect", message: `\`${ref.id}\` is like that already; leave the item out`, pointer }];
+  if (next.hash === image.hash) return [{ code: "no_effect", message: `\`${visible(ref.id)}\` is like that already; leave the item out`, pointer }];
   return { effects: [{ target: ref, before: image, after: next }], diff: diffDocuments(before, after.document) };
 }
 

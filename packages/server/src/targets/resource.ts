@@ -4,7 +4,7 @@
  * Promises: a document is exactly what was planned, or nothing changed; every revision is kept; a deleted resource leaves a
  * tombstone under its name, so that the same resource can come back. Identity is (environment, type, id) for ever.
  */
-import type { EffectFlag, ItemInput, JsonObject, JsonValue, Problem } from "@countersign/contract";
+import { visible, type EffectFlag, type ItemInput, type JsonObject, type JsonValue, type Problem } from "@countersign/contract";
 import { moveEpoch, type Actor, type DecideContext, type EntryDraft, type Guard, type Write } from "../ledger/index.js";
 import { isReferenced, resourceByName, resourcesByName, type ResourceRow } from "./queries.js";
 import { absent, checkResourceItem, configType, epochsOf, planResource, resourceFlags, resourceTargets, schemaOf, schemaRef } from "./resource.rules.js";
@@ -79,7 +79,7 @@ async function checkAfter({ target, after }: Effect, pointer: string, view: Plan
 function checkSchema(target: TargetRef, after: StateImage, pointer: string): readonly Problem[] {
   const type = schemaOf(target) ?? "";
   if (type === configType || !/^[A-Z][A-Z0-9_]{0,62}$/.test(type)) {
-    return [{ code: "schema_unsupported", message: `\`${type}\` is not a type that takes a schema`, pointer: `${pointer}/target/id` }];
+    return [{ code: "schema_unsupported", message: `\`${visible(type)}\` is not a type that takes a schema`, pointer: `${pointer}/target/id` }];
   }
   if (after.document === undefined || after.hash === null) return [];
   const compiled = compileSchema(after.document, after.hash, pointer);
@@ -113,7 +113,7 @@ const isRow = (row: ResourceRow, { environment, type, id }: TargetRef): boolean 
 
 const driftProblem = (target: TargetRef): Problem => ({
   code: "drift",
-  message: `${target.type} \`${target.id}\` in ${target.environment} is not in the state the plan was made for; revise`,
+  message: `${target.type} \`${visible(target.id)}\` in ${target.environment} is not in the state the plan was made for; revise`,
 });
 
 function decideChange(steps: readonly Step[], epochWrites: readonly Write[], by: { readonly actor: Actor; readonly changeSetId: string }, decide: DecideContext) {

@@ -48,32 +48,33 @@ function compile(document: JsonValue, pointer: string): SchemaOutcome {
   const subschemas = listSubschemas(document);
   const problems = [...subschemas].flatMap(([at, schema]) => checkSubschema(document, schema, pointer + at)).slice(0, problemsMax);
   if (problems.length > 0) return problems;
-  const weight = weigh(document, "", new Map(), new Set());
-  if (weight > weightMax) return unsupported(`the references multiply to more than \`${weightMax}\` subschemas; write it flatter`, pointer);
   try {
-    return validator(makeAjv(extensionKeywords(subschemas)).compile(document));
+    const weight = weigh(document, { root: document, anchors: anchorsOf(subschemas), known: new Map(), open: new Set() });
+    if (weight > weightMax) return unsupported(`the references multiply to more than \`${weightMax}\` subschemas; write it flatter`, pointer);
+    const extensions = extensionKeywords(subschemas);
+    return validator(makeAjv(extensions, true).compile(document), makeAjv(extensions, false).compile(document));
   } catch (error) {
+    // Also what is nested or chained so that the stack ends.
     return unsupported(`the schema does not compile: ${(error as Error).message}`, pointer);
   }
 }
 
-function makeAjv(extensions: readonly string[]): Ajv2020 {
+function makeAjv(extensions: readonly string[], allErrors: boolean): Ajv2020 {
   const ajv = new Ajv2020({
-    allErrors: true,
+    allErrors,
     // A misspelt keyword would permit everything unseen.
     strictSchema: true,
     strictTypes: false,
     strictTuples: false,
     strictRequired: false,
     logger: false,
-    addUsedSchema: false,
     code: { regExp: Object.assign((pattern: string) => linearPattern(pattern), { code: "undefined" }) },
   });
   // `format` of its own accord would run native expressions; the fast ones are the simple ones.
   (addFormats as unknown as (ajv: Ajv2020, options: { mode: "fast" }) => void)(ajv, { mode: "fast" });
   ajv.removeKeyword("uniqueItems");
   ajv.addKeyword({ keyword: "uniqueItems", type: "array", schemaType: "boolean", validate: uniqueItems, error: { message: "must not have equal items" } });
-  ajv.addVocabulary([...extensions]);
+  ajv.addVocabulary(["$anchor", ...extensions]);
   return ajv;
 }
 
@@ -89,9 +90,13 @@ function uniqueItems(wanted: boolean, items: readonly JsonValue[]): boolean {
   return !wanted || new Set(items.map((item) => canonicalize(item))).size === items.length;
 }
 
-function validator(validate: ValidateFunction): CompiledSchema {
+/** Characters of a document up to which all problems are looked for: each costs an object, and all values may be wrong. */
+const allErrorsLengthMax = 256 * 1024;
+
+function validator(all: ValidateFunction, first: ValidateFunction): CompiledSchema {
   return {
     check(document, pointer) {
+      const validate = JSON.stringify(document).length > allErrorsLengthMax ? first : all;
       try {
         if (validate(document)) return [];
       } catch (error) {
@@ -178,26 +183,50 @@ function checkPatterns(schema: JsonObject, pointer: string): Problem[] {
   });
 }
 
+interface Weighing {
+  readonly root: JsonObject;
+  readonly anchors: ReadonlyMap<string, JsonObject>;
+  readonly known: Map<JsonObject, number>;
+  readonly open: Set<JsonObject>;
+}
+
 /** How many subschemas one value may be held against, references followed; a cycle is counted once. */
-function weigh(root: JsonObject, at: string, known: Map<string, number>, open: Set<string>): number {
-  const before = known.get(at);
+function weigh(schema: JsonValue | undefined, weighing: Weighing): number {
+  if (schema === undefined || !isSchemaObject(schema)) return 1;
+  const before = weighing.known.get(schema);
   if (before !== undefined) return before;
-  const schema = at === "" ? root : valueAt(root, parsePointer(at) ?? []);
-  if (schema === undefined || !isSchemaObject(schema) || open.has(at)) return 1;
-  open.add(at);
+  if (weighing.open.has(schema)) return 1;
+  weighing.open.add(schema);
   let weight = 1;
   for (const child of childSchemas(schema)) {
-    const childWeight = weigh(root, at + toPointer(child.steps), known, open);
-    if (inPlace.has(child.keyword)) weight += childWeight;
-    else weight = Math.max(weight, childWeight);
+    const childWeight = weigh(child.schema, weighing);
+    weight = inPlace.has(child.keyword) ? weight + childWeight : Math.max(weight, childWeight);
   }
   for (const keyword of ["$ref", "$dynamicRef"]) {
     const reference = schema[keyword];
-    if (typeof reference === "string" && reference.startsWith("#")) weight += weigh(root, decodeURIComponent(reference.slice(1)), known, open);
+    if (typeof reference === "string") weight += weigh(referredTo(reference, weighing), weighing);
   }
-  open.delete(at);
-  known.set(at, weight);
+  weighing.open.delete(schema);
+  weighing.known.set(schema, weight);
   return weight;
+}
+
+/** The schema that an internal reference names: the whole, by pointer, or by anchor. */
+function referredTo(reference: string, { root, anchors }: Weighing): JsonValue | undefined {
+  const name = decodeURIComponent(reference.slice(1));
+  const steps = parsePointer(name);
+  return steps === undefined ? anchors.get(name) : valueAt(root, steps);
+}
+
+function anchorsOf(subschemas: ReadonlyMap<string, JsonObject>): Map<string, JsonObject> {
+  const anchors = new Map<string, JsonObject>();
+  for (const schema of subschemas.values()) {
+    for (const keyword of ["$anchor", "$dynamicAnchor"]) {
+      const name = schema[keyword];
+      if (typeof name === "string") anchors.set(name, schema);
+    }
+  }
+  return anchors;
 }
 
 /** `x-…` members are for people and other tools: they constrain nothing. */

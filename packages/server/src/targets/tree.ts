@@ -359,6 +359,9 @@ async function syncFolder(folder: Folder): Promise<void> {
   const handle = await fs.open(folder.self, constants.O_RDONLY | directory);
   try {
     await handle.sync();
+  } catch (error) {
+    // Some network and user-space filesystems cannot synchronise folders; what they make durable is their own affair.
+    if (!["EINVAL", "ENOTSUP", "EOPNOTSUPP"].includes(codeOf(error))) throw error;
   } finally {
     await handle.close();
   }
