@@ -9,7 +9,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
-import { type ChangeSets, openChangeSets } from "./change-sets/index.js";
+import { type ChangeSets, openChangeSets, startRecovery } from "./change-sets/index.js";
 import { openDispatch } from "./dispatch/index.js";
 import { checkConfiguration, loadConfiguration, startingBindings } from "./governance/index.js";
 import { type HttpServer, openHttp } from "./http/index.js";
@@ -108,11 +108,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   opened.add(() => tenancy.close());
   const targets = createTargets({ dataDirectory, checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer) });
   const changeSets = openChangeSets({ ledger, storage, tenancy, targets, blobs: (tenant) => openBlobs(storage, sealing, tenant), now, log });
-  const recovery = { ended: Promise.resolve() };
-  opened.add(async () => {
-    await recovery.ended;
-    await changeSets.idle();
-  });
+  opened.add(() => changeSets.idle());
 
   const tenant = await tenancy.setUp(firstStart(config));
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
@@ -127,11 +123,9 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const file = join(dataDirectory, addressFile);
   writeFileSync(file, `${JSON.stringify({ url, pid: process.pid })}\n`, { mode: 0o600 });
   opened.add(() => removeOwnAddress(file));
-  const recovering = recover(tenancy, changeSets, log);
-
-  const idle = async (): Promise<void> => {
-    await recovering;
-  };
+  // Requests are served meanwhile: a run is only ever in one pair of hands.
+  const recovery = startRecovery({ tenants: () => tenancy.tenants(), recover: (of) => changeSets.recover(of), log });
+  opened.add(() => recovery.stop());
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
     stopping.yes = true;
@@ -200,16 +194,4 @@ async function listen(http: HttpServer, config: ServerConfig): Promise<string> {
 
 function removeOwnAddress(file: string): void {
   rmSync(file, { force: true });
-}
-
-/** Runs that an earlier process did not end. Requests are served meanwhile: a run is only ever in one pair of hands. */
-async function recover(tenancy: Tenancy, changeSets: ChangeSets, log: Log): Promise<void> {
-  try {
-    for (const tenant of await tenancy.tenants()) {
-      const ended = await changeSets.recover(tenant);
-      if (ended.length > 0) log.info({ tenant, applications: ended }, "applications were brought to their end");
-    }
-  } catch (error) {
-    log.error({ err: error }, "recovery stopped; it goes on with the next start or `resume`");
-  }
 }

@@ -18,6 +18,7 @@ import {
   type VoteDecision,
 } from "@countersign/contract";
 import { checkVote, loadConfiguration, type Route } from "../governance/index.js";
+import type { Snapshot } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
 import { approvalContext, type Desk, liveVotes, type Loaded, loadForCommand, namesOf, notFound, type RequestContext, standing, view } from "./desk.js";
 import { create, revise } from "./draft.js";
@@ -25,13 +26,14 @@ import { apply, resume, rollBack } from "./execution.js";
 import { Leases } from "./leases.js";
 import { type ListSort, readCursor, writeCursor } from "./lists.rules.js";
 import { NumberBlocks } from "./numbers.js";
-import { type ListFilter, listChangeSets, readApplication, readApplications, readRunning, readWhole, readWholes } from "./queries.js";
+import { type ListFilter, listChangeSets, readApplication, readApplications, readByRefs, readRunning, readWhole, readWholes } from "./queries.js";
 import { archive, cancel, requestChanges, resolve, submit, vote } from "./review.js";
 import { Runner } from "./run.js";
 import { expire } from "./timely.js";
 import { applicationOf, itemOf, summaryOf } from "./view.rules.js";
 
 export type { Desk, RequestContext } from "./desk.js";
+export { startRecovery, type Recovery } from "./recovery.js";
 
 type Answer<T> = Promise<T | Refusal>;
 
@@ -126,7 +128,9 @@ export function openChangeSets(desk: Desk): ChangeSets {
     numbersOf: async (snapshot, ids) => new Map((await readByRefs(snapshot, [...ids])).map((row) => [row.id, row.number])),
     recover: async (tenant) => {
       const running = await desk.ledger.snapshot(tenant, readRunning);
-      for (const id of running) await runner.run(tenant, id);
+      const runs = await Promise.allSettled(running.map((id) => runner.run(tenant, id)));
+      const failed = runs.find((run) => run.status === "rejected");
+      if (failed !== undefined) throw failed.reason;
       return running;
     },
     idle: () => runner.idle(),
