@@ -21,7 +21,9 @@ export function visible(text: string): string {
 
 /** The same for text of several lines: line feeds and tabs stay, everything else is written out. */
 export function visibleLines(text: string): string {
-  return text.replace(hidden, (character) => (character === "\n" || character === "\t" ? character : escapeOne(character)));
+  return text.replace(hidden, (character) =>
+    character === "\n" || character === "\t" ? character : escapeOne(character),
+  );
 }
 
 function escapeOne(character: string): string {

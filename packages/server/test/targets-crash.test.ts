@@ -41,7 +41,12 @@ async function dieAt(world: FileWorld, step: Step, point: number): Promise<"died
   return "finished";
 }
 
-const item = (name: string, path: string, start: string | undefined, fields: Record<string, unknown>): ExerciseCase<FileWorld> =>
+const item = (
+  name: string,
+  path: string,
+  start: string | undefined,
+  fields: Record<string, unknown>,
+): ExerciseCase<FileWorld> =>
   ({
     name,
     prepare: (world: FileWorld) => {
@@ -61,7 +66,10 @@ const item = (name: string, path: string, start: string | undefined, fields: Rec
 exerciseTarget<FileWorld>("file, killed", {
   open: () => fileWorld(database, ledger),
   cases: [
-    item("CREATE in a new folder", "new/notes.md", undefined, { operation: "CREATE", content: { text: "written in two halves" } }),
+    item("CREATE in a new folder", "new/notes.md", undefined, {
+      operation: "CREATE",
+      content: { text: "written in two halves" },
+    }),
     item("UPDATE", "notes.md", "old", { operation: "UPDATE", content: { text: "written in two halves" } }),
     item("MOVE to a new folder", "notes.md", "moved", { operation: "MOVE", to: { path: "archive/notes.md" } }),
   ],

@@ -4,7 +4,16 @@ import { limits } from "@countersign/contract";
 import { canonicalize } from "@countersign/proof";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { applyPatch, checkDocument, diffDocuments, empties, jsonEqual, parsePointer, toPointer, type PatchStep } from "../src/targets/json.rules.js";
+import {
+  applyPatch,
+  checkDocument,
+  diffDocuments,
+  empties,
+  jsonEqual,
+  parsePointer,
+  toPointer,
+  type PatchStep,
+} from "../src/targets/json.rules.js";
 import { applyEdits, isEdits, jsonEdits } from "../src/targets/jsonOperations.rules.js";
 
 interface PatchVector {
@@ -16,19 +25,24 @@ interface PatchVector {
   readonly disabled?: boolean;
 }
 
-const vectors = JSON.parse(readFileSync(new URL("vectors/json-patch/spec_tests.json", import.meta.url), "utf8")) as PatchVector[];
+const vectors = JSON.parse(
+  readFileSync(new URL("vectors/json-patch/spec_tests.json", import.meta.url), "utf8"),
+) as PatchVector[];
 const enabled = vectors.filter((vector) => vector.disabled !== true && vector.patch !== undefined);
 
 describe("JSON Patch, the vectors of json-patch-tests", () => {
   it("are all there", () => expect(enabled.length).toBeGreaterThanOrEqual(16));
 
-  it.each(enabled.map((vector) => [vector.comment, vector] as const))("%s", (_comment, { doc, patch, expected, error }) => {
-    const before = structuredClone(doc);
-    const outcome = applyPatch(doc, patch);
-    expect(doc).toEqual(before);
-    if (error !== undefined) expect(outcome.kind).toBe("failed");
-    else expect(outcome).toEqual({ kind: "patched", document: expected });
-  });
+  it.each(enabled.map((vector) => [vector.comment, vector] as const))(
+    "%s",
+    (_comment, { doc, patch, expected, error }) => {
+      const before = structuredClone(doc);
+      const outcome = applyPatch(doc, patch);
+      expect(doc).toEqual(before);
+      if (error !== undefined) expect(outcome.kind).toBe("failed");
+      else expect(outcome).toEqual({ kind: "patched", document: expected });
+    },
+  );
 });
 
 describe("JSON Patch, what must not happen", () => {
@@ -53,7 +67,15 @@ describe("JSON Patch, what must not happen", () => {
     ["`~` is escaped", [{ op: "remove", path: "/~2" }], 0],
     ["a value is needed", [{ op: "add", path: "/d" }], 0],
     ["a from is needed", [{ op: "copy", path: "/d" }], 0],
-    ["the failing operation is named", [{ op: "remove", path: "/c" }, { op: "add", path: "/d", value: 1 }, { op: "remove", path: "/c" }], 2],
+    [
+      "the failing operation is named",
+      [
+        { op: "remove", path: "/c" },
+        { op: "add", path: "/d", value: 1 },
+        { op: "remove", path: "/c" },
+      ],
+      2,
+    ],
     ["an unknown operation", [{ op: "merge" as "add", path: "/c", value: 1 }], 0],
   ];
   it.each(rows)("%s", (_what, patch, step) => {
@@ -64,7 +86,9 @@ describe("JSON Patch, what must not happen", () => {
   });
 
   it("moves to the end of the same array", () => {
-    expect(applyPatch(document, [{ op: "move", from: "/a/b/0", path: "/a/b/2" }])).toMatchObject({ document: { a: { b: [2, 3, 1] } } });
+    expect(applyPatch(document, [{ op: "move", from: "/a/b/0", path: "/a/b/2" }])).toMatchObject({
+      document: { a: { b: [2, 3, 1] } },
+    });
   });
 
   it("bounds copies of copies", () => {
@@ -74,28 +98,59 @@ describe("JSON Patch, what must not happen", () => {
 
   it("moves a large value as cheaply as a small one", () => {
     const large = { from: { list: Array.from({ length: 100_000 }, (_, i) => i) } };
-    const patch: PatchStep[] = Array.from({ length: limits.patchOperationsMax }, (_, i) => (i % 2 === 0 ? { op: "move", from: "/from", path: "/to" } : { op: "move", from: "/to", path: "/from" }));
+    const patch: PatchStep[] = Array.from({ length: limits.patchOperationsMax }, (_, i) =>
+      i % 2 === 0 ? { op: "move", from: "/from", path: "/to" } : { op: "move", from: "/to", path: "/from" },
+    );
     // 5,000 walks over 100,000 values would take longer than any test may.
     expect(applyPatch(large, patch)).toEqual({ kind: "patched", document: large });
   });
 
   it("shows hostile names neutralised", () => {
-    expect(applyPatch({}, [{ op: "remove", path: "/\u001b[2J\u202e" }])).toMatchObject({ reason: "there is nothing at `/\\x1b[2J\\u{202e}`" });
+    expect(applyPatch({}, [{ op: "remove", path: "/\u001b[2J\u202e" }])).toMatchObject({
+      reason: "there is nothing at `/\\x1b[2J\\u{202e}`",
+    });
   });
 
   it("applies twice with the same result: the patch is not used up", () => {
-    const patch: PatchStep[] = [{ op: "add", path: "/l", value: [] }, { op: "add", path: "/l/-", value: 1 }];
+    const patch: PatchStep[] = [
+      { op: "add", path: "/l", value: [] },
+      { op: "add", path: "/l/-", value: 1 },
+    ];
     expect(applyPatch({}, patch)).toEqual({ kind: "patched", document: { l: [1] } });
     expect(applyPatch({}, patch)).toEqual({ kind: "patched", document: { l: [1] } });
   });
 });
 
 /** JSON values as they arrive from a parser: any member names, finite numbers. */
-const names = fc.oneof(fc.constantFrom("a", "b", "c", "", "0", "1", "-", "~", "/", "~1", "toString", "constructor", "__proto__", "hasOwnProperty"), fc.string({ unit: "binary", maxLength: 4 }));
+const names = fc.oneof(
+  fc.constantFrom(
+    "a",
+    "b",
+    "c",
+    "",
+    "0",
+    "1",
+    "-",
+    "~",
+    "/",
+    "~1",
+    "toString",
+    "constructor",
+    "__proto__",
+    "hasOwnProperty",
+  ),
+  fc.string({ unit: "binary", maxLength: 4 }),
+);
 const { document } = fc.letrec<{ document: JsonValue }>((tie) => ({
   document: fc.oneof(
     { maxDepth: 4, withCrossShrink: true },
-    fc.oneof(fc.constant(null), fc.boolean(), fc.integer({ min: -5, max: 5 }), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.string({ maxLength: 5 })),
+    fc.oneof(
+      fc.constant(null),
+      fc.boolean(),
+      fc.integer({ min: -5, max: 5 }),
+      fc.double({ noNaN: true, noDefaultInfinity: true }),
+      fc.string({ maxLength: 5 }),
+    ),
     fc.array(tie("document"), { maxLength: 5 }),
     fc.dictionary(names, tie("document"), { maxKeys: 5, noNullPrototype: true }),
   ),
@@ -118,17 +173,21 @@ describe("differences", () => {
   });
 
   it("say nothing exactly for equal documents", () => {
-    fc.assert(fc.property(parsed, parsed, (a, b) => {
-      const equal = canonicalize(a) === canonicalize(b);
-      expect(jsonEqual(a, b)).toBe(equal);
-      expect(diffDocuments(a, b).length === 0).toBe(equal);
-    }));
+    fc.assert(
+      fc.property(parsed, parsed, (a, b) => {
+        const equal = canonicalize(a) === canonicalize(b);
+        expect(jsonEqual(a, b)).toBe(equal);
+        expect(diffDocuments(a, b).length === 0).toBe(equal);
+      }),
+    );
   });
 
   it("are no larger than the whole", () => {
     const before = Array.from({ length: 500 }, (_, i) => ({ id: i, name: `n${i}` }));
     const after = before.slice(1);
-    expect(JSON.stringify(diffDocuments(before, after)).length).toBeLessThanOrEqual(JSON.stringify([{ op: "replace", path: "", value: after }]).length);
+    expect(JSON.stringify(diffDocuments(before, after)).length).toBeLessThanOrEqual(
+      JSON.stringify([{ op: "replace", path: "", value: after }]).length,
+    );
   });
 });
 
@@ -147,41 +206,152 @@ const item = (fields: Partial<ItemInput>): ItemInput => ({ ...base, ...fields })
 
 describe("operations on JSON", () => {
   const start = { title: "a", list: [10, 20, 30], nested: { deep: { x: 1 } } };
-  const rows: readonly [what: string, fields: Partial<ItemInput>, expected: JsonValue | { problem: string; pointer: string }][] = [
+  const rows: readonly [
+    what: string,
+    fields: Partial<ItemInput>,
+    expected: JsonValue | { problem: string; pointer: string },
+  ][] = [
     ["UPDATE with after", { operation: "UPDATE", after: { only: 1 } }, { only: 1 }],
-    ["UPDATE with patch", { operation: "UPDATE", patch: [{ op: "remove", path: "/list/1" }] }, { ...start, list: [10, 30] }],
-    ["UPDATE with a failing patch", { operation: "UPDATE", patch: [{ op: "remove", path: "/title" }, { op: "remove", path: "/title" }] }, { problem: "patch_failed", pointer: "/i/patch/1" }],
-    ["CHANGE_PROPERTY of a member", { operation: "CHANGE_PROPERTY", pointer: "/nested/deep/x", value: 2 }, { ...start, nested: { deep: { x: 2 } } }],
-    ["CHANGE_PROPERTY makes a member", { operation: "CHANGE_PROPERTY", pointer: "/nested/new", value: null }, { ...start, nested: { deep: { x: 1 }, new: null } }],
-    ["CHANGE_PROPERTY of an element", { operation: "CHANGE_PROPERTY", pointer: "/list/0", value: 11 }, { ...start, list: [11, 20, 30] }],
-    ["CHANGE_PROPERTY makes no element", { operation: "CHANGE_PROPERTY", pointer: "/list/3", value: 11 }, { problem: "item_invalid", pointer: "/i/pointer" }],
-    ["CHANGE_PROPERTY needs the parent", { operation: "CHANGE_PROPERTY", pointer: "/no/x", value: 1 }, { problem: "item_invalid", pointer: "/i/pointer" }],
-    ["CHANGE_PROPERTY is not for the whole", { operation: "CHANGE_PROPERTY", pointer: "", value: 1 }, { problem: "item_invalid", pointer: "/i/pointer" }],
-    ["ADD_CHILD to an object", { operation: "ADD_CHILD", pointer: "/nested", key: "y", value: [] }, { ...start, nested: { deep: { x: 1 }, y: [] } }],
-    ["ADD_CHILD at the end of an array", { operation: "ADD_CHILD", pointer: "/list", value: 40 }, { ...start, list: [10, 20, 30, 40] }],
-    ["ADD_CHILD inside an array", { operation: "ADD_CHILD", pointer: "/list", key: 1, value: 15 }, { ...start, list: [10, 15, 20, 30] }],
-    ["ADD_CHILD past the end", { operation: "ADD_CHILD", pointer: "/list", key: 4, value: 15 }, { problem: "item_invalid", pointer: "/i/key" }],
-    ["ADD_CHILD over a member", { operation: "ADD_CHILD", key: "title", value: 15 }, { problem: "item_invalid", pointer: "/i/key" }],
-    ["ADD_CHILD without a name", { operation: "ADD_CHILD", pointer: "/nested", value: 15 }, { problem: "item_invalid", pointer: "/i/key" }],
-    ["ADD_CHILD to a text", { operation: "ADD_CHILD", pointer: "/title", value: 15 }, { problem: "item_invalid", pointer: "/i/pointer" }],
+    [
+      "UPDATE with patch",
+      { operation: "UPDATE", patch: [{ op: "remove", path: "/list/1" }] },
+      { ...start, list: [10, 30] },
+    ],
+    [
+      "UPDATE with a failing patch",
+      {
+        operation: "UPDATE",
+        patch: [
+          { op: "remove", path: "/title" },
+          { op: "remove", path: "/title" },
+        ],
+      },
+      { problem: "patch_failed", pointer: "/i/patch/1" },
+    ],
+    [
+      "CHANGE_PROPERTY of a member",
+      { operation: "CHANGE_PROPERTY", pointer: "/nested/deep/x", value: 2 },
+      { ...start, nested: { deep: { x: 2 } } },
+    ],
+    [
+      "CHANGE_PROPERTY makes a member",
+      { operation: "CHANGE_PROPERTY", pointer: "/nested/new", value: null },
+      { ...start, nested: { deep: { x: 1 }, new: null } },
+    ],
+    [
+      "CHANGE_PROPERTY of an element",
+      { operation: "CHANGE_PROPERTY", pointer: "/list/0", value: 11 },
+      { ...start, list: [11, 20, 30] },
+    ],
+    [
+      "CHANGE_PROPERTY makes no element",
+      { operation: "CHANGE_PROPERTY", pointer: "/list/3", value: 11 },
+      { problem: "item_invalid", pointer: "/i/pointer" },
+    ],
+    [
+      "CHANGE_PROPERTY needs the parent",
+      { operation: "CHANGE_PROPERTY", pointer: "/no/x", value: 1 },
+      { problem: "item_invalid", pointer: "/i/pointer" },
+    ],
+    [
+      "CHANGE_PROPERTY is not for the whole",
+      { operation: "CHANGE_PROPERTY", pointer: "", value: 1 },
+      { problem: "item_invalid", pointer: "/i/pointer" },
+    ],
+    [
+      "ADD_CHILD to an object",
+      { operation: "ADD_CHILD", pointer: "/nested", key: "y", value: [] },
+      { ...start, nested: { deep: { x: 1 }, y: [] } },
+    ],
+    [
+      "ADD_CHILD at the end of an array",
+      { operation: "ADD_CHILD", pointer: "/list", value: 40 },
+      { ...start, list: [10, 20, 30, 40] },
+    ],
+    [
+      "ADD_CHILD inside an array",
+      { operation: "ADD_CHILD", pointer: "/list", key: 1, value: 15 },
+      { ...start, list: [10, 15, 20, 30] },
+    ],
+    [
+      "ADD_CHILD past the end",
+      { operation: "ADD_CHILD", pointer: "/list", key: 4, value: 15 },
+      { problem: "item_invalid", pointer: "/i/key" },
+    ],
+    [
+      "ADD_CHILD over a member",
+      { operation: "ADD_CHILD", key: "title", value: 15 },
+      { problem: "item_invalid", pointer: "/i/key" },
+    ],
+    [
+      "ADD_CHILD without a name",
+      { operation: "ADD_CHILD", pointer: "/nested", value: 15 },
+      { problem: "item_invalid", pointer: "/i/key" },
+    ],
+    [
+      "ADD_CHILD to a text",
+      { operation: "ADD_CHILD", pointer: "/title", value: 15 },
+      { problem: "item_invalid", pointer: "/i/pointer" },
+    ],
     ["REMOVE_CHILD of an object", { operation: "REMOVE_CHILD", pointer: "/nested/deep" }, { ...start, nested: {} }],
     ["REMOVE_CHILD of an array", { operation: "REMOVE_CHILD", pointer: "/list/1" }, { ...start, list: [10, 30] }],
-    ["REMOVE_CHILD that is not there", { operation: "REMOVE_CHILD", pointer: "/list/9" }, { problem: "item_invalid", pointer: "/i/pointer" }],
-    ["REMOVE_CHILD of the whole", { operation: "REMOVE_CHILD", pointer: "" }, { problem: "item_invalid", pointer: "/i/pointer" }],
+    [
+      "REMOVE_CHILD that is not there",
+      { operation: "REMOVE_CHILD", pointer: "/list/9" },
+      { problem: "item_invalid", pointer: "/i/pointer" },
+    ],
+    [
+      "REMOVE_CHILD of the whole",
+      { operation: "REMOVE_CHILD", pointer: "" },
+      { problem: "item_invalid", pointer: "/i/pointer" },
+    ],
     ["REORDER", { operation: "REORDER", pointer: "/list", order: [2, 0, 1] }, { ...start, list: [30, 10, 20] }],
-    ["REORDER leaves one out", { operation: "REORDER", pointer: "/list", order: [2, 0] }, { problem: "item_invalid", pointer: "/i/order" }],
-    ["REORDER names one twice", { operation: "REORDER", pointer: "/list", order: [2, 0, 0] }, { problem: "item_invalid", pointer: "/i/order" }],
-    ["REORDER by names", { operation: "REORDER", pointer: "/list", order: ["a", "b", "c"] }, { problem: "item_invalid", pointer: "/i/order" }],
-    ["REORDER of an object", { operation: "REORDER", pointer: "/nested", order: [0] }, { problem: "item_invalid", pointer: "/i/pointer" }],
-    ["MOVE of a value", { operation: "MOVE", pointer: "/nested/deep", to: { pointer: "/deep" } }, { title: "a", list: [10, 20, 30], nested: {}, deep: { x: 1 } }],
-    ["MOVE onto a member", { operation: "MOVE", pointer: "/nested/deep", to: { pointer: "/title" } }, { problem: "item_invalid", pointer: "/i/to/pointer" }],
-    ["MOVE of nothing", { operation: "MOVE", pointer: "/nope", to: { pointer: "/x" } }, { problem: "item_invalid", pointer: "/i/pointer" }],
-    ["a pointer that is none", { operation: "REMOVE_CHILD", pointer: "title" }, { problem: "item_invalid", pointer: "/i/pointer" }],
+    [
+      "REORDER leaves one out",
+      { operation: "REORDER", pointer: "/list", order: [2, 0] },
+      { problem: "item_invalid", pointer: "/i/order" },
+    ],
+    [
+      "REORDER names one twice",
+      { operation: "REORDER", pointer: "/list", order: [2, 0, 0] },
+      { problem: "item_invalid", pointer: "/i/order" },
+    ],
+    [
+      "REORDER by names",
+      { operation: "REORDER", pointer: "/list", order: ["a", "b", "c"] },
+      { problem: "item_invalid", pointer: "/i/order" },
+    ],
+    [
+      "REORDER of an object",
+      { operation: "REORDER", pointer: "/nested", order: [0] },
+      { problem: "item_invalid", pointer: "/i/pointer" },
+    ],
+    [
+      "MOVE of a value",
+      { operation: "MOVE", pointer: "/nested/deep", to: { pointer: "/deep" } },
+      { title: "a", list: [10, 20, 30], nested: {}, deep: { x: 1 } },
+    ],
+    [
+      "MOVE onto a member",
+      { operation: "MOVE", pointer: "/nested/deep", to: { pointer: "/title" } },
+      { problem: "item_invalid", pointer: "/i/to/pointer" },
+    ],
+    [
+      "MOVE of nothing",
+      { operation: "MOVE", pointer: "/nope", to: { pointer: "/x" } },
+      { problem: "item_invalid", pointer: "/i/pointer" },
+    ],
+    [
+      "a pointer that is none",
+      { operation: "REMOVE_CHILD", pointer: "title" },
+      { problem: "item_invalid", pointer: "/i/pointer" },
+    ],
   ];
   it.each(rows)("%s", (_what, fields, expected) => {
     const edits = jsonEdits(start, item(fields), "/i");
     const result = isEdits(edits) ? applyEdits(start, edits, item(fields), "/i") : edits;
-    if (typeof expected === "object" && expected !== null && "problem" in expected) expect(result).toMatchObject([{ code: expected.problem, pointer: expected.pointer }]);
+    if (typeof expected === "object" && expected !== null && "problem" in expected)
+      expect(result).toMatchObject([{ code: expected.problem, pointer: expected.pointer }]);
     else expect(result).toMatchObject({ document: expected });
   });
 });
@@ -216,4 +386,3 @@ describe("destructive", () => {
   ];
   it.each(rows)("%j to %j", (before, after, expected) => expect(empties(before, after)).toBe(expected));
 });
-

@@ -166,16 +166,35 @@ const roots: readonly [what: string, root: string, refused: boolean, confirmHome
 ];
 
 describe("roots", () => {
-  const facts = { data: "/home/ada/.local/share/countersign", home: "/home/ada", active: [{ name: "one", root: "/home/ada/active" }, { name: "two", root: "/home/ada/work/inner" }] };
+  const facts = {
+    data: "/home/ada/.local/share/countersign",
+    home: "/home/ada",
+    active: [
+      { name: "one", root: "/home/ada/active" },
+      { name: "two", root: "/home/ada/work/inner" },
+    ],
+  };
   it.each(roots)("%s", (_what, root, refused, confirmHome = false) => {
     expect(checkRoot(root, { ...facts, confirmHome }).length > 0).toBe(refused);
   });
   it("a home without the data in it is a root when confirmed", () => {
-    expect(checkRoot("/home/ada", { active: [], data: "/var/lib/countersign", home: "/home/ada", confirmHome: true })).toEqual([]);
+    expect(
+      checkRoot("/home/ada", { active: [], data: "/var/lib/countersign", home: "/home/ada", confirmHome: true }),
+    ).toEqual([]);
   });
 });
 
 it("the keys of the person the server runs as are known by their places", () => {
-  const paths = keyPaths({ home: "/home/ada", env: { COUNTERSIGN_CONFIG: "/etc/cs", XDG_CONFIG_HOME: "/home/ada/.cfg" } });
-  expect(paths).toEqual(expect.arrayContaining(["/home/ada/.ssh", "/home/ada/.config/countersign", "/etc/cs", "/home/ada/.cfg/countersign"]));
+  const paths = keyPaths({
+    home: "/home/ada",
+    env: { COUNTERSIGN_CONFIG: "/etc/cs", XDG_CONFIG_HOME: "/home/ada/.cfg" },
+  });
+  expect(paths).toEqual(
+    expect.arrayContaining([
+      "/home/ada/.ssh",
+      "/home/ada/.config/countersign",
+      "/etc/cs",
+      "/home/ada/.cfg/countersign",
+    ]),
+  );
 });

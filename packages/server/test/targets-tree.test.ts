@@ -22,7 +22,10 @@ beforeEach(() => {
 });
 afterEach(() => fs.rmSync(base, { recursive: true, force: true }));
 
-const content = (text: string, mode = 0o644): { bytes: Uint8Array; mode: number } => ({ bytes: Buffer.from(text), mode });
+const content = (text: string, mode = 0o644): { bytes: Uint8Array; mode: number } => ({
+  bytes: Buffer.from(text),
+  mode,
+});
 const always = (): boolean => true;
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
@@ -95,12 +98,22 @@ describe.each([
   });
 
   const links: readonly [what: string, make: () => void, path: string, code: string][] = [
-    ["a link to a file outside", () => fs.symlinkSync(join(outside, "secret"), join(root, "link")), "link", "path_refused"],
+    [
+      "a link to a file outside",
+      () => fs.symlinkSync(join(outside, "secret"), join(root, "link")),
+      "link",
+      "path_refused",
+    ],
     ["a link to a file inside", () => fs.symlinkSync("plain", join(root, "link")), "link", "path_refused"],
     ["a dangling link", () => fs.symlinkSync(join(outside, "new"), join(root, "link")), "link", "path_refused"],
     ["a linked folder outside", () => fs.symlinkSync(outside, join(root, "link")), "link/secret", "path_refused"],
     ["a linked folder inside", () => fs.symlinkSync("sub", join(root, "link")), "link/x", "path_refused"],
-    ["a link deep inside", () => fs.symlinkSync("../..", join(root, "sub/up")), "sub/up/outside/secret", "path_refused"],
+    [
+      "a link deep inside",
+      () => fs.symlinkSync("../..", join(root, "sub/up")),
+      "sub/up/outside/secret",
+      "path_refused",
+    ],
     ["a folder", () => undefined, "sub", "path_refused"],
     ["a file as a folder", () => undefined, "plain/x", "path_refused"],
     ["a FIFO", () => execFileSync("mkfifo", [join(root, "fifo")]), "fifo", "path_refused"],
@@ -186,7 +199,19 @@ describe.each([
 
 describe("a folder exchanged for a link to the outside before any call", () => {
   const promises = createRequire(import.meta.url)("node:fs/promises") as Record<string, unknown>;
-  const names = ["open", "lstat", "stat", "readdir", "mkdir", "link", "rename", "unlink", "rmdir", "realpath", "lchown"];
+  const names = [
+    "open",
+    "lstat",
+    "stat",
+    "readdir",
+    "mkdir",
+    "link",
+    "rename",
+    "unlink",
+    "rmdir",
+    "realpath",
+    "lchown",
+  ];
 
   /** Runs `use` with the exchange made before the n-th call of the filesystem. Resolves to how many calls there were. */
   async function exchangedAt(point: number, use: () => Promise<unknown>): Promise<number> {
@@ -219,13 +244,17 @@ describe("a folder exchanged for a link to the outside before any call", () => {
     fs.writeFileSync(join(outside, "secret"), "secret", { mode: 0o644 });
     fs.writeFileSync(join(root, "sub/secret"), "inside", { mode: 0o644 });
   };
-  const secretIsSafe = (): boolean => fs.readdirSync(outside).join() === "secret" && fs.readFileSync(join(outside, "secret"), "utf8") === "secret";
+  const secretIsSafe = (): boolean =>
+    fs.readdirSync(outside).join() === "secret" && fs.readFileSync(join(outside, "secret"), "utf8") === "secret";
 
   const acts: readonly [what: string, act: (tree: Tree) => Promise<unknown>][] = [
     ["reading", async (tree) => expect(Buffer.from((await found(tree, "sub/secret")).bytes).toString()).toBe("inside")],
     ["creating", (tree) => tree.create("sub/new", content("evil"), "t")],
     ["creating with folders", (tree) => tree.create("sub/in/new", content("evil"), "t")],
-    ["replacing", async (tree) => tree.replace("sub/secret", content("evil"), (await found(tree, "sub/secret")).mark, "t")],
+    [
+      "replacing",
+      async (tree) => tree.replace("sub/secret", content("evil"), (await found(tree, "sub/secret")).mark, "t"),
+    ],
     ["removing", (tree) => tree.remove("sub/secret", always, 1, "t")],
   ];
   it.each(acts)("%s by handles never leaves the root", async (_what, act) => {

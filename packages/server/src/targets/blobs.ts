@@ -21,7 +21,8 @@ export function openBlobs(storage: Storage, sealing: Sealing, tenant: TenantId):
 
 async function put(storage: Storage, sealing: Sealing, tenant: TenantId, bytes: Uint8Array): Promise<string> {
   // What asks for more is our own mistake: kinds check their limits before.
-  if (bytes.length > limits.fileBytesMax) throw new Error(`a blob of ${bytes.length} bytes is more than ${limits.fileBytesMax}`);
+  if (bytes.length > limits.fileBytesMax)
+    throw new Error(`a blob of ${bytes.length} bytes is more than ${limits.fileBytesMax}`);
   const digest = sha256Hex(bytes);
   const sealed = sealing.seal(bytes, binding(tenant, digest));
   await storage.inTenant(tenant, (client) => client.query(insertBlob, [tenant, digest, bytes.length, sealed]));
@@ -29,11 +30,18 @@ async function put(storage: Storage, sealing: Sealing, tenant: TenantId, bytes: 
 }
 
 async function get(storage: Storage, sealing: Sealing, tenant: TenantId, digest: string): Promise<Uint8Array> {
-  const { rows } = await storage.inTenant(tenant, (client) => client.query<{ bytes: number; sealed: Buffer }>(selectBlob, [tenant, digest]));
+  const { rows } = await storage.inTenant(tenant, (client) =>
+    client.query<{ bytes: number; sealed: Buffer }>(selectBlob, [tenant, digest]),
+  );
   const row = rows[0];
-  if (row === undefined) return refuse("backup_unusable", `the bytes \`${digest}\` are not stored; restore the database from a backup that has them`);
+  if (row === undefined)
+    return refuse(
+      "backup_unusable",
+      `the bytes \`${digest}\` are not stored; restore the database from a backup that has them`,
+    );
   const bytes = open(sealing, row.sealed, binding(tenant, digest));
-  if (bytes.length !== row.bytes || sha256Hex(bytes) !== digest) refuse("backup_unusable", `the stored bytes \`${digest}\` are damaged; restore the database from a backup`);
+  if (bytes.length !== row.bytes || sha256Hex(bytes) !== digest)
+    refuse("backup_unusable", `the stored bytes \`${digest}\` are damaged; restore the database from a backup`);
   return bytes;
 }
 
@@ -42,6 +50,9 @@ function open(sealing: Sealing, sealed: Uint8Array, what: string): Uint8Array {
     return sealing.open(sealed, what);
   } catch (error) {
     if (!(error instanceof RefusalError)) throw error;
-    throw new RefusalError({ kind: "refused", code: "backup_unusable", message: error.refusal.message }, { cause: error });
+    throw new RefusalError(
+      { kind: "refused", code: "backup_unusable", message: error.refusal.message },
+      { cause: error },
+    );
   }
 }

@@ -33,7 +33,8 @@ export function hasField(item: ItemInput, field: ItemField): boolean {
 function fieldValue(item: ItemInput, field: ItemField): unknown {
   const [first, second] = field.split(".") as [keyof ItemInput, string | undefined];
   const value = item[first];
-  if (second === undefined || typeof value !== "object" || value === null) return second === undefined ? value : undefined;
+  if (second === undefined || typeof value !== "object" || value === null)
+    return second === undefined ? value : undefined;
   return (value as Record<string, unknown>)[second];
 }
 
@@ -47,11 +48,19 @@ export function checkFields(item: ItemInput, rule: FieldRule, pointer: string, w
   const problems: Problem[] = [];
   for (const field of itemFields) {
     if (!hasField(item, field) || allowed.has(field)) continue;
-    problems.push({ code: "item_invalid", message: `${item.operation} of ${what} takes no \`${field}\`; remove it`, pointer: pointer + fieldPointer(field) });
+    problems.push({
+      code: "item_invalid",
+      message: `${item.operation} of ${what} takes no \`${field}\`; remove it`,
+      pointer: pointer + fieldPointer(field),
+    });
   }
   for (const field of required) {
     if (hasField(item, field)) continue;
-    problems.push({ code: "item_invalid", message: `${item.operation} of ${what} needs \`${field}\``, pointer: pointer + fieldPointer(field) });
+    problems.push({
+      code: "item_invalid",
+      message: `${item.operation} of ${what} needs \`${field}\``,
+      pointer: pointer + fieldPointer(field),
+    });
   }
   if (forms.length > 0) problems.push(...checkForms(item, forms, pointer, what));
   return problems;

@@ -33,7 +33,13 @@ const fieldRules: Readonly<Partial<Record<ItemInput["operation"], FieldRule>>> =
 export function checkFileItem(item: ItemInput, pointer: string): Problem[] {
   const rule = fieldRules[item.operation];
   if (rule === undefined) {
-    return [{ code: "operation_unsupported", message: `${item.operation} means nothing for a file; use UPDATE`, pointer: `${pointer}/operation` }];
+    return [
+      {
+        code: "operation_unsupported",
+        message: `${item.operation} means nothing for a file; use UPDATE`,
+        pointer: `${pointer}/operation`,
+      },
+    ];
   }
   const { path } = item.target as FileTarget;
   const problems = [
@@ -54,22 +60,44 @@ function checkContent(item: ItemInput, pointer: string): Problem[] {
   if (patch !== undefined) return checkDocument(patch as unknown as JsonValue, `${pointer}/patch`);
   if (content === undefined) return [];
   if ((content.text === undefined) === (content.base64 === undefined)) {
-    return [{ code: "item_invalid", message: "`content` takes exactly one of `text` and `base64`", pointer: `${pointer}/content` }];
+    return [
+      {
+        code: "item_invalid",
+        message: "`content` takes exactly one of `text` and `base64`",
+        pointer: `${pointer}/content`,
+      },
+    ];
   }
   const bytes = contentBytes(item).length;
-  if (bytes > limits.fileBytesMax) return [{ code: "limit_exceeded", message: `the file would have \`${bytes}\` bytes, more than ${limits.fileBytesMax}`, pointer: `${pointer}/content` }];
+  if (bytes > limits.fileBytesMax)
+    return [
+      {
+        code: "limit_exceeded",
+        message: `the file would have \`${bytes}\` bytes, more than ${limits.fileBytesMax}`,
+        pointer: `${pointer}/content`,
+      },
+    ];
   return content.text === undefined ? [] : checkDocument(content.text, `${pointer}/content/text`);
 }
 
 function checkMode({ mode }: ItemInput, pointer: string): Problem | undefined {
   if (mode === undefined || (Number.parseInt(mode, 8) & 0o600) === 0o600) return undefined;
-  return { code: "item_invalid", message: `with mode \`${mode}\` the owner could not read and write the file; use e.g. \`644\``, pointer: `${pointer}/mode` };
+  return {
+    code: "item_invalid",
+    message: `with mode \`${mode}\` the owner could not read and write the file; use e.g. \`644\``,
+    pointer: `${pointer}/mode`,
+  };
 }
 
 function checkDestination(item: ItemInput, path: string, pointer: string): Problem | undefined {
   const to = item.to?.path;
   if (to === undefined) return undefined;
-  if (foldPath(to) === foldPath(path)) return { code: "no_effect", message: `\`${visible(to)}\` is the same name on some filesystems; choose another one`, pointer: `${pointer}/to/path` };
+  if (foldPath(to) === foldPath(path))
+    return {
+      code: "no_effect",
+      message: `\`${visible(to)}\` is the same name on some filesystems; choose another one`,
+      pointer: `${pointer}/to/path`,
+    };
   if (item.operation === "RENAME" && parentPath(to) !== parentPath(path)) {
     return { code: "item_invalid", message: "RENAME stays in its folder; use MOVE", pointer: `${pointer}/to/path` };
   }
@@ -83,7 +111,15 @@ export interface WorkspaceFacts {
 }
 
 export function fileRef(workspace: WorkspaceFacts, path: string): TargetRef {
-  return { kind: "file", type: "FILE", id: `${workspace.name}:${path}`, environment: workspace.environment, key: `file:${workspace.id}:${foldPath(path)}`, path, workspaceId: workspace.id };
+  return {
+    kind: "file",
+    type: "FILE",
+    id: `${workspace.name}:${path}`,
+    environment: workspace.environment,
+    key: `file:${workspace.id}:${foldPath(path)}`,
+    path,
+    workspaceId: workspace.id,
+  };
 }
 
 /** The targets of a checked item: the file, and where it goes. */
@@ -116,10 +152,24 @@ export function planFile(item: ItemInput, views: readonly FileView[], pointer: s
   if (source === undefined) throw new Error("an item has a target");
   const path = visible(source.ref.path ?? "");
   if (item.operation === "CREATE") {
-    if (source.image.exists) return [{ code: "target_exists", message: `\`${path}\` is there already; use UPDATE`, pointer: `${pointer}/target/path` }];
+    if (source.image.exists)
+      return [
+        {
+          code: "target_exists",
+          message: `\`${path}\` is there already; use UPDATE`,
+          pointer: `${pointer}/target/path`,
+        },
+      ];
     return create(item, source, pointer);
   }
-  if (!source.image.exists) return [{ code: "target_not_found", message: `there is no file \`${path}\`; use CREATE`, pointer: `${pointer}/target/path` }];
+  if (!source.image.exists)
+    return [
+      {
+        code: "target_not_found",
+        message: `there is no file \`${path}\`; use CREATE`,
+        pointer: `${pointer}/target/path`,
+      },
+    ];
   if (item.operation === "DELETE") return remove(source);
   if (destination !== undefined) return move(source, destination, pointer);
   return update(item, source, pointer);
@@ -136,22 +186,46 @@ function withBytes(...pairs: readonly [StateImage, Uint8Array][]): Map<string, U
 
 function create(item: ItemInput, source: FileView, pointer: string): FilePlan | Problem[] {
   const bytes = contentBytes(item);
-  if (bytes.length > limits.fileBytesMax) return [{ code: "limit_exceeded", message: `the file would have \`${bytes.length}\` bytes, more than ${limits.fileBytesMax}`, pointer }];
+  if (bytes.length > limits.fileBytesMax)
+    return [
+      {
+        code: "limit_exceeded",
+        message: `the file would have \`${bytes.length}\` bytes, more than ${limits.fileBytesMax}`,
+        pointer,
+      },
+    ];
   const image = fileImage(bytes, item.mode === undefined ? modeDefault : Number.parseInt(item.mode, 8));
   const after = source.missingParents > 0 ? { ...image, madeParents: source.missingParents } : image;
   const effects = [{ target: source.ref, before: absentState.image, after }];
-  return { effects, diff: diffFiles(source.ref, absentState, { image: after, bytes }), blobs: withBytes([after, bytes]), flags: fileFlags(effects) };
+  return {
+    effects,
+    diff: diffFiles(source.ref, absentState, { image: after, bytes }),
+    blobs: withBytes([after, bytes]),
+    flags: fileFlags(effects),
+  };
 }
 
 function remove(source: FileView): FilePlan {
   const bytes = bytesOf(source);
   const effects = [{ target: source.ref, before: source.image, after: absentState.image }];
-  return { effects, diff: diffFiles(source.ref, source, absentState), blobs: withBytes([source.image, bytes]), flags: fileFlags(effects) };
+  return {
+    effects,
+    diff: diffFiles(source.ref, source, absentState),
+    blobs: withBytes([source.image, bytes]),
+    flags: fileFlags(effects),
+  };
 }
 
 function move(source: FileView, destination: FileView, pointer: string): FilePlan | Problem[] {
   const to = destination.ref.path ?? "";
-  if (destination.image.exists) return [{ code: "target_exists", message: `\`${visible(to)}\` is there already; choose another path`, pointer: `${pointer}/to/path` }];
+  if (destination.image.exists)
+    return [
+      {
+        code: "target_exists",
+        message: `\`${visible(to)}\` is there already; choose another path`,
+        pointer: `${pointer}/to/path`,
+      },
+    ];
   const { madeParents: _made, ...image } = source.image;
   const after = destination.missingParents > 0 ? { ...image, madeParents: destination.missingParents } : image;
   // The new file first: at no moment the bytes are nowhere.
@@ -159,20 +233,45 @@ function move(source: FileView, destination: FileView, pointer: string): FilePla
     { target: destination.ref, before: absentState.image, after },
     { target: source.ref, before: image, after: absentState.image },
   ];
-  return { effects, diff: { format: "moved", from: source.ref.path ?? "", to }, blobs: withBytes([image, bytesOf(source)]), flags: fileFlags(effects) };
+  return {
+    effects,
+    diff: { format: "moved", from: source.ref.path ?? "", to },
+    blobs: withBytes([image, bytesOf(source)]),
+    flags: fileFlags(effects),
+  };
 }
 
 function update(item: ItemInput, source: FileView, pointer: string): FilePlan | readonly Problem[] {
   const before = bytesOf(source);
-  const next = item.content === undefined ? editedBytes(item, before, pointer) : { bytes: contentBytes(item), destructive: false };
+  const next =
+    item.content === undefined ? editedBytes(item, before, pointer) : { bytes: contentBytes(item), destructive: false };
   if ("length" in next) return next;
-  if (next.bytes.length > limits.fileBytesMax) return [{ code: "limit_exceeded", message: `the file would have \`${next.bytes.length}\` bytes, more than ${limits.fileBytesMax}`, pointer }];
+  if (next.bytes.length > limits.fileBytesMax)
+    return [
+      {
+        code: "limit_exceeded",
+        message: `the file would have \`${next.bytes.length}\` bytes, more than ${limits.fileBytesMax}`,
+        pointer,
+      },
+    ];
   const after = fileImage(next.bytes, source.image.mode ?? modeDefault);
-  if (after.hash === source.image.hash) return [{ code: "no_effect", message: `\`${visible(source.ref.path ?? "")}\` is like that already; leave the item out`, pointer }];
+  if (after.hash === source.image.hash)
+    return [
+      {
+        code: "no_effect",
+        message: `\`${visible(source.ref.path ?? "")}\` is like that already; leave the item out`,
+        pointer,
+      },
+    ];
   const effects = [{ target: source.ref, before: source.image, after }];
   const flags = new Set(fileFlags(effects));
   if (next.destructive || next.bytes.length === 0) flags.add("destructive");
-  return { effects, diff: diffFiles(source.ref, source, { image: after, bytes: next.bytes }), blobs: withBytes([source.image, before], [after, next.bytes]), flags: [...flags] };
+  return {
+    effects,
+    diff: diffFiles(source.ref, source, { image: after, bytes: next.bytes }),
+    blobs: withBytes([source.image, before], [after, next.bytes]),
+    flags: [...flags],
+  };
 }
 
 function contentBytes(item: ItemInput): Uint8Array {
@@ -183,10 +282,15 @@ function contentBytes(item: ItemInput): Uint8Array {
 }
 
 /** The bytes of a JSON file after an edit that keeps its formatting. */
-function editedBytes(item: ItemInput, before: Uint8Array, pointer: string): { readonly bytes: Uint8Array; readonly destructive: boolean } | readonly Problem[] {
+function editedBytes(
+  item: ItemInput,
+  before: Uint8Array,
+  pointer: string,
+): { readonly bytes: Uint8Array; readonly destructive: boolean } | readonly Problem[] {
   const text = decodeUtf8(before);
   const source = text === undefined ? undefined : parseJsonText(text);
-  if (source === undefined) return [{ code: "item_invalid", message: "the file is not UTF-8 text; send `content` instead", pointer }];
+  if (source === undefined)
+    return [{ code: "item_invalid", message: "the file is not UTF-8 text; send `content` instead", pointer }];
   if (isFailure(source)) return [textProblem(source, item, pointer)];
   const edits = jsonEdits(source.document, item, pointer);
   if (!isEdits(edits)) return edits;
@@ -244,7 +348,9 @@ export function diffFiles(ref: TargetRef, before: TargetState, after: TargetStat
 }
 
 function side({ image }: TargetState): JsonValue {
-  return image.exists ? { bytes: image.bytes ?? 0, digest: image.blob ?? "", mode: (image.mode ?? 0).toString(8).padStart(4, "0") } : null;
+  return image.exists
+    ? { bytes: image.bytes ?? 0, digest: image.blob ?? "", mode: (image.mode ?? 0).toString(8).padStart(4, "0") }
+    : null;
 }
 
 /** "" when absent; undefined when it is no text. */
@@ -257,6 +363,9 @@ function textOf(state: TargetState): string | undefined {
 /** Undefined when it would be too long to read. */
 function unifiedDiff(path: string, before: string, after: string): string | undefined {
   const name = path.replace(/\p{Cc}/gu, "?");
-  const unified = createTwoFilesPatch(`a/${name}`, `b/${name}`, before, after, undefined, undefined, { context: 3, maxEditLength: editLengthMax });
+  const unified = createTwoFilesPatch(`a/${name}`, `b/${name}`, before, after, undefined, undefined, {
+    context: 3,
+    maxEditLength: editLengthMax,
+  });
   return unified === undefined || unified.length > unifiedLengthMax ? undefined : unified;
 }

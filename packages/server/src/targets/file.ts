@@ -55,7 +55,8 @@ function pathOf(ref: TargetRef): string {
   return ref.path;
 }
 
-const stateOf = (file: FileState): TargetState => (file.exists ? { image: fileImage(file.bytes, file.mode), bytes: file.bytes } : absentState);
+const stateOf = (file: FileState): TargetState =>
+  file.exists ? { image: fileImage(file.bytes, file.mode), bytes: file.bytes } : absentState;
 
 async function treeOf(ref: TargetRef, context: TargetContext, { denied, handles }: FileKindOptions): Promise<Tree> {
   const row = await workspaceById(context.snapshot, ref.workspaceId ?? "");
@@ -66,24 +67,37 @@ async function treeOf(ref: TargetRef, context: TargetContext, { denied, handles 
   return openTree({ root: row.root, denied, ...(handles === undefined ? {} : { handles }) });
 }
 
-async function check(item: ItemInput, pointer: string, context: TargetContext): Promise<CheckedItem | readonly Problem[]> {
+async function check(
+  item: ItemInput,
+  pointer: string,
+  context: TargetContext,
+): Promise<CheckedItem | readonly Problem[]> {
   const problems = checkFileItem(item, pointer);
   const name = (item.target as FileTarget).workspace;
   const workspace = await workspaceByName(context.snapshot, name);
   if (workspace === undefined || workspace.status !== "ACTIVE") {
-    problems.push({ code: "target_not_found", message: `there is no workspace \`${visible(name)}\`; register it first`, pointer: `${pointer}/target/workspace` });
+    problems.push({
+      code: "target_not_found",
+      message: `there is no workspace \`${visible(name)}\`; register it first`,
+      pointer: `${pointer}/target/workspace`,
+    });
     return problems;
   }
   return problems.length > 0 ? problems : { input: item, kind: "file", targets: fileTargets(item, workspace) };
 }
 
-async function plan(item: CheckedItem, pointer: string, at: { readonly view: PlanView; readonly context: TargetContext; readonly files: Files }): Promise<PlannedItem | readonly Problem[]> {
+async function plan(
+  item: CheckedItem,
+  pointer: string,
+  at: { readonly view: PlanView; readonly context: TargetContext; readonly files: Files },
+): Promise<PlannedItem | readonly Problem[]> {
   try {
     const views: FileView[] = [];
     for (const [index, ref] of item.targets.entries()) {
       const onDisk = await (await at.files.tree(ref, at.context)).read(pathOf(ref));
       const several = onDisk.exists ? severalNames(onDisk, ref) : undefined;
-      if (several !== undefined) return [{ ...several, pointer: pointer + (index === 0 ? "/target/path" : "/to/path") }];
+      if (several !== undefined)
+        return [{ ...several, pointer: pointer + (index === 0 ? "/target/path" : "/to/path") }];
       views.push({ ref, ...(await at.view.state(ref)), missingParents: onDisk.exists ? 0 : onDisk.missingParents });
     }
     const planned = planFile(item.input, views, pointer);
@@ -96,7 +110,10 @@ async function plan(item: CheckedItem, pointer: string, at: { readonly view: Pla
 /** Writing to a file with several names would write elsewhere too, perhaps outside the root. */
 function severalNames(file: FoundFile, ref: TargetRef): Problem | undefined {
   if (file.links <= 1) return undefined;
-  return { code: "path_refused", message: `\`${visible(ref.path ?? "")}\` has \`${file.links}\` names (hard links); make it a file of its own first` };
+  return {
+    code: "path_refused",
+    message: `\`${visible(ref.path ?? "")}\` has \`${file.links}\` names (hard links); make it a file of its own first`,
+  };
 }
 
 /** Problems of the target; what is no refusal, or not about the target, goes on up. */
@@ -118,13 +135,22 @@ interface Step {
 const actsMax = 8;
 const throughGate = gate(actsMax);
 
-async function act({ effects, token }: { readonly effects: readonly Effect[]; readonly token: string }, context: TargetContext, files: Files): Promise<ActOutcome> {
+async function act(
+  { effects, token }: { readonly effects: readonly Effect[]; readonly token: string },
+  context: TargetContext,
+  files: Files,
+): Promise<ActOutcome> {
   const net = netEffects(effects);
   const keys = net.map((effect) => effect.target.key);
   return inTurn(keys, () => throughGate(() => actInTurn(net, token, context, files)));
 }
 
-async function actInTurn(effects: readonly Effect[], token: string, context: TargetContext, files: Files): Promise<ActOutcome> {
+async function actInTurn(
+  effects: readonly Effect[],
+  token: string,
+  context: TargetContext,
+  files: Files,
+): Promise<ActOutcome> {
   let steps: Step[];
   try {
     steps = await prepare(effects, token, context, files);
@@ -134,11 +160,17 @@ async function actInTurn(effects: readonly Effect[], token: string, context: Tar
   return carryOut(steps, context, files);
 }
 
-async function tidy({ effects, token }: { readonly effects: readonly Effect[]; readonly token: string }, context: TargetContext, files: Files): Promise<void> {
+async function tidy(
+  { effects, token }: { readonly effects: readonly Effect[]; readonly token: string },
+  context: TargetContext,
+  files: Files,
+): Promise<void> {
   for (const effect of netEffects(effects)) {
     await inTurn([effect.target.key], async () => {
       try {
-        await (await files.tree(effect.target, context)).recover(pathOf(effect.target), token, isState(effect.before.hash));
+        await (
+          await files.tree(effect.target, context)
+        ).recover(pathOf(effect.target), token, isState(effect.before.hash));
       } catch (error) {
         // It cannot be reached now; nothing depends on it.
         problemOf(error);
@@ -148,7 +180,12 @@ async function tidy({ effects, token }: { readonly effects: readonly Effect[]; r
 }
 
 /** Everything that can be refused before the first change: what an earlier try left, drift, links, backups, the new bytes. */
-async function prepare(effects: readonly Effect[], token: string, context: TargetContext, files: Files): Promise<Step[]> {
+async function prepare(
+  effects: readonly Effect[],
+  token: string,
+  context: TargetContext,
+  files: Files,
+): Promise<Step[]> {
   const steps: Step[] = [];
   const problems: Problem[] = [];
   for (const effect of effects) {
@@ -167,7 +204,10 @@ async function prepare(effects: readonly Effect[], token: string, context: Targe
   return steps;
 }
 
-const driftProblem = (target: TargetRef): Problem => ({ code: "drift", message: `\`${visible(target.id)}\` is not in the state the plan was made for; revise` });
+const driftProblem = (target: TargetRef): Problem => ({
+  code: "drift",
+  message: `\`${visible(target.id)}\` is not in the state the plan was made for; revise`,
+});
 
 const isState =
   (hash: string | null) =>
@@ -178,7 +218,11 @@ async function contentFor({ after, target }: Effect, context: TargetContext): Pr
   const bytes = await context.blobs.get(after.blob ?? "");
   // INVARIANT: what is written has the hash that was approved.
   if (fileImage(bytes, after.mode ?? 0).hash !== after.hash) {
-    throw new RefusalError({ kind: "refused", code: "backup_unusable", message: `the stored bytes of \`${visible(target.id)}\` are not those of the plan` });
+    throw new RefusalError({
+      kind: "refused",
+      code: "backup_unusable",
+      message: `the stored bytes of \`${visible(target.id)}\` are not those of the plan`,
+    });
   }
   return bytes;
 }
@@ -204,7 +248,12 @@ async function carryOut(steps: readonly Step[], context: TargetContext, files: F
   return { kind: "done" };
 }
 
-async function takeBack(done: readonly Effect[], token: string, context: TargetContext, files: Files): Promise<boolean> {
+async function takeBack(
+  done: readonly Effect[],
+  token: string,
+  context: TargetContext,
+  files: Files,
+): Promise<boolean> {
   try {
     for (const step of await prepare(reverseEffects(done), `${token}:back`, context, files)) {
       if ((await bring(step)).kind !== "done") return false;

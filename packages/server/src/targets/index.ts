@@ -25,7 +25,13 @@ export {
   type ResourceVersionRow,
   type WorkspaceRow,
 } from "./queries.js";
-export { registerWorkspace, removeWorkspace, type WorkspaceChange, type WorkspaceContext, type WorkspaceInput } from "./workspaces.js";
+export {
+  registerWorkspace,
+  removeWorkspace,
+  type WorkspaceChange,
+  type WorkspaceContext,
+  type WorkspaceInput,
+} from "./workspaces.js";
 
 export interface TargetsOptions {
   /** Denied to every file target, whatever root it lies below. */
@@ -43,7 +49,12 @@ export interface Targets {
   kind(name: TargetKindName): TargetKind;
 }
 
-export function createTargets({ dataDirectory, deniedPaths = [], keys = { home: homedir(), env: process.env }, checkConfiguration }: TargetsOptions): Targets {
+export function createTargets({
+  dataDirectory,
+  deniedPaths = [],
+  keys = { home: homedir(), env: process.env },
+  checkConfiguration,
+}: TargetsOptions): Targets {
   const resource = resourceKind({ checkConfiguration });
   const file = fileKind({ denied: [dataDirectory, ...deniedPaths, ...keyPaths(keys)] });
   return { resource, file, kind: (name) => (name === "resource" ? resource : file) };
@@ -60,6 +71,8 @@ export interface BackupNeed {
 /** The backups of effects on files, in their order; `act` stores the bytes, the caller's `backups` rows name them. */
 export function backupsOf(effects: readonly Effect[]): BackupNeed[] {
   return effects.flatMap(({ target, before }) =>
-    before.blob === undefined ? [] : [{ targetKey: target.key, digest: before.blob, bytes: before.bytes ?? 0, mode: before.mode ?? 0 }],
+    before.blob === undefined
+      ? []
+      : [{ targetKey: target.key, digest: before.blob, bytes: before.bytes ?? 0, mode: before.mode ?? 0 }],
   );
 }

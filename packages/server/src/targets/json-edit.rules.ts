@@ -19,7 +19,8 @@ export interface JsonText {
 
 export interface TextFailure {
   readonly kind: "failed";
-  readonly code: "item_invalid" | "json_duplicate_key" | "json_too_deep" | "json_too_large" | "patch_failed" | "limit_exceeded";
+  readonly code:
+    "item_invalid" | "json_duplicate_key" | "json_too_deep" | "json_too_large" | "patch_failed" | "limit_exceeded";
   readonly reason: string;
   /** Index of the operation that failed. */
   readonly step?: number;
@@ -28,7 +29,12 @@ export interface TextFailure {
 /** Characters parsed for one item: each step of a patch reads the text again. */
 const parsedCharactersMax = 64 * 1024 * 1024;
 
-const failed = (code: TextFailure["code"], reason: string, step?: number): TextFailure => ({ kind: "failed", code, reason, ...(step === undefined ? {} : { step }) });
+const failed = (code: TextFailure["code"], reason: string, step?: number): TextFailure => ({
+  kind: "failed",
+  code,
+  reason,
+  ...(step === undefined ? {} : { step }),
+});
 
 export function isFailure(value: unknown): value is TextFailure {
   return (value as { kind?: unknown }).kind === "failed";
@@ -48,7 +54,8 @@ export function parseJsonText(source: string): JsonText | TextFailure {
     return failed("item_invalid", `it is not JSON${place}; send \`content\` instead`);
   }
   const twice = duplicateKey(root, "");
-  if (twice !== undefined) return failed("json_duplicate_key", `\`${visible(twice)}\` is there twice; correct the file by hand first`);
+  if (twice !== undefined)
+    return failed("json_duplicate_key", `\`${visible(twice)}\` is there twice; correct the file by hand first`);
   return { text, bom, root, document: valueOf(root) };
 }
 
@@ -58,12 +65,17 @@ function checkTokens(text: string): TextFailure | undefined {
   let depth = 0;
   let tokens = 0;
   // Kinds of `SyntaxKind`: 1 `{`, 2 `}`, 3 `[`, 4 `]`, 17 end of file.
-  for (let kind = scanner.scan(); kind !== 17; kind = scanner.scan()) {
+  for (let kind: number = scanner.scan(); kind !== 17; kind = scanner.scan()) {
     if (kind === 1 || kind === 3) depth += 1;
     if (kind === 2 || kind === 4) depth -= 1;
     tokens += 1;
-    if (depth > limits.jsonDepthMax) return failed("json_too_deep", `it is nested deeper than ${limits.jsonDepthMax} levels; send \`content\` instead`);
-    if (tokens > limits.jsonValuesMax * 4) return failed("json_too_large", "it has too many values; send `content` instead");
+    if (depth > limits.jsonDepthMax)
+      return failed(
+        "json_too_deep",
+        `it is nested deeper than ${limits.jsonDepthMax} levels; send \`content\` instead`,
+      );
+    if (tokens > limits.jsonValuesMax * 4)
+      return failed("json_too_large", "it has too many values; send `content` instead");
   }
   return undefined;
 }
@@ -94,7 +106,12 @@ function valueOf(node: Node): JsonValue {
   if (node.type !== "object") return node.value as JsonValue;
   const object: Record<string, JsonValue> = {};
   for (const property of node.children ?? []) {
-    Object.defineProperty(object, keyOf(property), { value: valueOf(valueNode(property)), enumerable: true, writable: true, configurable: true });
+    Object.defineProperty(object, keyOf(property), {
+      value: valueOf(valueNode(property)),
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    });
   }
   return object;
 }
@@ -106,7 +123,8 @@ export function printJson(document: JsonValue): string {
 
 /** The text after the edits. */
 export function editJsonText(source: JsonText, edits: readonly JsonEdit[]): string | TextFailure {
-  if (edits.length * source.text.length > parsedCharactersMax) return failed("limit_exceeded", "there are too many edits for a file of this size; send `content` instead");
+  if (edits.length * source.text.length > parsedCharactersMax)
+    return failed("limit_exceeded", "there are too many edits for a file of this size; send `content` instead");
   const steps = edits.map((edit) => (edit.kind === "patch" ? edit.step : reorderStep(source.document, edit)));
   const wanted = applyPatch(source.document, steps);
   if (wanted.kind === "failed") return failed(wanted.code, wanted.reason, wanted.step);
@@ -118,7 +136,8 @@ export function editJsonText(source: JsonText, edits: readonly JsonEdit[]): stri
     if (isFailure(next)) return failed("item_invalid", "it cannot be edited in place; send `content` instead");
     current = { ...next, bom: source.bom };
   }
-  if (!jsonEqual(current.document, wanted.document)) return failed("item_invalid", "it cannot be edited in place; send `content` instead");
+  if (!jsonEqual(current.document, wanted.document))
+    return failed("item_invalid", "it cannot be edited in place; send `content` instead");
   return current.bom + current.text;
 }
 
@@ -135,7 +154,9 @@ interface Splice {
 }
 
 function splice(text: string, splices: readonly Splice[]): string {
-  return [...splices].sort((a, b) => b.from - a.from).reduce((result, { from, to, text: piece }) => result.slice(0, from) + piece + result.slice(to), text);
+  return [...splices]
+    .sort((a, b) => b.from - a.from)
+    .reduce((result, { from, to, text: piece }) => result.slice(0, from) + piece + result.slice(to), text);
 }
 
 /** Elements change places; what is between them (commas, comments, line ends) stays. */
@@ -144,7 +165,11 @@ function reorderText({ text, root }: JsonText, edit: Extract<JsonEdit, { kind: "
   const pieces = elements.map((element) => text.slice(element.offset, element.offset + element.length));
   return splice(
     text,
-    elements.map((element, slot) => ({ from: element.offset, to: element.offset + element.length, text: pieces[edit.order[slot] as number] as string })),
+    elements.map((element, slot) => ({
+      from: element.offset,
+      to: element.offset + element.length,
+      text: pieces[edit.order[slot] as number] as string,
+    })),
   );
 }
 
@@ -153,7 +178,8 @@ function stepText(source: JsonText, step: PatchStep): string {
   const path = parsePointer(step.path) ?? [];
   const present = valueAt(source.document, path);
   // A value that is equal keeps its spelling: 2.0 is 2.
-  if (step.op === "replace" && present !== undefined && jsonEqual(present, step["value"] as JsonValue)) return source.text;
+  if (step.op === "replace" && present !== undefined && jsonEqual(present, step["value"] as JsonValue))
+    return source.text;
   const print = (place: Place): string => printAt(source, step["value"] as JsonValue, place);
   switch (step.op) {
     case "test":
@@ -185,7 +211,10 @@ function relocate(source: JsonText, step: PatchStep, path: readonly string[]): s
 
 /** Moves lines to another depth. Safe in JSON: no string holds a line end. */
 function reindent(raw: string, from: string, to: string): string {
-  return raw.split("\n").map((line, i) => (i === 0 ? line : to + (line.startsWith(from) ? line.slice(from.length) : line.trimStart()))).join("\n");
+  return raw
+    .split("\n")
+    .map((line, i) => (i === 0 ? line : to + (line.startsWith(from) ? line.slice(from.length) : line.trimStart())))
+    .join("\n");
 }
 
 function findNode(root: Node, path: readonly string[]): Node | undefined {
@@ -212,7 +241,13 @@ type Print = (place: Place) => string;
 function replaceNode({ text }: JsonText, node: Node, print: Print): string {
   const old = text.slice(node.offset, node.offset + node.length);
   const inline = !text.includes("\n") || (/^[[{]\s*[^\s\]}]/.test(old) && !old.includes("\n"));
-  return splice(text, [{ from: node.offset, to: node.offset + node.length, text: print({ indent: lineIndent(text, node.offset), inline }) }]);
+  return splice(text, [
+    {
+      from: node.offset,
+      to: node.offset + node.length,
+      text: print({ indent: lineIndent(text, node.offset), inline }),
+    },
+  ]);
 }
 
 function addValue(source: JsonText, path: readonly string[], print: Print): string {
@@ -221,7 +256,14 @@ function addValue(source: JsonText, path: readonly string[], print: Print): stri
   const parent = findNode(source.root, path.slice(0, -1));
   if (parent === undefined) return source.text;
   const children = parent.children ?? [];
-  if (parent.type === "array") return insertChild(source, parent, last === "-" ? children.length : (arrayIndex(last) ?? children.length), "", print);
+  if (parent.type === "array")
+    return insertChild(
+      source,
+      parent,
+      last === "-" ? children.length : (arrayIndex(last) ?? children.length),
+      "",
+      print,
+    );
   const present = children.find((child) => keyOf(child) === last);
   if (present !== undefined) return replaceNode(source, valueNode(present), print);
   return insertChild(source, parent, children.length, JSON.stringify(last) + colonOf(source, parent), print);
@@ -234,7 +276,9 @@ function insertChild(source: JsonText, parent: Node, index: number, name: string
   const first = children[0];
   if (first === undefined) return insertFirst(source, parent, name, print);
   const lines = text.slice(parent.offset, first.offset).includes("\n");
-  const place: Place = lines ? { indent: lineIndent(text, first.offset), inline: false } : { indent: lineIndent(text, parent.offset), inline: true };
+  const place: Place = lines
+    ? { indent: lineIndent(text, first.offset), inline: false }
+    : { indent: lineIndent(text, parent.offset), inline: true };
   const gap = lines ? eolOf(text) + place.indent : gapOf(source, children);
   const child = name + print(place);
   if (index === 0) return splice(text, [{ from: first.offset, to: first.offset, text: `${child},${gap}` }]);
@@ -243,7 +287,12 @@ function insertChild(source: JsonText, parent: Node, index: number, name: string
   const comma = commaAfter(text, end);
   if (comma === undefined) {
     const at = lines ? endOfLine(text, end) : end;
-    return at === end ? splice(text, [{ from: end, to: end, text: `,${gap}${child}` }]) : splice(text, [{ from: end, to: end, text: "," }, { from: at, to: at, text: gap + child }]);
+    return at === end
+      ? splice(text, [{ from: end, to: end, text: `,${gap}${child}` }])
+      : splice(text, [
+          { from: end, to: end, text: "," },
+          { from: at, to: at, text: gap + child },
+        ]);
   }
   const at = lines ? endOfLine(text, comma + 1) : comma + 1;
   return splice(text, [{ from: at, to: at, text: `${gap}${child},` }]);
@@ -255,17 +304,25 @@ function insertFirst(source: JsonText, parent: Node, name: string, print: Print)
   const from = parent.offset + 1;
   const to = parent.offset + parent.length - 1;
   const comments = text.slice(from, to).trimEnd();
-  if (!text.includes("\n")) return splice(text, [{ from: from + comments.length, to, text: name + print({ indent, inline: true }) }]);
+  if (!text.includes("\n"))
+    return splice(text, [{ from: from + comments.length, to, text: name + print({ indent, inline: true }) }]);
   const inner = indent + unitOf(source);
   const eol = eolOf(text);
-  return splice(text, [{ from: from + comments.length, to, text: `${eol}${inner}${name}${print({ indent: inner, inline: false })}${eol}${indent}` }]);
+  return splice(text, [
+    {
+      from: from + comments.length,
+      to,
+      text: `${eol}${inner}${name}${print({ indent: inner, inline: false })}${eol}${indent}`,
+    },
+  ]);
 }
 
 function removeChild({ text, root }: JsonText, path: readonly string[]): string {
   const parent = findNode(root, path.slice(0, -1));
   const children = parent?.children ?? [];
   const last = path.at(-1) as string;
-  const index = parent?.type === "array" ? (arrayIndex(last) ?? -1) : children.findIndex((child) => keyOf(child) === last);
+  const index =
+    parent?.type === "array" ? (arrayIndex(last) ?? -1) : children.findIndex((child) => keyOf(child) === last);
   const child = children[index];
   if (parent === undefined || child === undefined) return text;
   const end = child.offset + child.length;
@@ -277,15 +334,20 @@ function removeChild({ text, root }: JsonText, path: readonly string[]): string 
   const between = text.slice(before + 1, child.offset);
   if (!between.includes("\n")) return splice(text, [{ from: before, to: end, text: "" }]);
   // The comma may be followed by a comment that belongs to the child before: only the comma goes.
-  const lineStart = before + 1 + between.lastIndexOf("\n") - (between.at(between.lastIndexOf("\n") - 1) === "\r" ? 1 : 0);
-  return splice(text, [{ from: before, to: before + 1, text: "" }, { from: lineStart, to: endOfLine(text, end), text: "" }]);
+  const lineStart =
+    before + 1 + between.lastIndexOf("\n") - (between.at(between.lastIndexOf("\n") - 1) === "\r" ? 1 : 0);
+  return splice(text, [
+    { from: before, to: before + 1, text: "" },
+    { from: lineStart, to: endOfLine(text, end), text: "" },
+  ]);
 }
 
 function removeOnly(text: string, parent: Node, child: Node, comma: number | undefined): string {
   const from = parent.offset + 1;
   const to = parent.offset + parent.length - 1;
   const end = comma === undefined ? child.offset + child.length : comma + 1;
-  const rest = text.slice(from, child.offset) + text.slice(child.offset + child.length, comma ?? end) + text.slice(end, to);
+  const rest =
+    text.slice(from, child.offset) + text.slice(child.offset + child.length, comma ?? end) + text.slice(end, to);
   return splice(text, [{ from, to, text: rest.trim() === "" ? "" : rest }]);
 }
 
@@ -296,7 +358,8 @@ function removal(text: string, start: number, afterComma: number, next: Node | u
   const startsLine = lineStart === 0 || text[lineStart - 1] === "\n";
   const lineEnd = endOfLine(text, afterComma);
   const newline = /^\r?\n/.exec(text.slice(lineEnd))?.[0];
-  if (startsLine && text.slice(lineStart, start).trim() === "" && newline !== undefined) return { from: lineStart, to: lineEnd + newline.length, text: "" };
+  if (startsLine && text.slice(lineStart, start).trim() === "" && newline !== undefined)
+    return { from: lineStart, to: lineEnd + newline.length, text: "" };
   const gap = /^[ \t]*/.exec(text.slice(afterComma))?.[0] ?? "";
   return { from: start, to: next === undefined ? afterComma : afterComma + gap.length, text: "" };
 }
@@ -321,7 +384,7 @@ function lineIndent(text: string, offset: number): string {
   return /^[ \t]*/.exec(text.slice(start, offset))?.[0] ?? "";
 }
 
-const eolOf = (text: string): string => (/\r?\n/.exec(text)?.[0] ?? "\n");
+const eolOf = (text: string): string => /\r?\n/.exec(text)?.[0] ?? "\n";
 
 /** One level of indentation as the file has it; two spaces if it has none. */
 function unitOf({ text, root }: JsonText): string {
@@ -365,7 +428,10 @@ function gapOf({ text, root }: JsonText, children: readonly Node[]): string {
     return /^[ \t]*$/.test(gap) ? gap : " ";
   }
   const property = firstProperty(root);
-  return property !== undefined && /^\s*:$/.test(colonOf({ text, root, bom: "", document: null }, property.parent ?? root)) ? "" : " ";
+  return property !== undefined &&
+    /^\s*:$/.test(colonOf({ text, root, bom: "", document: null }, property.parent ?? root))
+    ? ""
+    : " ";
 }
 
 function printAt(source: JsonText, value: JsonValue, { indent, inline }: Place): string {
@@ -377,7 +443,9 @@ function printInline(value: JsonValue, gap: string): string {
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
   const parts = Array.isArray(value)
     ? value.map((item: JsonValue) => printInline(item, gap))
-    : Object.entries(value as Record<string, JsonValue>).map(([key, item]) => `${JSON.stringify(key)}:${gap}${printInline(item, gap)}`);
+    : Object.entries(value as Record<string, JsonValue>).map(
+        ([key, item]) => `${JSON.stringify(key)}:${gap}${printInline(item, gap)}`,
+      );
   const [open, close] = Array.isArray(value) ? "[]" : "{}";
   return `${open}${parts.join(`,${gap}`)}${close}`;
 }

@@ -18,7 +18,12 @@ export interface PatchStep {
 export type PatchOutcome =
   | { readonly kind: "patched"; readonly document: JsonValue }
   /** `step` is the index of the operation that failed. */
-  | { readonly kind: "failed"; readonly step: number; readonly code: "patch_failed" | "limit_exceeded"; readonly reason: string };
+  | {
+      readonly kind: "failed";
+      readonly step: number;
+      readonly code: "patch_failed" | "limit_exceeded";
+      readonly reason: string;
+    };
 
 /** The steps of a pointer, unescaped; undefined if it is not a pointer. */
 export function parsePointer(pointer: string): string[] | undefined {
@@ -40,7 +45,9 @@ export function arrayIndex(step: string): number | undefined {
   return /^(0|[1-9]\d{0,8})$/.test(step) ? Number(step) : undefined;
 }
 
-export function isContainer(value: JsonValue | undefined): value is readonly JsonValue[] | { readonly [key: string]: JsonValue } {
+export function isContainer(
+  value: JsonValue | undefined,
+): value is readonly JsonValue[] | { readonly [key: string]: JsonValue } {
   return typeof value === "object" && value !== null;
 }
 
@@ -72,7 +79,9 @@ export function valueAt(document: JsonValue, steps: readonly string[]): JsonValu
 export function jsonEqual(a: JsonValue, b: JsonValue): boolean {
   if (!isContainer(a) || !isContainer(b)) return a === b;
   if (isArray(a) || isArray(b)) {
-    return isArray(a) && isArray(b) && a.length === b.length && a.every((item, i) => jsonEqual(item, b[i] as JsonValue));
+    return (
+      isArray(a) && isArray(b) && a.length === b.length && a.every((item, i) => jsonEqual(item, b[i] as JsonValue))
+    );
   }
   const keys = Object.keys(a);
   return (
@@ -97,7 +106,8 @@ export function applyPatch(document: JsonValue, patch: readonly PatchStep[]): Pa
       const from = typeof step["from"] === "string" ? parsePointer(step["from"]) : undefined;
       const value = from && valueAt(current, from);
       copiedBytes += value === undefined ? 0 : JSON.stringify(value).length;
-      if (copiedBytes > limits.resourceBytesMax) return failed(`copies more than ${limits.resourceBytesMax} bytes`, "limit_exceeded");
+      if (copiedBytes > limits.resourceBytesMax)
+        return failed(`copies more than ${limits.resourceBytesMax} bytes`, "limit_exceeded");
     }
     const next = applyStep(current, step);
     if (next.kind === "failed") return failed(next.reason);
@@ -106,7 +116,8 @@ export function applyPatch(document: JsonValue, patch: readonly PatchStep[]): Pa
   return { kind: "patched", document: current };
 }
 
-type StepOutcome = { readonly kind: "patched"; readonly document: JsonValue } | { readonly kind: "failed"; readonly reason: string };
+type StepOutcome =
+  { readonly kind: "patched"; readonly document: JsonValue } | { readonly kind: "failed"; readonly reason: string };
 
 const stepFailed = (reason: string): StepOutcome => ({ kind: "failed", reason });
 
@@ -119,13 +130,17 @@ function applyStep(document: JsonValue, step: PatchStep): StepOutcome {
       const found = valueAt(document, path);
       if (value === undefined) return stepFailed("`value` is missing");
       if (found === undefined) return stepFailed(`there is nothing at \`${visible(step.path)}\``);
-      return jsonEqual(found, value) ? { kind: "patched", document } : stepFailed(`the value at \`${visible(step.path)}\` is another one`);
+      return jsonEqual(found, value)
+        ? { kind: "patched", document }
+        : stepFailed(`the value at \`${visible(step.path)}\` is another one`);
     }
     case "remove":
       return change(document, { op: "remove", path });
     case "add":
     case "replace":
-      return value === undefined ? stepFailed("`value` is missing") : change(document, { op: step.op, path, value: structuredClone(value) as JsonValue });
+      return value === undefined
+        ? stepFailed("`value` is missing")
+        : change(document, { op: step.op, path, value: structuredClone(value) as JsonValue });
     case "move":
     case "copy":
       return relocate(document, step, path);
@@ -143,7 +158,8 @@ function relocate(document: JsonValue, step: PatchStep, path: readonly string[])
   if (step.op === "copy") return change(document, { op: "add", path, value: structuredClone(value) as JsonValue });
   if (toPointer(from) === toPointer(path)) return { kind: "patched", document };
   // RFC 6902 §4.4: a value cannot be moved into one of its children.
-  if (`${step.path}/`.startsWith(`${toPointer(from)}/`)) return stepFailed(`\`${visible(String(pointer))}\` cannot be moved into itself`);
+  if (`${step.path}/`.startsWith(`${toPointer(from)}/`))
+    return stepFailed(`\`${visible(String(pointer))}\` cannot be moved into itself`);
   const without = change(document, { op: "remove", path: from });
   return without.kind === "failed" ? without : change(without.document, { op: "add", path, value });
 }
@@ -162,7 +178,8 @@ function change(document: JsonValue, primitive: Primitive): StepOutcome {
     return { kind: "patched", document: jsonPatch.applyOperation(document, operation, false, true, true).newDocument };
   } catch (error) {
     // The library refuses `__proto__` and `constructor/prototype` by throwing: such members are set with the whole document.
-    if (error instanceof TypeError) return stepFailed(`a member of \`${visible(operation.path)}\` cannot be patched; send the whole document`);
+    if (error instanceof TypeError)
+      return stepFailed(`a member of \`${visible(operation.path)}\` cannot be patched; send the whole document`);
     return stepFailed((error as Error).name);
   }
 }
@@ -173,10 +190,13 @@ function whyNot(document: JsonValue, { op, path }: Primitive): string | undefine
   if (last === undefined) return undefined;
   const parent = valueAt(document, path.slice(0, -1));
   if (!isContainer(parent)) return `there is no object or array at \`${visible(toPointer(path.slice(0, -1)))}\``;
-  if (op !== "add") return childOf(parent, last) === undefined ? `there is nothing at \`${visible(toPointer(path))}\`` : undefined;
+  if (op !== "add")
+    return childOf(parent, last) === undefined ? `there is nothing at \`${visible(toPointer(path))}\`` : undefined;
   if (!isArray(parent) || last === "-") return undefined;
   const index = arrayIndex(last);
-  return index === undefined || index > parent.length ? `\`${visible(last)}\` is not an index of 0 to ${parent.length}, nor \`-\`` : undefined;
+  return index === undefined || index > parent.length
+    ? `\`${visible(last)}\` is not an index of 0 to ${parent.length}, nor \`-\``
+    : undefined;
 }
 
 /** The patch that makes `before` into `after`; replaces the whole when that says it shorter. */
@@ -202,12 +222,23 @@ export function checkDocument(document: JsonValue, pointer: string): Problem[] {
     values += 1;
     if (problems.length >= problemsMax || values > limits.jsonValuesMax) return;
     if (typeof value === "string") checkText(value, at, problems);
-    if (typeof value === "number" && (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value)))) {
-      problems.push({ code: "json_number_unsafe", message: `\`${value}\` cannot be kept exactly; send it as a string`, pointer: at });
+    if (
+      typeof value === "number" &&
+      (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value)))
+    ) {
+      problems.push({
+        code: "json_number_unsafe",
+        message: `\`${value}\` cannot be kept exactly; send it as a string`,
+        pointer: at,
+      });
     }
     if (!isContainer(value)) return;
     if (depth >= limits.jsonDepthMax) {
-      problems.push({ code: "json_too_deep", message: `nested deeper than \`${limits.jsonDepthMax}\` levels`, pointer: at });
+      problems.push({
+        code: "json_too_deep",
+        message: `nested deeper than \`${limits.jsonDepthMax}\` levels`,
+        pointer: at,
+      });
       return;
     }
     if (isArray(value)) {
@@ -222,21 +253,35 @@ export function checkDocument(document: JsonValue, pointer: string): Problem[] {
   };
   visit(document, pointer, 0);
   if (values > limits.jsonValuesMax) {
-    problems.push({ code: "json_too_large", message: `more than \`${limits.jsonValuesMax}\` values; split the document`, pointer });
+    problems.push({
+      code: "json_too_large",
+      message: `more than \`${limits.jsonValuesMax}\` values; split the document`,
+      pointer,
+    });
   }
   return problems;
 }
 
 function checkText(text: string, pointer: string, problems: Problem[]): void {
   if (!text.includes("\u0000") && !hasLoneSurrogate(text)) return;
-  problems.push({ code: "text_unstorable", message: "the text holds `U+0000` or a lone surrogate; remove it", pointer });
+  problems.push({
+    code: "text_unstorable",
+    message: "the text holds `U+0000` or a lone surrogate; remove it",
+    pointer,
+  });
 }
 
 /** Problems of a document that is too large to be kept; its canonical bytes count. */
 export function checkBytes(document: JsonValue, pointer: string): Problem[] {
   const bytes = Buffer.byteLength(canonicalize(document));
   if (bytes <= limits.resourceBytesMax) return [];
-  return [{ code: "limit_exceeded", message: `the document has \`${bytes}\` bytes, more than ${limits.resourceBytesMax}; split it`, pointer }];
+  return [
+    {
+      code: "limit_exceeded",
+      message: `the document has \`${bytes}\` bytes, more than ${limits.resourceBytesMax}; split it`,
+      pointer,
+    },
+  ];
 }
 
 /** True if something that held values holds none any more: the whole, or an object or array inside that is still there. */

@@ -18,7 +18,8 @@ const ignorable = /\p{Default_Ignorable_Code_Point}/gu;
 /** Why the path is not allowed; undefined if it is. */
 export function checkPath(path: string, pointer: string): Problem | undefined {
   const refuse = (reason: string): Problem => ({ code: "path_refused", message: `the path ${reason}`, pointer });
-  if (path === "" || path.length > limits.pathLengthMax) return refuse(`has \`${path.length}\` characters; allowed are 1 to ${limits.pathLengthMax}`);
+  if (path === "" || path.length > limits.pathLengthMax)
+    return refuse(`has \`${path.length}\` characters; allowed are 1 to ${limits.pathLengthMax}`);
   if (/\p{Cc}/u.test(path)) return refuse("holds a control character; use printable names");
   if (/\p{Surrogate}/u.test(path)) return refuse("holds a lone surrogate; it is not a file name");
   if (path.includes("\\")) return refuse("holds a `\\`; separate with `/`");
@@ -26,9 +27,19 @@ export function checkPath(path: string, pointer: string): Problem | undefined {
   for (const name of path.split("/")) {
     const reason = checkName(name);
     if (reason !== undefined) return refuse(reason);
-    if (isDeniedName(name)) return { code: "path_denied", message: `\`${name}\` is denied to every file target; choose another path`, pointer };
+    if (isDeniedName(name))
+      return {
+        code: "path_denied",
+        message: `\`${name}\` is denied to every file target; choose another path`,
+        pointer,
+      };
   }
-  if (deniedFolder.test(foldPath(path))) return { code: "path_denied", message: "the folder holds keys or tokens and is denied to every file target; choose another path", pointer };
+  if (deniedFolder.test(foldPath(path)))
+    return {
+      code: "path_denied",
+      message: "the folder holds keys or tokens and is denied to every file target; choose another path",
+      pointer,
+    };
   return undefined;
 }
 
@@ -51,16 +62,42 @@ export function foldPath(path: string): string {
 }
 
 // Git's own folder and its short name on Windows; keys and tokens of the person, and of Countersign.
-const deniedName = /^(\.git|git~\d+|\.ssh|\.gnupg|\.netrc|_netrc|\.git-credentials|\.countersign|id_(rsa|dsa|ecdsa|ed25519)(_sk)?)$/;
+const deniedName =
+  /^(\.git|git~\d+|\.ssh|\.gnupg|\.netrc|_netrc|\.git-credentials|\.countersign|id_(rsa|dsa|ecdsa|ed25519)(_sk)?)$/;
 
 // Countersign's own keys, tokens and data in anybody's home, and the tokens of clouds and clusters.
-const deniedFolder = /(^|\/)(\.config\/(countersign|gh|gcloud)|\.local\/share\/countersign|\.aws\/credentials|\.kube\/config|\.docker\/config\.json)(\/|$)/;
+const deniedFolder =
+  /(^|\/)(\.config\/(countersign|gh|gcloud)|\.local\/share\/countersign|\.aws\/credentials|\.kube\/config|\.docker\/config\.json)(\/|$)/;
 
 /** Keys and tokens of the person the server runs as: denied by identity, so also under other names and through links. */
-export function keyPaths({ home, env }: { readonly home: string; readonly env: Readonly<Record<string, string | undefined>> }): string[] {
-  const below = [".ssh", ".gnupg", ".netrc", ".git-credentials", ".npmrc", ".aws/credentials", ".kube/config", ".docker/config.json", ".config/countersign", ".config/gh", ".config/gcloud"];
-  const chosen = [env["COUNTERSIGN_CONFIG"], env["XDG_CONFIG_HOME"] === undefined ? undefined : `${env["XDG_CONFIG_HOME"]}/countersign`];
-  return [...below.map((path) => `${home}/${path}`), ...chosen.filter((path) => path !== undefined && path !== "")] as string[];
+export function keyPaths({
+  home,
+  env,
+}: {
+  readonly home: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}): string[] {
+  const below = [
+    ".ssh",
+    ".gnupg",
+    ".netrc",
+    ".git-credentials",
+    ".npmrc",
+    ".aws/credentials",
+    ".kube/config",
+    ".docker/config.json",
+    ".config/countersign",
+    ".config/gh",
+    ".config/gcloud",
+  ];
+  const chosen = [
+    env["COUNTERSIGN_CONFIG"],
+    env["XDG_CONFIG_HOME"] === undefined ? undefined : `${env["XDG_CONFIG_HOME"]}/countersign`,
+  ];
+  return [
+    ...below.map((path) => `${home}/${path}`),
+    ...chosen.filter((path) => path !== undefined && path !== ""),
+  ] as string[];
 }
 
 function isDeniedName(name: string): boolean {
@@ -85,26 +122,139 @@ function pattern(text: string): RegExp {
 // What tools run or obey without being asked, by purpose. A folder stands for everything below it.
 const codeBearing = [
   // git: hooks kept in the tree, filters, submodules
-  "**/.githooks", "**/.husky", "**/.gitattributes", "**/.gitmodules", "**/.gitconfig", "**/.lefthook*", "**/lefthook.y*ml", "**/.pre-commit-config.y*ml",
+  "**/.githooks",
+  "**/.husky",
+  "**/.gitattributes",
+  "**/.gitmodules",
+  "**/.gitconfig",
+  "**/.lefthook*",
+  "**/lefthook.y*ml",
+  "**/.pre-commit-config.y*ml",
   // continuous integration
-  "**/.github/workflows", "**/.github/actions", "**/.github/dependabot.y*ml", "**/.gitlab-ci.y*ml", "**/.gitlab/ci", "**/.circleci", "**/.travis.yml", "**/azure-pipelines*", "**/.azure-pipelines",
-  "**/jenkinsfile*", "**/bitbucket-pipelines.yml", "**/.drone.yml", "**/.buildkite", "**/.woodpecker*", "**/.forgejo", "**/.gitea", "**/.ci", "**/appveyor.yml", "**/cloudbuild.y*ml",
+  "**/.github/workflows",
+  "**/.github/actions",
+  "**/.github/dependabot.y*ml",
+  "**/.gitlab-ci.y*ml",
+  "**/.gitlab/ci",
+  "**/.circleci",
+  "**/.travis.yml",
+  "**/azure-pipelines*",
+  "**/.azure-pipelines",
+  "**/jenkinsfile*",
+  "**/bitbucket-pipelines.yml",
+  "**/.drone.yml",
+  "**/.buildkite",
+  "**/.woodpecker*",
+  "**/.forgejo",
+  "**/.gitea",
+  "**/.ci",
+  "**/appveyor.yml",
+  "**/cloudbuild.y*ml",
   // package scripts and where packages come from
-  "**/package.json", "**/.npmrc", "**/.yarnrc*", "**/.yarn/plugins", "**/.yarn/releases", "**/.pnpmfile.*js", "**/pnpm-workspace.yaml", "**/bunfig.toml", "**/deno.json*", "**/setup.py", "**/setup.cfg",
-  "**/pyproject.toml", "**/tox.ini", "**/noxfile.py", "**/conftest.py", "**/sitecustomize.py", "**/build.rs", "**/.cargo/config*", "**/gemfile", "**/rakefile", "**/*.gemspec", "**/composer.json", "**/pom.xml",
-  "**/build.gradle*", "**/settings.gradle*", "**/gradlew*", "**/mvnw*",
+  "**/package.json",
+  "**/.npmrc",
+  "**/.yarnrc*",
+  "**/.yarn/plugins",
+  "**/.yarn/releases",
+  "**/.pnpmfile.*js",
+  "**/pnpm-workspace.yaml",
+  "**/bunfig.toml",
+  "**/deno.json*",
+  "**/setup.py",
+  "**/setup.cfg",
+  "**/pyproject.toml",
+  "**/tox.ini",
+  "**/noxfile.py",
+  "**/conftest.py",
+  "**/sitecustomize.py",
+  "**/build.rs",
+  "**/.cargo/config*",
+  "**/gemfile",
+  "**/rakefile",
+  "**/*.gemspec",
+  "**/composer.json",
+  "**/pom.xml",
+  "**/build.gradle*",
+  "**/settings.gradle*",
+  "**/gradlew*",
+  "**/mvnw*",
   // build files and containers
-  "**/makefile", "**/makefile.*", "**/gnumakefile", "**/*.mk", "**/cmakelists.txt", "**/justfile", "**/.justfile", "**/taskfile*.y*ml", "**/dockerfile*", "**/*.dockerfile", "**/containerfile*", "**/docker-compose*.y*ml",
-  "**/compose*.y*ml", "**/.devcontainer*", "**/vagrantfile", "**/procfile",
+  "**/makefile",
+  "**/makefile.*",
+  "**/gnumakefile",
+  "**/*.mk",
+  "**/cmakelists.txt",
+  "**/justfile",
+  "**/.justfile",
+  "**/taskfile*.y*ml",
+  "**/dockerfile*",
+  "**/*.dockerfile",
+  "**/containerfile*",
+  "**/docker-compose*.y*ml",
+  "**/compose*.y*ml",
+  "**/.devcontainer*",
+  "**/vagrantfile",
+  "**/procfile",
   // shells and scripts
-  "**/*.sh", "**/*.bash", "**/*.zsh", "**/*.fish", "**/*.ps1", "**/*.psm1", "**/*.bat", "**/*.cmd", "**/*.command", "**/.envrc", "**/.bashrc", "**/.bash_profile", "**/.profile", "**/.zshrc", "**/.zshenv",
+  "**/*.sh",
+  "**/*.bash",
+  "**/*.zsh",
+  "**/*.fish",
+  "**/*.ps1",
+  "**/*.psm1",
+  "**/*.bat",
+  "**/*.cmd",
+  "**/*.command",
+  "**/.envrc",
+  "**/.bashrc",
+  "**/.bash_profile",
+  "**/.profile",
+  "**/.zshrc",
+  "**/.zshenv",
   // editors and agents: what they run, and what they are told
-  "**/.vscode", "**/.idea", "**/.vimrc", "**/.exrc", "**/claude.md", "**/claude.local.md", "**/agents.md", "**/gemini.md", "**/.claude*", "**/.cursor*", "**/.windsurf*", "**/.clinerules*",
-  "**/.roo*", "**/.aider*", "**/.continue", "**/.codex", "**/.gemini", "**/.mcp.json", "**/mcp.json", "**/.github/copilot*", "**/.github/instructions", "**/.github/prompts", "**/.github/agents", "**/skill.md",
+  "**/.vscode",
+  "**/.idea",
+  "**/.vimrc",
+  "**/.exrc",
+  "**/claude.md",
+  "**/claude.local.md",
+  "**/agents.md",
+  "**/gemini.md",
+  "**/.claude*",
+  "**/.cursor*",
+  "**/.windsurf*",
+  "**/.clinerules*",
+  "**/.roo*",
+  "**/.aider*",
+  "**/.continue",
+  "**/.codex",
+  "**/.gemini",
+  "**/.mcp.json",
+  "**/mcp.json",
+  "**/.github/copilot*",
+  "**/.github/instructions",
+  "**/.github/prompts",
+  "**/.github/agents",
+  "**/skill.md",
 ].map(pattern);
 
 // Secrets, and what decides who may change what.
-const protectedPaths = ["**/.env*", "**/*.pem", "**/*.key", "**/*.p12", "**/*.pfx", "**/*.jks", "**/*.keystore", "**/.aws", "**/.kube", "**/.docker/config.json", "**/secrets", "**/.secrets", "**/codeowners", "**/.pypirc"].map(pattern);
+const protectedPaths = [
+  "**/.env*",
+  "**/*.pem",
+  "**/*.key",
+  "**/*.p12",
+  "**/*.pfx",
+  "**/*.jks",
+  "**/*.keystore",
+  "**/.aws",
+  "**/.kube",
+  "**/.docker/config.json",
+  "**/secrets",
+  "**/.secrets",
+  "**/codeowners",
+  "**/.pypirc",
+].map(pattern);
 
 /** What the path alone says: `code_bearing` what tools run or obey by themselves, `protected_path` that and secrets. */
 export function pathFlags(path: string): EffectFlag[] {

@@ -19,7 +19,12 @@ export interface ResourceRow {
 const resourceColumns = `id, version, environment, type, resource_id as "resourceId", document, deleted, revision, hash, change_set_id as "changeSetId"`;
 
 /** Served by resources_by_name. */
-export async function resourceByName(snapshot: Snapshot, environment: string, type: string, id: string): Promise<ResourceRow | undefined> {
+export async function resourceByName(
+  snapshot: Snapshot,
+  environment: string,
+  type: string,
+  id: string,
+): Promise<ResourceRow | undefined> {
   const rows = await snapshot.query<ResourceRow>({
     name: "targets_resource_by_name",
     text: `select ${resourceColumns} from countersign.resources where tenant_id = $1 and environment = $2 and type = $3 and resource_id = $4`,
@@ -29,12 +34,20 @@ export async function resourceByName(snapshot: Snapshot, environment: string, ty
 }
 
 /** Several at once, in no order. Served by resources_by_name. */
-export function resourcesByName(snapshot: Snapshot, names: readonly { readonly environment: string; readonly type: string; readonly id: string }[]): Promise<ResourceRow[]> {
+export function resourcesByName(
+  snapshot: Snapshot,
+  names: readonly { readonly environment: string; readonly type: string; readonly id: string }[],
+): Promise<ResourceRow[]> {
   return snapshot.query<ResourceRow>({
     name: "targets_resources_by_name",
     text: `select ${resourceColumns} from countersign.resources
       where tenant_id = $1 and (environment, type, resource_id) in (select * from unnest($2::text[], $3::text[], $4::text[]))`,
-    values: [snapshot.tenant, names.map((name) => name.environment), names.map((name) => name.type), names.map((name) => name.id)],
+    values: [
+      snapshot.tenant,
+      names.map((name) => name.environment),
+      names.map((name) => name.type),
+      names.map((name) => name.id),
+    ],
   });
 }
 
@@ -62,7 +75,17 @@ export function listResources(snapshot: Snapshot, filter: ResourceFilter): Promi
         and ($6::text is null or (environment, type, resource_id) > ($6, $7, $8))
       order by environment, type, resource_id
       limit $9`,
-    values: [snapshot.tenant, environment, type, prefix, deleted, after?.environment ?? null, after?.type ?? null, after?.id ?? null, limit],
+    values: [
+      snapshot.tenant,
+      environment,
+      type,
+      prefix,
+      deleted,
+      after?.environment ?? null,
+      after?.type ?? null,
+      after?.id ?? null,
+      limit,
+    ],
   });
 }
 
@@ -76,7 +99,11 @@ export interface ResourceVersionRow {
 }
 
 /** Newest first, `before` exclusive. Served by resource_versions_by_revision. */
-export async function resourceVersions(snapshot: Snapshot, resource: string, page: { readonly before?: number; readonly limit: number }): Promise<ResourceVersionRow[]> {
+export async function resourceVersions(
+  snapshot: Snapshot,
+  resource: string,
+  page: { readonly before?: number; readonly limit: number },
+): Promise<ResourceVersionRow[]> {
   const rows = await snapshot.query<ResourceVersionRow>({
     name: "targets_resource_versions",
     text: `select revision, document, deleted, hash, change_set_id as "changeSetId", at_ms as "atMs"

@@ -53,11 +53,21 @@ const fieldRules: Readonly<Partial<Record<ItemInput["operation"], FieldRule>>> =
 export function checkResourceItem(item: ItemInput, pointer: string): Problem[] {
   const rule = fieldRules[item.operation];
   if (rule === undefined) {
-    return [{ code: "operation_unsupported", message: `${item.operation} means nothing for a JSON document; use CHANGE_PROPERTY`, pointer: `${pointer}/operation` }];
+    return [
+      {
+        code: "operation_unsupported",
+        message: `${item.operation} means nothing for a JSON document; use CHANGE_PROPERTY`,
+        pointer: `${pointer}/operation`,
+      },
+    ];
   }
   const problems = checkFields(item, rule, pointer, "a resource");
   if (item.operation === "MOVE" && hasField(item, "pointer") && hasField(item, "to.id")) {
-    problems.push({ code: "item_invalid", message: "MOVE of a value takes no `to.id`; use RENAME for the resource", pointer: `${pointer}/to/id` });
+    problems.push({
+      code: "item_invalid",
+      message: "MOVE of a value takes no `to.id`; use RENAME for the resource",
+      pointer: `${pointer}/to/id`,
+    });
   }
   const { id } = item.target as ResourceTarget;
   problems.push(...checkId(id, `${pointer}/target/id`));
@@ -85,15 +95,29 @@ export interface ResourcePlan {
 }
 
 /** What the item does to these states (in the order of `resourceTargets`), without its schema's say. */
-export function planResource(item: ItemInput, targets: readonly { readonly ref: TargetRef; readonly image: StateImage }[], pointer: string): ResourcePlan | readonly Problem[] {
+export function planResource(
+  item: ItemInput,
+  targets: readonly { readonly ref: TargetRef; readonly image: StateImage }[],
+  pointer: string,
+): ResourcePlan | readonly Problem[] {
   const [source, destination] = targets;
   if (source === undefined) throw new Error("an item has a target");
   const { ref, image } = source;
-  if (item.operation === "CREATE") return image.exists ? taken(ref, `${pointer}/target/id`) : created(ref, item.after as JsonValue, `${pointer}/after`);
+  if (item.operation === "CREATE")
+    return image.exists
+      ? taken(ref, `${pointer}/target/id`)
+      : created(ref, item.after as JsonValue, `${pointer}/after`);
   if (!image.exists) {
-    return [{ code: "target_not_found", message: `there is no ${ref.type} \`${visible(ref.id)}\` in ${ref.environment}; use CREATE`, pointer: `${pointer}/target/id` }];
+    return [
+      {
+        code: "target_not_found",
+        message: `there is no ${ref.type} \`${visible(ref.id)}\` in ${ref.environment}; use CREATE`,
+        pointer: `${pointer}/target/id`,
+      },
+    ];
   }
-  if (item.operation === "DELETE") return { effects: [{ target: ref, before: image, after: absent }], diff: [{ op: "remove", path: "" }] };
+  if (item.operation === "DELETE")
+    return { effects: [{ target: ref, before: image, after: absent }], diff: [{ op: "remove", path: "" }] };
   if (destination !== undefined) return moved(source, destination, pointer);
   return edited(item, source, pointer);
 }
@@ -105,11 +129,19 @@ const taken = (ref: TargetRef, pointer: string): Problem[] => [
 function created(ref: TargetRef, document: JsonValue, pointer: string): ResourcePlan | Problem[] {
   const problems = checkResource(document, pointer);
   if (problems.length > 0) return problems;
-  return { effects: [{ target: ref, before: absent, after: documentImage(document) }], diff: [{ op: "add", path: "", value: document }] };
+  return {
+    effects: [{ target: ref, before: absent, after: documentImage(document) }],
+    diff: [{ op: "add", path: "", value: document }],
+  };
 }
 
-function moved(source: { readonly ref: TargetRef; readonly image: StateImage }, destination: { readonly ref: TargetRef; readonly image: StateImage }, pointer: string): ResourcePlan | Problem[] {
-  if (source.ref.key === destination.ref.key) return [{ code: "no_effect", message: `\`${visible(source.ref.id)}\` is there already`, pointer: `${pointer}/to` }];
+function moved(
+  source: { readonly ref: TargetRef; readonly image: StateImage },
+  destination: { readonly ref: TargetRef; readonly image: StateImage },
+  pointer: string,
+): ResourcePlan | Problem[] {
+  if (source.ref.key === destination.ref.key)
+    return [{ code: "no_effect", message: `\`${visible(source.ref.id)}\` is there already`, pointer: `${pointer}/to` }];
   if (destination.image.exists) return taken(destination.ref, `${pointer}/to`);
   const name = ({ environment, type, id }: TargetRef): JsonValue => ({ environment, type, id });
   return {
@@ -121,18 +153,27 @@ function moved(source: { readonly ref: TargetRef; readonly image: StateImage }, 
   };
 }
 
-function edited(item: ItemInput, { ref, image }: { readonly ref: TargetRef; readonly image: StateImage }, pointer: string): ResourcePlan | readonly Problem[] {
+function edited(
+  item: ItemInput,
+  { ref, image }: { readonly ref: TargetRef; readonly image: StateImage },
+  pointer: string,
+): ResourcePlan | readonly Problem[] {
   const before = image.document as JsonValue;
   const after = documentAfter(item, before, pointer);
   if ("length" in after) return after;
   const problems = checkResource(after.document, item.after === undefined ? pointer : `${pointer}/after`);
   if (problems.length > 0) return problems;
   const next = documentImage(after.document);
-  if (next.hash === image.hash) return [{ code: "no_effect", message: `\`${visible(ref.id)}\` is like that already; leave the item out`, pointer }];
+  if (next.hash === image.hash)
+    return [{ code: "no_effect", message: `\`${visible(ref.id)}\` is like that already; leave the item out`, pointer }];
   return { effects: [{ target: ref, before: image, after: next }], diff: diffDocuments(before, after.document) };
 }
 
-function documentAfter(item: ItemInput, before: JsonValue, pointer: string): { readonly document: JsonValue } | readonly Problem[] {
+function documentAfter(
+  item: ItemInput,
+  before: JsonValue,
+  pointer: string,
+): { readonly document: JsonValue } | readonly Problem[] {
   if (item.operation === "UPDATE" && item.after !== undefined) return { document: item.after };
   const edits = jsonEdits(before, item, pointer);
   return isEdits(edits) ? applyEdits(before, edits, item, pointer) : edits;
@@ -140,7 +181,10 @@ function documentAfter(item: ItemInput, before: JsonValue, pointer: string): { r
 
 /** INVARIANT: a kept document is an object or an array, within the limits. */
 function checkResource(document: JsonValue, pointer: string): Problem[] {
-  if (!isContainer(document)) return [{ code: "item_invalid", message: "a resource is a JSON object or array; use DELETE to remove it", pointer }];
+  if (!isContainer(document))
+    return [
+      { code: "item_invalid", message: "a resource is a JSON object or array; use DELETE to remove it", pointer },
+    ];
   const problems = checkDocument(document, pointer);
   return problems.length > 0 ? problems : checkBytes(document, pointer);
 }
@@ -155,7 +199,8 @@ export function resourceFlags(effects: readonly Effect[], referenced: boolean): 
     const gone = before.exists && !after.exists && !moves;
     const emptied = before.exists && after.exists && empties(before.document as JsonValue, after.document as JsonValue);
     if (gone || emptied) flags.add("destructive");
-    if (protectedPrefixes.some((prefix) => target.id.startsWith(prefix) || target.environment === systemEnvironment)) flags.add("protected_path");
+    if (protectedPrefixes.some((prefix) => target.id.startsWith(prefix) || target.environment === systemEnvironment))
+      flags.add("protected_path");
     if (isProduction(target.environment)) flags.add("production");
   }
   if (moves && referenced) flags.add("moves_referenced");

@@ -4,10 +4,27 @@
  * Promises: a document is exactly what was planned, or nothing changed; every revision is kept; a deleted resource leaves a
  * tombstone under its name, so that the same resource can come back. Identity is (environment, type, id) for ever.
  */
-import { visible, type EffectFlag, type ItemInput, type JsonObject, type JsonValue, type Problem } from "@countersign/contract";
+import {
+  visible,
+  type EffectFlag,
+  type ItemInput,
+  type JsonObject,
+  type JsonValue,
+  type Problem,
+} from "@countersign/contract";
 import { moveEpoch, type Actor, type DecideContext, type EntryDraft, type Guard, type Write } from "../ledger/index.js";
 import { isReferenced, resourceByName, resourcesByName, type ResourceRow } from "./queries.js";
-import { absent, checkResourceItem, configType, epochsOf, planResource, resourceFlags, resourceTargets, schemaOf, schemaRef } from "./resource.rules.js";
+import {
+  absent,
+  checkResourceItem,
+  configType,
+  epochsOf,
+  planResource,
+  resourceFlags,
+  resourceTargets,
+  schemaOf,
+  schemaRef,
+} from "./resource.rules.js";
 import { compileSchema, isCompiled } from "./schemas.js";
 import {
   absentState,
@@ -51,7 +68,13 @@ function imageOf(row: ResourceRow | undefined): StateImage {
   return row === undefined || row.deleted ? absent : { exists: true, hash: row.hash, document: row.document };
 }
 
-async function plan(item: CheckedItem, pointer: string, view: PlanView, context: TargetContext, checkConfiguration: CheckConfiguration): Promise<PlannedItem | readonly Problem[]> {
+async function plan(
+  item: CheckedItem,
+  pointer: string,
+  view: PlanView,
+  context: TargetContext,
+  checkConfiguration: CheckConfiguration,
+): Promise<PlannedItem | readonly Problem[]> {
   const targets: { ref: TargetRef; image: StateImage }[] = [];
   for (const ref of item.targets) targets.push({ ref, image: (await view.state(ref)).image });
   const planned = planResource(item.input, targets, pointer);
@@ -64,7 +87,12 @@ async function plan(item: CheckedItem, pointer: string, view: PlanView, context:
 }
 
 /** What the document after must be: a schema, a configuration, or what the schema of its type says. */
-async function checkAfter({ target, after }: Effect, pointer: string, view: PlanView, checkConfiguration: CheckConfiguration): Promise<readonly Problem[]> {
+async function checkAfter(
+  { target, after }: Effect,
+  pointer: string,
+  view: PlanView,
+  checkConfiguration: CheckConfiguration,
+): Promise<readonly Problem[]> {
   const document = after.document ?? null;
   if (schemaOf(target) !== undefined) return checkSchema(target, after, pointer);
   if (target.type === configType) return checkConfiguration(target, document, pointer);
@@ -73,13 +101,21 @@ async function checkAfter({ target, after }: Effect, pointer: string, view: Plan
   if (!schema.exists || schema.hash === null) return [];
   const compiled = compileSchema(schema.document as JsonValue, schema.hash, "");
   // A schema is checked before it is kept; one that no longer compiles (another version of the program) stops what it guards.
-  return isCompiled(compiled) ? compiled.check(document, pointer) : compiled.map((problem) => ({ ...problem, pointer: `${pointer}/target/type` }));
+  return isCompiled(compiled)
+    ? compiled.check(document, pointer)
+    : compiled.map((problem) => ({ ...problem, pointer: `${pointer}/target/type` }));
 }
 
 function checkSchema(target: TargetRef, after: StateImage, pointer: string): readonly Problem[] {
   const type = schemaOf(target) ?? "";
   if (type === configType || !/^[A-Z][A-Z0-9_]{0,62}$/.test(type)) {
-    return [{ code: "schema_unsupported", message: `\`${visible(type)}\` is not a type that takes a schema`, pointer: `${pointer}/target/id` }];
+    return [
+      {
+        code: "schema_unsupported",
+        message: `\`${visible(type)}\` is not a type that takes a schema`,
+        pointer: `${pointer}/target/id`,
+      },
+    ];
   }
   if (after.document === undefined || after.hash === null) return [];
   const compiled = compileSchema(after.document, after.hash, pointer);
@@ -90,7 +126,10 @@ async function flagsOf(effects: readonly Effect[], context: TargetContext): Prom
   const source = effects.length === 2 ? effects[1]?.target : undefined;
   if (source === undefined) return resourceFlags(effects, false);
   const row = await resourceByName(context.snapshot, source.environment, source.type, source.id);
-  return resourceFlags(effects, await isReferenced(context.snapshot, source.id, row?.id ?? "00000000-0000-0000-0000-000000000000"));
+  return resourceFlags(
+    effects,
+    await isReferenced(context.snapshot, source.id, row?.id ?? "00000000-0000-0000-0000-000000000000"),
+  );
 }
 
 interface Step {
@@ -98,30 +137,58 @@ interface Step {
   readonly row: ResourceRow | undefined;
 }
 
-async function change(effects: readonly Effect[], by: { readonly actor: Actor; readonly changeSetId: string }, context: TargetContext) {
+async function change(
+  effects: readonly Effect[],
+  by: { readonly actor: Actor; readonly changeSetId: string },
+  context: TargetContext,
+) {
   const net = netEffects(effects);
-  const rows = await resourcesByName(context.snapshot, net.map((effect) => effect.target));
+  const rows = await resourcesByName(
+    context.snapshot,
+    net.map((effect) => effect.target),
+  );
   const steps = net.map((effect) => ({ effect, row: rows.find((row) => isRow(row, effect.target)) }));
-  const drift = steps.filter(({ effect, row }) => !sameState(imageOf(row), effect.before)).map(({ effect }) => driftProblem(effect.target));
+  const drift = steps
+    .filter(({ effect, row }) => !sameState(imageOf(row), effect.before))
+    .map(({ effect }) => driftProblem(effect.target));
   if (drift.length > 0) return drift;
-  const names = [...new Set(steps.flatMap(({ effect }) => (sameState(effect.before, effect.after) ? [] : epochsOf(effect.target))))];
+  const names = [
+    ...new Set(steps.flatMap(({ effect }) => (sameState(effect.before, effect.after) ? [] : epochsOf(effect.target)))),
+  ];
   const epochs = await context.snapshot.epochs(names);
-  return (decide: DecideContext) => decideChange(steps, names.map((name) => moveEpoch(name, epochs.get(name) ?? 0)), by, decide);
+  return (decide: DecideContext) =>
+    decideChange(
+      steps,
+      names.map((name) => moveEpoch(name, epochs.get(name) ?? 0)),
+      by,
+      decide,
+    );
 }
 
-const isRow = (row: ResourceRow, { environment, type, id }: TargetRef): boolean => row.environment === environment && row.type === type && row.resourceId === id;
+const isRow = (row: ResourceRow, { environment, type, id }: TargetRef): boolean =>
+  row.environment === environment && row.type === type && row.resourceId === id;
 
 const driftProblem = (target: TargetRef): Problem => ({
   code: "drift",
   message: `${target.type} \`${visible(target.id)}\` in ${target.environment} is not in the state the plan was made for; revise`,
 });
 
-function decideChange(steps: readonly Step[], epochWrites: readonly Write[], by: { readonly actor: Actor; readonly changeSetId: string }, decide: DecideContext) {
+function decideChange(
+  steps: readonly Step[],
+  epochWrites: readonly Write[],
+  by: { readonly actor: Actor; readonly changeSetId: string },
+  decide: DecideContext,
+) {
   const guards = steps.map(({ effect, row }) => guardOf(effect.target, row));
-  const changing = steps.filter(({ effect }) => !sameState(effect.before, effect.after)).map((step) => ({ ...step, rowId: step.row?.id ?? decide.uuid() }));
+  const changing = steps
+    .filter(({ effect }) => !sameState(effect.before, effect.after))
+    .map((step) => ({ ...step, rowId: step.row?.id ?? decide.uuid() }));
   const entries = changing.map((step): EntryDraft => {
     const other = counterpart(step, changing);
-    const refs = [{ type: "change_set", id: by.changeSetId }, ...(other === undefined ? [] : [{ type: "resource", id: other.rowId }])];
+    const refs = [
+      { type: "change_set", id: by.changeSetId },
+      ...(other === undefined ? [] : [{ type: "resource", id: other.rowId }]),
+    ];
     const row = rowAfter(step, by.changeSetId);
     return {
       actor: by.actor,
@@ -134,7 +201,8 @@ function decideChange(steps: readonly Step[], epochWrites: readonly Write[], by:
     };
   });
   const last = entries.at(-1);
-  if (last !== undefined && epochWrites.length > 0) entries[entries.length - 1] = { ...last, writes: [...(last.writes ?? []), ...epochWrites] };
+  if (last !== undefined && epochWrites.length > 0)
+    entries[entries.length - 1] = { ...last, writes: [...(last.writes ?? []), ...epochWrites] };
   return { guards, entries };
 }
 
@@ -149,7 +217,9 @@ function counterpart<T extends { readonly effect: Effect }>({ effect }: T, all: 
   return all.find(
     ({ effect: other }) =>
       other.target.type === effect.target.type &&
-      (effect.before.exists ? !other.before.exists && other.after.hash === effect.before.hash : !other.after.exists && other.before.hash === effect.after.hash),
+      (effect.before.exists
+        ? !other.before.exists && other.after.hash === effect.before.hash
+        : !other.after.exists && other.before.hash === effect.after.hash),
   );
 }
 
@@ -159,7 +229,11 @@ function actionOf({ before, after }: Effect, moved: boolean): string {
 }
 
 function dataOf({ before, after }: Effect, revision: number): JsonObject {
-  return { revision, ...(before.hash === null ? {} : { before: before.hash }), ...(after.hash === null ? {} : { after: after.hash }) };
+  return {
+    revision,
+    ...(before.hash === null ? {} : { before: before.hash }),
+    ...(after.hash === null ? {} : { after: after.hash }),
+  };
 }
 
 interface NextRow {
@@ -176,17 +250,33 @@ interface NextRow {
 
 function rowAfter({ effect, row, rowId }: Step & { readonly rowId: string }, changeSetId: string): NextRow {
   const { target, after } = effect;
-  const state = after.document === undefined || after.hash === null ? {} : { document: after.document, hash: after.hash };
+  const state =
+    after.document === undefined || after.hash === null ? {} : { document: after.document, hash: after.hash };
   const revision = (row?.revision ?? 0) + 1;
-  return { id: rowId, environment: target.environment, type: target.type, resource_id: target.id, ...state, deleted: !after.exists, revision, change_set_id: changeSetId };
+  return {
+    id: rowId,
+    environment: target.environment,
+    type: target.type,
+    resource_id: target.id,
+    ...state,
+    deleted: !after.exists,
+    revision,
+    change_set_id: changeSetId,
+  };
 }
 
 function writeOf({ row }: Step, next: NextRow): Write {
-  return row === undefined ? { verb: "insert", table: "resources", row: { ...next } } : { verb: "update", table: "resources", row: { ...next }, from: row.version };
+  return row === undefined
+    ? { verb: "insert", table: "resources", row: { ...next } }
+    : { verb: "update", table: "resources", row: { ...next }, from: row.version };
 }
 
 function versionOf(resource: string, next: NextRow, decide: DecideContext): Write {
   const { document, deleted, revision, hash, change_set_id } = next;
   const state = document === undefined || hash === undefined ? {} : { document, hash };
-  return { verb: "insert", table: "resource_versions", row: { id: decide.uuid(), resource, revision, ...state, deleted, change_set_id, at_ms: decide.nowMs } };
+  return {
+    verb: "insert",
+    table: "resource_versions",
+    row: { id: decide.uuid(), resource, revision, ...state, deleted, change_set_id, at_ms: decide.nowMs },
+  };
 }

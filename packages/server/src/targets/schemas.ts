@@ -4,7 +4,7 @@
  * Promises: a schema reaches nothing outside itself (internal `$ref` only), takes no more than linear time in a pattern
  * (RE2) and no more than its bounded weight in nested references; what it cannot do is refused by name, not ignored.
  */
-import { limits, type JsonObject, type JsonValue, type Problem } from "@countersign/contract";
+import { limits, visible, type JsonObject, type JsonValue, type Problem } from "@countersign/contract";
 import { canonicalize } from "@countersign/proof";
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
@@ -44,13 +44,22 @@ const unsupported = (message: string, pointer: string): Problem[] => [{ code: "s
 function compile(document: JsonValue, pointer: string): SchemaOutcome {
   if (!isContainer(document) || isArray(document)) return unsupported("a schema is an object", pointer);
   const bytes = Buffer.byteLength(canonicalize(document));
-  if (bytes > limits.schemaBytesMax) return unsupported(`the schema has \`${bytes}\` bytes, more than ${limits.schemaBytesMax}`, pointer);
+  if (bytes > limits.schemaBytesMax)
+    return unsupported(`the schema has \`${bytes}\` bytes, more than ${limits.schemaBytesMax}`, pointer);
   const subschemas = listSubschemas(document);
-  const problems = [...subschemas].flatMap(([at, schema]) => checkSubschema(document, schema, pointer + at)).slice(0, problemsMax);
+  const problems = [...subschemas]
+    .flatMap(([at, schema]) => checkSubschema(document, schema, pointer + at))
+    .slice(0, problemsMax);
   if (problems.length > 0) return problems;
   try {
-    const weight = weigh(document, { root: document, anchors: anchorsOf(subschemas), known: new Map(), open: new Set() });
-    if (weight > weightMax) return unsupported(`the references multiply to more than \`${weightMax}\` subschemas; write it flatter`, pointer);
+    const weight = weigh(document, {
+      root: document,
+      anchors: anchorsOf(subschemas),
+      known: new Map(),
+      open: new Set(),
+    });
+    if (weight > weightMax)
+      return unsupported(`the references multiply to more than \`${weightMax}\` subschemas; write it flatter`, pointer);
     const extensions = extensionKeywords(subschemas);
     return validator(makeAjv(extensions, true).compile(document), makeAjv(extensions, false).compile(document));
   } catch (error) {
@@ -73,7 +82,13 @@ function makeAjv(extensions: readonly string[], allErrors: boolean): Ajv2020 {
   // `format` of its own accord would run native expressions; the fast ones are the simple ones.
   (addFormats as unknown as (ajv: Ajv2020, options: { mode: "fast" }) => void)(ajv, { mode: "fast" });
   ajv.removeKeyword("uniqueItems");
-  ajv.addKeyword({ keyword: "uniqueItems", type: "array", schemaType: "boolean", validate: uniqueItems, error: { message: "must not have equal items" } });
+  ajv.addKeyword({
+    keyword: "uniqueItems",
+    type: "array",
+    schemaType: "boolean",
+    validate: uniqueItems,
+    error: { message: "must not have equal items" },
+  });
   ajv.addVocabulary(["$anchor", ...extensions]);
   return ajv;
 }
@@ -111,28 +126,53 @@ function validator(all: ValidateFunction, first: ValidateFunction): CompiledSche
 
 function violation(error: ErrorObject, pointer: string): Problem {
   const params = error.params as Record<string, unknown>;
-  const culprit = params["additionalProperty"] ?? params["unevaluatedProperty"] ?? params["missingProperty"] ?? params["allowedValue"];
-  const named = culprit === undefined ? "" : ` (\`${String(culprit)}\`)`;
-  return { code: "schema_violation", message: `\`${error.instancePath || "/"}\` ${error.message ?? "is not valid"}${named}`, pointer: pointer + error.instancePath };
+  const culprit =
+    params["additionalProperty"] ??
+    params["unevaluatedProperty"] ??
+    params["missingProperty"] ??
+    params["allowedValue"];
+  const named = culprit === undefined ? "" : ` (\`${shown(culprit)}\`)`;
+  return {
+    code: "schema_violation",
+    message: `\`${visible(error.instancePath || "/")}\` ${error.message ?? "is not valid"}${named}`,
+    pointer: pointer + error.instancePath,
+  };
 }
 
 // Where JSON Schema 2020-12 keeps further schemas: one, a list, or by name.
-const oneSchema = ["not", "if", "then", "else", "items", "contains", "additionalProperties", "propertyNames", "unevaluatedItems", "unevaluatedProperties", "contentSchema"];
+const oneSchema = [
+  "not",
+  "if",
+  "then",
+  "else",
+  "items",
+  "contains",
+  "additionalProperties",
+  "propertyNames",
+  "unevaluatedItems",
+  "unevaluatedProperties",
+  "contentSchema",
+];
 const schemaList = ["allOf", "anyOf", "oneOf", "prefixItems"];
 const schemasByName = ["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"];
 /** Keywords whose schemas judge the same value, not one inside it. */
 const inPlace = new Set(["not", "if", "then", "else", "allOf", "anyOf", "oneOf", "dependentSchemas"]);
 
-function childSchemas(schema: JsonObject): { readonly keyword: string; readonly steps: string[]; readonly schema: JsonValue }[] {
+function childSchemas(
+  schema: JsonObject,
+): { readonly keyword: string; readonly steps: string[]; readonly schema: JsonValue }[] {
   const children: { keyword: string; steps: string[]; schema: JsonValue }[] = [];
   for (const [keyword, value] of Object.entries(schema)) {
     if (oneSchema.includes(keyword)) children.push({ keyword, steps: [keyword], schema: value });
-    if (schemaList.includes(keyword) && isArray(value)) value.forEach((item, i) => children.push({ keyword, steps: [keyword, String(i)], schema: item }));
+    if (schemaList.includes(keyword) && isArray(value))
+      value.forEach((item, i) => children.push({ keyword, steps: [keyword, String(i)], schema: item }));
     if (!schemasByName.includes(keyword) || !isContainer(value) || isArray(value)) continue;
     for (const [name, item] of Object.entries(value)) children.push({ keyword, steps: [keyword, name], schema: item });
   }
   return children;
 }
+
+const shown = (value: unknown): string => visible(typeof value === "string" ? value : JSON.stringify(value));
 
 const isSchemaObject = (value: JsonValue): value is JsonObject => isContainer(value) && !isArray(value);
 
@@ -153,32 +193,49 @@ function checkSubschema(root: JsonObject, schema: JsonObject, pointer: string): 
   for (const keyword of ["$ref", "$dynamicRef"]) {
     const reference = schema[keyword];
     if (reference === undefined || (typeof reference === "string" && reference.startsWith("#"))) continue;
-    problems.push({ code: "schema_unsupported", message: `\`${String(reference)}\` is outside the schema; copy it to \`$defs\``, pointer: `${pointer}/${keyword}` });
+    problems.push({
+      code: "schema_unsupported",
+      message: `\`${shown(reference)}\` is outside the schema; copy it to \`$defs\``,
+      pointer: `${pointer}/${keyword}`,
+    });
   }
   // A second base address would make `#…` point elsewhere than it seems.
   if (schema["$id"] !== undefined && schema !== root) {
-    problems.push({ code: "schema_unsupported", message: "`$id` inside a schema is not supported; remove it", pointer: `${pointer}/$id` });
+    problems.push({
+      code: "schema_unsupported",
+      message: "`$id` inside a schema is not supported; remove it",
+      pointer: `${pointer}/$id`,
+    });
   }
   const dialect = schema["$schema"];
   if (dialect !== undefined && dialect !== "https://json-schema.org/draft/2020-12/schema") {
-    problems.push({ code: "schema_unsupported", message: `\`${String(dialect)}\` is not JSON Schema 2020-12`, pointer: `${pointer}/$schema` });
+    problems.push({
+      code: "schema_unsupported",
+      message: `\`${shown(dialect)}\` is not JSON Schema 2020-12`,
+      pointer: `${pointer}/$schema`,
+    });
   }
   problems.push(...checkPatterns(schema, pointer));
   return problems;
 }
 
 function checkPatterns(schema: JsonObject, pointer: string): Problem[] {
-  const patterns: [text: unknown, at: string][] = schema["pattern"] === undefined ? [] : [[schema["pattern"], `${pointer}/pattern`]];
+  const patterns: [text: unknown, at: string][] =
+    schema["pattern"] === undefined ? [] : [[schema["pattern"], `${pointer}/pattern`]];
   const byPattern = schema["patternProperties"];
   if (byPattern !== undefined && isContainer(byPattern)) {
-    for (const text of Object.keys(byPattern)) patterns.push([text, `${pointer}/patternProperties${toPointer([text])}`]);
+    for (const text of Object.keys(byPattern))
+      patterns.push([text, `${pointer}/patternProperties${toPointer([text])}`]);
   }
   return patterns.flatMap(([text, at]) => {
     try {
       if (typeof text === "string") linearPattern(text);
       return [];
     } catch (error) {
-      return unsupported(`the pattern \`${String(text)}\` is not RE2 (${(error as Error).message}); write it without look-around and back-references`, at);
+      return unsupported(
+        `the pattern \`${shown(text)}\` is not RE2 (${(error as Error).message}); write it without look-around and back-references`,
+        at,
+      );
     }
   });
 }
@@ -231,5 +288,9 @@ function anchorsOf(subschemas: ReadonlyMap<string, JsonObject>): Map<string, Jso
 
 /** `x-…` members are for people and other tools: they constrain nothing. */
 function extensionKeywords(subschemas: ReadonlyMap<string, JsonObject>): string[] {
-  return [...new Set([...subschemas.values()].flatMap((schema) => Object.keys(schema).filter((keyword) => keyword.startsWith("x-"))))];
+  return [
+    ...new Set(
+      [...subschemas.values()].flatMap((schema) => Object.keys(schema).filter((keyword) => keyword.startsWith("x-"))),
+    ),
+  ];
 }

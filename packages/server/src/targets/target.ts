@@ -8,7 +8,15 @@
  * INVARIANT: what an item does is a list of effects, each bringing one target from the state `before` to the state
  * `after`. Undoing it is the same list backwards. Nothing is changed whose state is not `before`.
  */
-import type { EffectFlag, ItemInput, JsonValue, Problem, Reversibility, TargetKindName, TenantId } from "@countersign/contract";
+import type {
+  EffectFlag,
+  ItemInput,
+  JsonValue,
+  Problem,
+  Reversibility,
+  TargetKindName,
+  TenantId,
+} from "@countersign/contract";
 import type { Actor, DecideContext, EntryDraft, Guard, Snapshot } from "../ledger/index.js";
 
 /** Identity of a target in its tenant. Two refs with the same `key` and `kind` are the same target. */
@@ -108,7 +116,12 @@ interface TargetKindBase {
   /** The target as it is now. Throws `RefusalError` `target_unavailable` when it cannot be read. */
   read(ref: TargetRef, context: TargetContext): Promise<TargetState>;
   /** What the item would do to the states of `view`. Changes nothing. */
-  plan(item: CheckedItem, pointer: string, view: PlanView, context: TargetContext): Promise<PlannedItem | readonly Problem[]>;
+  plan(
+    item: CheckedItem,
+    pointer: string,
+    view: PlanView,
+    context: TargetContext,
+  ): Promise<PlannedItem | readonly Problem[]>;
 }
 
 /** Its writes join the commit that records them: applied and recorded are one. */
@@ -127,7 +140,10 @@ export interface AtomicTargetKind extends TargetKindBase {
 }
 
 /** The decided half of an atomic change: ids and time come from the door. */
-export type AtomicChange = (decide: DecideContext) => { readonly guards: readonly Guard[]; readonly entries: readonly EntryDraft[] };
+export type AtomicChange = (decide: DecideContext) => {
+  readonly guards: readonly Guard[];
+  readonly entries: readonly EntryDraft[];
+};
 
 /** Acts on the world between an intent and an outcome entry; can be undone by acting again. */
 export interface CompensatingTargetKind extends TargetKindBase {
@@ -137,7 +153,10 @@ export interface CompensatingTargetKind extends TargetKindBase {
    * effect when a target is not in `before`. Doing it again when all targets are in `after` is `done`.
    * `token` is stable over retries of the same step.
    */
-  act(step: { readonly effects: readonly Effect[]; readonly token: string }, context: TargetContext): Promise<ActOutcome>;
+  act(
+    step: { readonly effects: readonly Effect[]; readonly token: string },
+    context: TargetContext,
+  ): Promise<ActOutcome>;
   /**
    * Removes what a step that died left beside its targets (temporary files), without doing or undoing the step. `act` does
    * it for its own token and effects; this is for a step that is decided otherwise: undone, or found done by reading.

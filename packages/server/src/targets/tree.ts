@@ -53,7 +53,8 @@ export interface FoundFile {
   readonly mark: Mark;
 }
 
-export type FileState = FoundFile | { readonly exists: false; /** Folders above it that are not there. */ readonly missingParents: number };
+export type FileState =
+  FoundFile | { readonly exists: false; /** Folders above it that are not there. */ readonly missingParents: number };
 
 export interface Tree {
   /** The file as it is; refuses what is not a regular file reached without links. */
@@ -86,14 +87,16 @@ export function handlesSupported(): boolean {
 
 export function openTree(options: TreeOptions): Tree {
   const handles = options.handles ?? handlesSupported();
-  const within = <T>(path: string, use: (walk: Walk) => Promise<T>): Promise<T> => useWalk(new Walk(options, handles), path, use);
+  const within = <T>(path: string, use: (walk: Walk) => Promise<T>): Promise<T> =>
+    useWalk(new Walk(options, handles), path, use);
   return {
     read: (path) => within(path, (walk) => readAt(walk, path)),
     recover: (path, token, isBefore) => within(path, (walk) => recoverAt(walk, path, token, isBefore)),
     create: (path, content, token) => within(path, (walk) => createAt(walk, path, content, token)),
     replace: (path, content, mark, token) => within(path, (walk) => replaceAt(walk, path, content, mark, token)),
     prune: (path, parents) => within(path, (walk) => removeEmptyFolders(walk, path, parents)),
-    remove: (path, isBefore, parents, token) => within(path, (walk) => removeAt(walk, path, { isBefore, parents, token })),
+    remove: (path, isBefore, parents, token) =>
+      within(path, (walk) => removeAt(walk, path, { isBefore, parents, token })),
   };
 }
 
@@ -162,7 +165,10 @@ class Walk {
       return folder;
     } catch (error) {
       if (error instanceof RefusalError) throw error;
-      return refuse("target_unavailable", `the workspace's root \`${visible(root)}\` is not there any more as it was registered (${codeOf(error)})`);
+      return refuse(
+        "target_unavailable",
+        `the workspace's root \`${visible(root)}\` is not there any more as it was registered (${codeOf(error)})`,
+      );
     }
   }
 
@@ -187,7 +193,8 @@ class Walk {
 
   async #byPath(path: string): Promise<Folder> {
     const stat = await fs.lstat(path, { bigint: true });
-    if (!stat.isDirectory()) throw Object.assign(new Error("not a folder"), { code: stat.isSymbolicLink() ? "ELOOP" : "ENOTDIR" });
+    if (!stat.isDirectory())
+      throw Object.assign(new Error("not a folder"), { code: stat.isSymbolicLink() ? "ELOOP" : "ENOTDIR" });
     await this.refuseDenied(stat);
     const verify = async (): Promise<void> => {
       const now = await fs.lstat(path, { bigint: true });
@@ -201,7 +208,8 @@ class Walk {
 
   async refuseDenied(stat: BigIntStats): Promise<void> {
     this.#denied ??= identities(this.#options.denied);
-    if ((await this.#denied).has(identity(stat))) refuse("path_denied", "the path leads to Countersign's data, keys or tokens; choose another path");
+    if ((await this.#denied).has(identity(stat)))
+      refuse("path_denied", "the path leads to Countersign's data, keys or tokens; choose another path");
   }
 
   /** A file, opened without touching what is not regular. */
@@ -210,7 +218,10 @@ class Walk {
     let probe: FileHandle;
     try {
       if (!this.#handles) await this.#regular(await fs.lstat(folder.at(name), { bigint: true }));
-      probe = await fs.open(folder.at(name), this.#handles ? O_PATH | noFollow : constants.O_RDONLY | noFollow | (constants.O_NONBLOCK ?? 0));
+      probe = await fs.open(
+        folder.at(name),
+        this.#handles ? O_PATH | noFollow : constants.O_RDONLY | noFollow | (constants.O_NONBLOCK ?? 0),
+      );
     } catch (error) {
       if (codeOf(error) === "ENOENT") return undefined;
       throw error;
@@ -259,7 +270,10 @@ async function refuseCollision(folder: Folder, name: string, path: string): Prom
   const folded = foldPath(name);
   const other = (await fs.readdir(folder.self)).find((entry) => entry !== name && foldPath(entry) === folded);
   if (other === undefined) return;
-  refuse("path_refused", `\`${visible(path)}\` and \`${visible(other)}\` are one name on other filesystems; use the name that is there, or rename it first`);
+  refuse(
+    "path_refused",
+    `\`${visible(path)}\` and \`${visible(other)}\` are one name on other filesystems; use the name that is there, or rename it first`,
+  );
 }
 
 const mask = 0o7777n;
@@ -276,7 +290,8 @@ async function readName(walk: Walk, reached: Reached): Promise<FoundFile | undef
     const handle = await walk.openFile(reached);
     if (handle === undefined) return undefined;
     const before = await handle.stat({ bigint: true });
-    if (before.size > BigInt(limits.fileBytesMax)) refuse("limit_exceeded", `the file has \`${before.size}\` bytes, more than ${limits.fileBytesMax}`);
+    if (before.size > BigInt(limits.fileBytesMax))
+      refuse("limit_exceeded", `the file has \`${before.size}\` bytes, more than ${limits.fileBytesMax}`);
     const bytes = await readAll(handle, Number(before.size));
     const after = await handle.stat({ bigint: true });
     if (before.mtimeNs === after.mtimeNs && before.ctimeNs === after.ctimeNs && after.size === BigInt(bytes.length)) {
@@ -298,17 +313,27 @@ async function readAll(handle: FileHandle, size: number): Promise<Uint8Array> {
 }
 
 const markOf = ({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): Mark => ({ dev, ino, size, mtimeNs, ctimeNs });
-const sameMark = (a: Mark, b: Mark): boolean => a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
+const sameMark = (a: Mark, b: Mark): boolean =>
+  a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
 
 const tokenPrefix = (token: string): string => `${temporaryPrefix}${sha256Hex(token).slice(0, 24)}-`;
 /** Where a file is taken aside to be removed: one name a file and token, so that a later try finds it. */
 const asideName = (token: string, name: string): string => `${tokenPrefix(token)}aside-${sha256Hex(name).slice(0, 24)}`;
 
 /** Writes a durable temporary file beside the target. */
-async function writeTemporary(folder: Folder, { bytes, mode }: FileContent, token: string, like: Owner | undefined): Promise<string> {
+async function writeTemporary(
+  folder: Folder,
+  { bytes, mode }: FileContent,
+  token: string,
+  like: Owner | undefined,
+): Promise<string> {
   const name = `${tokenPrefix(token)}${randomBytes(8).toString("hex")}`;
   await folder.verify();
-  const handle = await fs.open(folder.at(name), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | noFollow, 0o600);
+  const handle = await fs.open(
+    folder.at(name),
+    constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | noFollow,
+    0o600,
+  );
   try {
     await handle.writeFile(bytes);
     if (like !== undefined) await chownLike(handle, like);
@@ -343,7 +368,7 @@ async function chownLike(handle: FileHandle, like: Owner): Promise<void> {
 
 /** What is made by root belongs to whoever the folder belongs to. */
 async function folderOwner(folder: Folder): Promise<Owner | undefined> {
-  return process.geteuid?.() === 0 ? await fs.stat(folder.self, { bigint: true }) : undefined;
+  return process.geteuid?.() === 0 ? fs.stat(folder.self, { bigint: true }) : undefined;
 }
 
 async function unlinkQuietly(folder: Folder, name: string): Promise<void> {
@@ -384,7 +409,8 @@ async function createAt(walk: Walk, path: string, content: FileContent, token: s
 async function reachMaking(walk: Walk, path: string, made: Reached[]): Promise<Reached> {
   const names = path.split("/");
   let folder = await walk.root();
-  for (const name of names.slice(0, -1)) folder = (await walk.enter(folder, name)) ?? (await makeFolder(walk, { folder, name }, made));
+  for (const name of names.slice(0, -1))
+    folder = (await walk.enter(folder, name)) ?? (await makeFolder(walk, { folder, name }, made));
   const reached = { folder, name: names.at(-1) as string };
   await refuseCollision(folder, reached.name, path);
   return reached;
@@ -525,7 +551,11 @@ async function settleAside(walk: Walk, folder: Folder, { name, aside, isBefore }
     return true;
   }
   if (await takeFreeName(folder, aside, name)) await unlinkQuietly(folder, aside);
-  else refuse("conflict", `a file was changed while it was removed, and its name is taken again; what it was is kept as \`${aside}\``);
+  else
+    refuse(
+      "conflict",
+      `a file was changed while it was removed, and its name is taken again; what it was is kept as \`${aside}\``,
+    );
   await syncFolder(folder);
   return false;
 }
@@ -548,7 +578,12 @@ async function removeEmptyFolders(walk: Walk, path: string, parents: number): Pr
   }
 }
 
-async function recoverAt(walk: Walk, path: string, token: string, isBefore: (file: FoundFile) => boolean): Promise<void> {
+async function recoverAt(
+  walk: Walk,
+  path: string,
+  token: string,
+  isBefore: (file: FoundFile) => boolean,
+): Promise<void> {
   const reached = await walk.reach(path);
   if ("missing" in reached) return;
   const { folder, name } = reached;
@@ -564,7 +599,9 @@ async function recoverAt(walk: Walk, path: string, token: string, isBefore: (fil
 
 async function recoverAside(walk: Walk, folder: Folder, place: Aside): Promise<void> {
   const aside = await fs.lstat(folder.at(place.aside), { bigint: true });
-  const present = (await isThere(folder, place.name)) ? await fs.lstat(folder.at(place.name), { bigint: true }) : undefined;
+  const present = (await isThere(folder, place.name))
+    ? await fs.lstat(folder.at(place.name), { bigint: true })
+    : undefined;
   // It was being put back: both names are the same file.
   if (present !== undefined && identity(present) === identity(aside)) await unlinkQuietly(folder, place.aside);
   else await settleAside(walk, folder, place);
@@ -598,5 +635,8 @@ function refusalOf(error: unknown, path: string): unknown {
   const code = codeOf(error);
   if (!/^E[A-Z0-9]+$/.test(code)) return error;
   const [refusal, reason] = refusalCodes[code] ?? (["target_unavailable", "the system refused"] as const);
-  return new RefusalError({ kind: "refused", code: refusal, message: `\`${visible(path)}\`: ${reason} (${code})` }, { cause: error });
+  return new RefusalError(
+    { kind: "refused", code: refusal, message: `\`${visible(path)}\`: ${reason} (${code})` },
+    { cause: error },
+  );
 }

@@ -22,7 +22,11 @@ export interface WorkspaceInput {
 }
 
 /** The decided half: what a commit needs, and the workspace as it is after it. */
-export type WorkspaceChange = (decide: DecideContext) => { readonly guards: readonly Guard[]; readonly entries: readonly EntryDraft[]; readonly workspace: WorkspaceRow };
+export type WorkspaceChange = (decide: DecideContext) => {
+  readonly guards: readonly Guard[];
+  readonly entries: readonly EntryDraft[];
+  readonly workspace: WorkspaceRow;
+};
 
 export interface WorkspaceContext {
   readonly actor: Actor;
@@ -36,7 +40,9 @@ export async function registerWorkspace(
   input: WorkspaceInput,
   context: WorkspaceContext & { readonly dataDirectory: string; readonly home?: string },
 ): Promise<WorkspaceChange | readonly Problem[]> {
-  const problems: Problem[] = namePattern.test(input.name) ? [] : [{ code: "invalid_request", message: "a workspace's name is 1 to 63 of `a-z0-9._-`", pointer: "/name" }];
+  const problems: Problem[] = namePattern.test(input.name)
+    ? []
+    : [{ code: "invalid_request", message: "a workspace's name is 1 to 63 of `a-z0-9._-`", pointer: "/name" }];
   const root = await realFolder(input.root);
   if (typeof root !== "string") return [...problems, root];
   const known = await allWorkspaces(context.snapshot);
@@ -46,7 +52,11 @@ export async function registerWorkspace(
   problems.push(...checkRoot(root, { active, data, home, confirmHome: input.confirmHome === true }));
   const same = known.find((row) => row.name === input.name);
   if (same !== undefined && (same.status === "ACTIVE" || same.root !== root)) {
-    problems.push({ code: "name_taken", message: `the name \`${input.name}\` is that of \`${visible(same.root)}\`; choose another name`, pointer: "/name" });
+    problems.push({
+      code: "name_taken",
+      message: `the name \`${input.name}\` is that of \`${visible(same.root)}\`; choose another name`,
+      pointer: "/name",
+    });
   }
   if (problems.length > 0) return problems;
   return (decide) => register(input, root, same, context.actor, decide);
@@ -78,17 +88,43 @@ async function realPathOf(path: string): Promise<string> {
 /** Pure: why this real path cannot be a root. */
 export function checkRoot(
   root: string,
-  { active, data, home, confirmHome }: { readonly active: readonly { readonly name: string; readonly root: string }[]; readonly data: string; readonly home: string; readonly confirmHome: boolean },
+  {
+    active,
+    data,
+    home,
+    confirmHome,
+  }: {
+    readonly active: readonly { readonly name: string; readonly root: string }[];
+    readonly data: string;
+    readonly home: string;
+    readonly confirmHome: boolean;
+  },
 ): Problem[] {
-  if (root === parse(root).root) return [invalid("the whole filesystem cannot be a workspace; choose a project's folder")];
+  if (root === parse(root).root)
+    return [invalid("the whole filesystem cannot be a workspace; choose a project's folder")];
   const problems: Problem[] = [];
   if (holds(data, root)) problems.push(invalid("the folder lies in Countersign's data directory; choose another one"));
-  else if (holds(root, data)) problems.push(invalid(`the folder holds Countersign's data directory \`${visible(data)}\`; choose one below it, or move the data (COUNTERSIGN_DATA)`));
-  if (root === home && !confirmHome) problems.push(invalid("the folder is the home directory; choose a project's folder, or confirm that all of it is meant"));
-  else if (holds(root, home) && root !== home) problems.push(invalid("the folder holds the home directory; choose a project's folder"));
-  if (root.split(sep).includes(".git")) problems.push(invalid("the folder lies in a `.git` folder; choose the project's folder"));
+  else if (holds(root, data))
+    problems.push(
+      invalid(
+        `the folder holds Countersign's data directory \`${visible(data)}\`; choose one below it, or move the data (COUNTERSIGN_DATA)`,
+      ),
+    );
+  if (root === home && !confirmHome)
+    problems.push(
+      invalid("the folder is the home directory; choose a project's folder, or confirm that all of it is meant"),
+    );
+  else if (holds(root, home) && root !== home)
+    problems.push(invalid("the folder holds the home directory; choose a project's folder"));
+  if (root.split(sep).includes(".git"))
+    problems.push(invalid("the folder lies in a `.git` folder; choose the project's folder"));
   const nested = active.find((other) => holds(root, other.root) || holds(other.root, root));
-  if (nested !== undefined) problems.push(invalid(`the folder overlaps with the workspace \`${nested.name}\` (\`${visible(nested.root)}\`); remove that one first`));
+  if (nested !== undefined)
+    problems.push(
+      invalid(
+        `the folder overlaps with the workspace \`${nested.name}\` (\`${visible(nested.root)}\`); remove that one first`,
+      ),
+    );
   return problems;
 }
 
@@ -97,7 +133,13 @@ function holds(outer: string, inner: string): boolean {
   return inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep);
 }
 
-function register(input: WorkspaceInput, root: string, same: WorkspaceRow | undefined, actor: Actor, decide: DecideContext) {
+function register(
+  input: WorkspaceInput,
+  root: string,
+  same: WorkspaceRow | undefined,
+  actor: Actor,
+  decide: DecideContext,
+) {
   const workspace: WorkspaceRow = {
     id: same?.id ?? decide.uuid(),
     version: (same?.version ?? 0) + 1,
@@ -109,29 +151,55 @@ function register(input: WorkspaceInput, root: string, same: WorkspaceRow | unde
     createdBy: same?.createdBy ?? (actor.type === "system" ? null : actor.id),
     createdAtMs: same?.createdAtMs ?? decide.nowMs,
   };
-  return { guards: [guardOf(input.name, same)], entries: [entryOf("workspace.registered", workspace, same, actor)], workspace };
+  return {
+    guards: [guardOf(input.name, same)],
+    entries: [entryOf("workspace.registered", workspace, same, actor)],
+    workspace,
+  };
 }
 
 /** Takes a workspace from the register; its files stay as they are. Changes applied to them cannot be undone until it is back. */
-export async function removeWorkspace(id: string, context: WorkspaceContext): Promise<WorkspaceChange | readonly Problem[]> {
+export async function removeWorkspace(
+  id: string,
+  context: WorkspaceContext,
+): Promise<WorkspaceChange | readonly Problem[]> {
   const row = await workspaceById(context.snapshot, id);
-  if (row === undefined || row.status !== "ACTIVE") return [{ code: "not_found", message: `there is no workspace \`${visible(id)}\`` }];
+  if (row === undefined || row.status !== "ACTIVE")
+    return [{ code: "not_found", message: `there is no workspace \`${visible(id)}\`` }];
   const workspace: WorkspaceRow = { ...row, version: row.version + 1, status: "REMOVED" };
-  return () => ({ guards: [guardOf(row.name, row)], entries: [entryOf("workspace.removed", workspace, row, context.actor)], workspace });
+  return () => ({
+    guards: [guardOf(row.name, row)],
+    entries: [entryOf("workspace.removed", workspace, row, context.actor)],
+    workspace,
+  });
 }
 
 function guardOf(name: string, row: WorkspaceRow | undefined): Guard {
-  return row === undefined ? { kind: "absent", table: "workspaces", key: { name } } : { kind: "row", table: "workspaces", id: row.id, version: row.version };
+  return row === undefined
+    ? { kind: "absent", table: "workspaces", key: { name } }
+    : { kind: "row", table: "workspaces", id: row.id, version: row.version };
 }
 
 function entryOf(action: string, workspace: WorkspaceRow, before: WorkspaceRow | undefined, actor: Actor): EntryDraft {
   const { id, name, root, environment, status, createdBy, createdAtMs } = workspace;
-  const row: Row = { id, name, root, environment, status, ...(createdBy === null ? {} : { created_by: createdBy }), created_at_ms: createdAtMs };
+  const row: Row = {
+    id,
+    name,
+    root,
+    environment,
+    status,
+    ...(createdBy === null ? {} : { created_by: createdBy }),
+    created_at_ms: createdAtMs,
+  };
   return {
     actor,
     action,
     subject: { type: "workspace", id },
     body: { name, root, environment },
-    writes: [before === undefined ? { verb: "insert", table: "workspaces", row } : { verb: "update", table: "workspaces", row, from: before.version }],
+    writes: [
+      before === undefined
+        ? { verb: "insert", table: "workspaces", row }
+        : { verb: "update", table: "workspaces", row, from: before.version },
+    ],
   };
 }

@@ -38,7 +38,11 @@ function die(): never {
   throw new Error("still alive");
 }
 
-function wrap(object: Record<string, unknown>, name: string, counts: (args: readonly unknown[]) => boolean = () => true): void {
+function wrap(
+  object: Record<string, unknown>,
+  name: string,
+  counts: (args: readonly unknown[]) => boolean = () => true,
+): void {
   const original = object[name] as Call;
   object[name] = function (this: unknown, ...args: unknown[]): Promise<unknown> {
     if (counts(args) && dies()) die();
@@ -78,7 +82,9 @@ if (order.openFilesMore !== undefined) {
   const limit = readdirSync("/proc/self/fd").length + order.openFilesMore;
   execFileSync("prlimit", ["--pid", String(process.pid), `--nofile=${limit}:${limit}`]);
 }
-const outcome = await readInSnapshot(storage, order.tenant, (snapshot) => kind.act(order, { tenant: order.tenant, snapshot, blobs }));
+const outcome = await readInSnapshot(storage, order.tenant, (snapshot) =>
+  kind.act(order, { tenant: order.tenant, snapshot, blobs }),
+);
 await storage.close();
 process.send?.({ kind: "finished", outcome, calls });
 process.disconnect();

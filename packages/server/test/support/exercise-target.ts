@@ -4,7 +4,15 @@
  */
 import { itemInput, itemOperations, type ItemOperation, type Problem } from "@countersign/contract";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { reverseEffects, sameState, type ActOutcome, type Effect, type PlannedItem, type TargetContext, type TargetKind } from "../../src/targets/index.js";
+import {
+  reverseEffects,
+  sameState,
+  type ActOutcome,
+  type Effect,
+  type PlannedItem,
+  type TargetContext,
+  type TargetKind,
+} from "../../src/targets/index.js";
 
 /** A world with one tenant in it, fresh for every use. */
 export interface TargetWorld {
@@ -38,7 +46,11 @@ export interface Exercise<W extends TargetWorld> {
   /** Not every operation: another suite has them all. */
   readonly partial?: boolean;
   /** Dies in the middle: resolves to how many points there were to die at, with the process killed before the n-th (compensating kinds). */
-  dieAt?(world: W, step: { readonly effects: readonly Effect[]; readonly token: string }, point: number): Promise<"died" | "finished">;
+  dieAt?(
+    world: W,
+    step: { readonly effects: readonly Effect[]; readonly token: string },
+    point: number,
+  ): Promise<"died" | "finished">;
 }
 
 export async function planCase<W extends TargetWorld>(world: W, item: ExerciseCase<W>["item"]): Promise<PlannedItem> {
@@ -47,7 +59,10 @@ export async function planCase<W extends TargetWorld>(world: W, item: ExerciseCa
   return planned;
 }
 
-export async function tryPlan(world: TargetWorld, item: Readonly<Record<string, unknown>>): Promise<PlannedItem | readonly Problem[]> {
+export async function tryPlan(
+  world: TargetWorld,
+  item: Readonly<Record<string, unknown>>,
+): Promise<PlannedItem | readonly Problem[]> {
   const planned = await world.within(async (context) => {
     const checked = await world.kind.check(itemInput.parse(item), "/items/0", context);
     if ("length" in checked) return checked;
@@ -123,7 +138,12 @@ export function exerciseTarget<W extends TargetWorld>(name: string, exercise: Ex
       const winners = outcomes.filter((outcome) => outcome.kind === "done");
       if (world.kind.atomic) expect(winners).toHaveLength(1);
       else expect(winners).toHaveLength(12);
-      expect(outcomes.every((outcome) => outcome.kind === "done" || outcome.problem.code === "drift" || outcome.problem.code === "conflict")).toBe(true);
+      expect(
+        outcomes.every(
+          (outcome) =>
+            outcome.kind === "done" || outcome.problem.code === "drift" || outcome.problem.code === "conflict",
+        ),
+      ).toBe(true);
       expect(await world.observe()).toBe(after);
       expect(await world.apply(reverseEffects(planned.effects), "many back")).toEqual(done);
       expect(await world.observe()).toBe(start);
@@ -135,7 +155,10 @@ export function exerciseTarget<W extends TargetWorld>(name: string, exercise: Ex
       const stale = await planCase(other, given.item);
       await given.drift(other);
       const drifted = await other.observe();
-      expect(await other.apply(stale.effects, "drifted")).toMatchObject({ kind: "refused", problem: { code: "drift" } });
+      expect(await other.apply(stale.effects, "drifted")).toMatchObject({
+        kind: "refused",
+        problem: { code: "drift" },
+      });
       expect(await other.observe()).toBe(drifted);
       expect(await other.check()).toEqual([]);
       await other.close();
@@ -146,41 +169,54 @@ export function exerciseTarget<W extends TargetWorld>(name: string, exercise: Ex
     it.each([
       ["apply", (effects: readonly Effect[]) => effects],
       ["roll back", reverseEffects],
-    ])("killed at any point of %s, it ends as if nothing had happened", async (direction, effectsOf) => {
-      const effects = effectsOf(planned.effects);
-      const [from, to] = direction === "apply" ? [start, after] : [after, start];
-      if (direction === "roll back") expect(await world.apply(planned.effects, "before the kills")).toEqual(done);
-      let points = 0;
-      for (let point = 1; ; point++) {
-        const token = `${direction} killed at ${point}`;
-        const ended = await dieAt(world, { effects, token }, point);
-        // No file may ever be seen half written, not even by who reads in the moment after.
-        for (const effect of effects) {
-          const { image } = await world.within((context) => world.kind.read(effect.target, context));
-          expect(sameState(image, effect.before) || sameState(image, effect.after), `${effect.target.key} at ${point}`).toBe(true);
+    ])(
+      "killed at any point of %s, it ends as if nothing had happened",
+      async (direction, effectsOf) => {
+        const effects = effectsOf(planned.effects);
+        const [from, to] = direction === "apply" ? [start, after] : [after, start];
+        if (direction === "roll back") expect(await world.apply(planned.effects, "before the kills")).toEqual(done);
+        let points = 0;
+        for (let point = 1; ; point++) {
+          const token = `${direction} killed at ${point}`;
+          const ended = await dieAt(world, { effects, token }, point);
+          // No file may ever be seen half written, not even by who reads in the moment after.
+          for (const effect of effects) {
+            const { image } = await world.within((context) => world.kind.read(effect.target, context));
+            expect(
+              sameState(image, effect.before) || sameState(image, effect.after),
+              `${effect.target.key} at ${point}`,
+            ).toBe(true);
+          }
+          expect(await world.apply(effects, token)).toEqual(done);
+          expect(await world.observe(), `after point ${point}`).toBe(to);
+          expect(await world.apply(reverseEffects(effects), `${token}, undone`)).toEqual(done);
+          expect(await world.observe(), `undone after point ${point}`).toBe(from);
+          if (ended === "finished") break;
+          points = point;
         }
-        expect(await world.apply(effects, token)).toEqual(done);
-        expect(await world.observe(), `after point ${point}`).toBe(to);
-        expect(await world.apply(reverseEffects(effects), `${token}, undone`)).toEqual(done);
-        expect(await world.observe(), `undone after point ${point}`).toBe(from);
-        if (ended === "finished") break;
-        points = point;
-      }
-      // Fewer would mean that the kills missed what it does.
-      expect(points).toBeGreaterThanOrEqual(3);
-      if (direction === "roll back") expect(await world.apply(reverseEffects(planned.effects), "after the kills")).toEqual(done);
-    }, 300_000);
+        // Fewer would mean that the kills missed what it does.
+        expect(points).toBeGreaterThanOrEqual(3);
+        if (direction === "roll back")
+          expect(await world.apply(reverseEffects(planned.effects), "after the kills")).toEqual(done);
+      },
+      300_000,
+    );
   });
 
   if (exercise.partial === true) return;
   describe(`${name}: all operations`, () => {
     it("are exercised or refused", () => {
-      const covered = [...exercise.cases.map(({ item }) => item.operation), ...exercise.refused.map(({ operation }) => operation)];
+      const covered = [
+        ...exercise.cases.map(({ item }) => item.operation),
+        ...exercise.refused.map(({ operation }) => operation),
+      ];
       expect([...new Set(covered)].sort()).toEqual([...itemOperations].sort());
     });
     it.each(exercise.refused)("$operation is refused", async (item) => {
       const world = await exercise.open();
-      expect(await tryPlan(world, item)).toMatchObject([{ code: "operation_unsupported", pointer: "/items/0/operation" }]);
+      expect(await tryPlan(world, item)).toMatchObject([
+        { code: "operation_unsupported", pointer: "/items/0/operation" },
+      ]);
       await world.close();
     });
   });

@@ -47,7 +47,11 @@ export interface FileWorld extends TargetWorld {
 
 export const anyConfiguration: CheckConfiguration = () => [];
 
-function contextMaker(storage: Storage, ledger: Ledger, tenant: TenantId): <T>(use: (context: TargetContext) => Promise<T>) => Promise<T> {
+function contextMaker(
+  storage: Storage,
+  ledger: Ledger,
+  tenant: TenantId,
+): <T>(use: (context: TargetContext) => Promise<T>) => Promise<T> {
   const blobs = openBlobs(storage, testSealing, tenant);
   return (use) => ledger.snapshot(tenant, (snapshot) => use({ tenant, snapshot, blobs }));
 }
@@ -62,7 +66,11 @@ const problemsOf = (problems: readonly Problem[]) => {
 };
 
 /** One ledger a file, one tenant a world. */
-export async function resourceWorld(database: TestDatabase, ledger: Ledger, checkConfiguration = anyConfiguration): Promise<ResourceWorld> {
+export async function resourceWorld(
+  database: TestDatabase,
+  ledger: Ledger,
+  checkConfiguration = anyConfiguration,
+): Promise<ResourceWorld> {
   const tenant = newTenant();
   const targets = createTargets({ dataDirectory: "/nonexistent/countersign", checkConfiguration });
   const within = contextMaker(database.storage, ledger, tenant);
@@ -71,9 +79,14 @@ export async function resourceWorld(database: TestDatabase, ledger: Ledger, chec
     const outcome = await ledger.transact(
       tenant,
       (snapshot) => targets.resource.change(effects, { actor, changeSetId: newId() }, { tenant, snapshot, blobs }),
-      (loaded, decide) => (typeof loaded === "function" ? { kind: "change", change: loaded(decide), result: undefined } : problemsOf(loaded)),
+      (loaded, decide) =>
+        typeof loaded === "function"
+          ? { kind: "change", change: loaded(decide), result: undefined }
+          : problemsOf(loaded),
     );
-    return isRefusal(outcome) ? { kind: "refused", problem: { code: outcome.code, message: outcome.message } } : { kind: "done" };
+    return isRefusal(outcome)
+      ? { kind: "refused", problem: { code: outcome.code, message: outcome.message } }
+      : { kind: "done" };
   };
   const observe = (): Promise<string> =>
     withClient(database.superuser, async (client) => {
@@ -83,10 +96,24 @@ export async function resourceWorld(database: TestDatabase, ledger: Ledger, chec
       );
       return rows.map((row) => canonicalize(row)).join("\n");
     });
-  return { tenant, ledger, targets, kind: targets.resource, within, apply, observe, check: () => findings(ledger, tenant), close: () => Promise.resolve() };
+  return {
+    tenant,
+    ledger,
+    targets,
+    kind: targets.resource,
+    within,
+    apply,
+    observe,
+    check: () => findings(ledger, tenant),
+    close: () => Promise.resolve(),
+  };
 }
 
-export async function fileWorld(database: TestDatabase, ledger: Ledger, options: { readonly handles?: boolean } = {}): Promise<FileWorld> {
+export async function fileWorld(
+  database: TestDatabase,
+  ledger: Ledger,
+  options: { readonly handles?: boolean } = {},
+): Promise<FileWorld> {
   const tenant = newTenant();
   const base = fs.mkdtempSync(join(fs.realpathSync(tmpdir()), "cs-test-files-"));
   const [root, outside, dataDirectory] = [join(base, "shop"), join(base, "outside"), join(base, "data")];
@@ -96,7 +123,8 @@ export async function fileWorld(database: TestDatabase, ledger: Ledger, options:
   const within = contextMaker(database.storage, ledger, tenant);
   const registered = await ledger.transact(
     tenant,
-    (snapshot) => registerWorkspace({ name: "shop", root, environment: "development" }, { actor, snapshot, dataDirectory }),
+    (snapshot) =>
+      registerWorkspace({ name: "shop", root, environment: "development" }, { actor, snapshot, dataDirectory }),
     (loaded, decide) => {
       if (typeof loaded !== "function") return problemsOf(loaded);
       const { workspace, ...change } = loaded(decide);
@@ -128,7 +156,11 @@ export function listing(base: string): string {
     for (const name of fs.readdirSync(join(base, path)).sort()) {
       const at = join(path, name);
       const stat = fs.lstatSync(join(base, at));
-      const content = stat.isFile() ? createHash("sha256").update(fs.readFileSync(join(base, at))).digest("hex") : "";
+      const content = stat.isFile()
+        ? createHash("sha256")
+            .update(fs.readFileSync(join(base, at)))
+            .digest("hex")
+        : "";
       lines.push(`${at} ${(stat.mode & 0o177777).toString(8)} ${stat.isFile() ? stat.nlink : ""} ${content}`);
       if (stat.isDirectory()) visit(at);
     }
