@@ -1,5 +1,5 @@
 /** API keys, one-time enrolment codes and the keys people sign with. */
-import { type CheckedInput, type OperationOutput, refused, type Refusal } from "@countersign/contract";
+import { type CheckedInput, isUuid, type OperationOutput, refused, type Refusal } from "@countersign/contract";
 import { enrolmentBytes, importPublicKey, verifySignature } from "@countersign/proof";
 import type { DecideContext, EntryDraft } from "../ledger/index.js";
 import { checkSigningAdministratorLeft } from "./administrators.rules.js";
@@ -8,7 +8,7 @@ import { answer, changeMembers, type Loaded, membersWith, type Plan, type Tenanc
 import { mintCredential, parseCredential, sameSecret, type Credential } from "./credentials.rules.js";
 import { checkedScopes, codeIssued, keyMinted } from "./keys.rules.js";
 import { loadMembers } from "./people.js";
-import { noPrincipal } from "./principals.js";
+import { badCursor, noPrincipal } from "./principals.js";
 import { readApiKey, readApiKeys, readEnrolmentCode, readOpenCodes } from "./queries.js";
 import { everyScope } from "./permissions.rules.js";
 import { type EnrolmentCodeRow, insert, type SigningKeyRow, update } from "./rows.js";
@@ -58,7 +58,8 @@ export async function revokeKey(desk: TenancyDesk, caller: Caller, input: Checke
   return answer(outcome, {});
 }
 
-export async function listKeys(desk: TenancyDesk, caller: Caller, input: CheckedInput<"listKeys">): Promise<OperationOutput<"listKeys">> {
+export async function listKeys(desk: TenancyDesk, caller: Caller, input: CheckedInput<"listKeys">): Promise<OperationOutput<"listKeys"> | Refusal> {
+  if (input.cursor !== undefined && !isUuid(input.cursor)) return badCursor();
   return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
     const page = { principal: input.principal, before: input.cursor, limit: input.limit + 1 };
     const [members, found] = await Promise.all([loadMembers(snapshot), readApiKeys(snapshot, page)]);

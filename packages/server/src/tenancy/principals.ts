@@ -1,5 +1,5 @@
 /** Adding people, agents and services; who is answerable; roles and groups; suspending. */
-import { type CheckedInput, type OperationOutput, type Problem, refused, type Refusal, refusedForProblems } from "@countersign/contract";
+import { type CheckedInput, isUuid, type OperationOutput, type Problem, refused, type Refusal, refusedForProblems } from "@countersign/contract";
 import type { DecideContext, EntryDraft, Guard } from "../ledger/index.js";
 import { checkAdministratorLeft } from "./administrators.rules.js";
 import type { Caller } from "./caller.js";
@@ -180,7 +180,8 @@ function bindingsPlan(
 }
 
 export async function listPrincipals(desk: TenancyDesk, caller: Caller, input: CheckedInput<"listPrincipals">): Promise<OperationOutput<"listPrincipals"> | Refusal> {
-  const after = input.cursor === undefined ? "" : input.cursor;
+  if (input.cursor !== undefined && !isUuid(input.cursor)) return badCursor();
+  const after = input.cursor ?? "";
   const members = await desk.ledger.snapshot(caller.tenant, loadMembers);
   const wanted = [...members.principals.values()].filter((person) => (input.kind === undefined || person.kind === input.kind) && person.id > after);
   const page = wanted.slice(0, input.limit);
@@ -241,6 +242,10 @@ function nameTaken(members: Members, name: string): Refusal | undefined {
 
 export function noPrincipal(id: string): Refusal {
   return refused("not_found", `there is no principal \`${id}\`; \`countersign human list\` and \`countersign agent list\` show them`);
+}
+
+export function badCursor(): Refusal {
+  return refusedForProblems([{ code: "invalid_request", pointer: "/cursor", message: "`cursor` is not one of this list; start without it" }]);
 }
 
 /** Names a role must have: one word that a terminal and a pattern take as it is. */
