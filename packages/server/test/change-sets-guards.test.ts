@@ -117,6 +117,22 @@ describe("freeze, limits, dependencies", () => {
   });
 });
 
+describe("approvals that do not hold any more", () => {
+  it("a longer route sends it back to whoever may give what is missing; what was signed before is void", async () => {
+    const one = await approved("reroute/a");
+    await world.configure("routes", { categories: {}, otherwise: [{ name: "review", groups: ["reviewers"], quorum: 2 }] });
+    expect(refusal(await apply(one.id)).code).toBe("approvals_missing");
+    const now = await show(one.id);
+    expect(now).toMatchObject({ status: "PENDING_APPROVAL", statusReason: "rerouted", requiredApprovals: 2 });
+    expect(now.approvalDigest).not.toBe(one.approvalDigest);
+    must(await world.vote(world.people.bob, one.id));
+    expect(must(await world.vote(world.people.carol, one.id)).changeSet.status).toBe("APPROVED");
+    must(await apply(one.id));
+    await world.configure("routes", { categories: {}, otherwise: [{ name: "review", groups: ["reviewers"], quorum: 1 }] });
+    expect((await world.ledger.checkTenant(world.tenant)).findings).toEqual([]);
+  });
+});
+
 describe("time", () => {
   it("a deadline that passed rejects, whoever looks first", async () => {
     const { changeSet } = await world.propose(world.builder, { title: "t", items: [create("time/a")] });

@@ -8,6 +8,7 @@ import {
   checkFreeze,
   checkKill,
   checkSatisfiable,
+  deadlineMs,
   type KillLoaded,
   loadKill,
   mayRollBack,
@@ -18,13 +19,13 @@ import {
 import type { Decided, Guard, Snapshot, Write } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
 import { approvalContext, authorOf, countersFor, type Desk, entry, guardsOf, liveVotes, type Loaded, loadForCommand, namesOf, type RequestContext, standing, view } from "./desk.js";
-import { transition } from "./lifecycle.rules.js";
+import { dismissVotes, transition } from "./lifecycle.rules.js";
 import { readStates } from "./plan.js";
 import { findDrift, reversibilityOf } from "./plan.rules.js";
 import { readApplication, readByRefs, readHolds, readOverlaps, readWhole } from "./queries.js";
-import { driftOf, judge, routeOf } from "./review.js";
+import { digestApproval, driftOf, judge, type Judgement, routeOf } from "./review.js";
 import { reverseEffects } from "../targets/index.js";
-import { type ApplicationRow, type ChangeSetRow, type HoldRow, insert, type NewRow, update, type Whole } from "./rows.js";
+import { type ApplicationRow, type ChangeSetRow, type HoldRow, insert, type NewRow, type RevisionRow, update, type Whole } from "./rows.js";
 import type { Runner } from "./run.js";
 import { timely } from "./timely.js";
 import { applicationOf, receiptsOf } from "./view.rules.js";
@@ -47,8 +48,9 @@ export async function apply(desk: Desk, runner: Runner, caller: Caller, id: stri
     const changes: Partial<ChangeSetRow> = { attempts: loaded.whole.changeSet.attempts + 1, blocked: null };
     return begin(loaded, caller, { kind: "APPLY", mode, status: "APPLYING", action: "apply_started", changes, resumed: false, reason: null, kill: loaded.kill, holds: loaded.holds, counters: loaded.counters }, context);
   });
-  if (outcome.kind === "refused") return markBlocked(desk, caller, id, outcome);
-  return finishRequest(desk, runner, caller, outcome);
+  if (outcome.kind !== "refused") return finishRequest(desk, runner, caller, outcome);
+  if (outcome.code === "drift") return markBlocked(desk, caller, id, outcome);
+  return outcome.code === "approvals_missing" ? reroute(desk, caller, id, outcome) : outcome;
 }
 
 interface Executable {
@@ -328,7 +330,6 @@ function holdWrites(whole: Whole, holds: readonly HoldRow[], applicationId: stri
 
 /** Drift leaves a change-set APPROVED and says so on it, for whoever looks. */
 async function markBlocked(desk: Desk, caller: Caller, ref: string, refusal: Refusal): Promise<Refusal> {
-  if (refusal.code !== "drift") return refusal;
   const system = desk.tenancy.systemCaller(caller.tenant);
   await desk.ledger.transact(
     caller.tenant,
@@ -348,6 +349,68 @@ async function markBlocked(desk: Desk, caller: Caller, ref: string, refusal: Ref
     },
   );
   return refusal;
+}
+
+/**
+ * The approvals given are not enough any more (a longer route, an approver who may not): it goes back to whoever may give
+ * what is missing. Votes stand as long as what they signed does.
+ */
+async function reroute(desk: Desk, caller: Caller, ref: string, refusal: Refusal): Promise<Refusal> {
+  const system = desk.tenancy.systemCaller(caller.tenant);
+  const outcome = await desk.ledger.transact(
+    caller.tenant,
+    async (snapshot) => {
+      const loaded = await loadForCommand(desk, snapshot, ref);
+      if (isRefusal(loaded) || loaded.whole.changeSet.status !== "APPROVED") return undefined;
+      const judgement = await judge(desk, snapshot, loaded);
+      return isRefusal(judgement) || judgement.decision.outcome === "deny" ? undefined : { ...loaded, judgement };
+    },
+    (loaded, context): Decided<boolean> => {
+      const next = loaded === undefined ? undefined : rerouted(loaded, loaded.judgement, context.nowMs);
+      if (loaded === undefined || next === undefined) return { kind: "nothing", result: false };
+      const { changeSet, revision } = loaded.whole;
+      const data = { from: changeSet.status, revision: revision.digest, digest: next.digest, required: next.route.required, votesDismissed: next.dismissed.length };
+      return {
+        kind: "change",
+        change: {
+          guards: guardsOf(loaded, system),
+          entries: [
+            entry(system.actor, changeSet.id, "rerouted", {
+              data,
+              body: { route: next.route as unknown as JsonObject },
+              writes: [update("change_sets", changeSet, next.changes), update("revisions", revision, next.revisionChanges), ...next.dismissed],
+            }),
+          ],
+        },
+        result: true,
+      };
+    },
+  );
+  if (isRefusal(outcome) || !outcome.result) return refusal;
+  return { ...refusal, message: `${refusal.message}; it is PENDING_APPROVAL again` };
+}
+
+/** Undefined: the votes given are enough, or nobody could give what is missing. */
+function rerouted(loaded: Loaded, judgement: Judgement, nowMs: number) {
+  const { whole, configuration } = loaded;
+  const { changeSet, revision } = whole;
+  const route = routeOf(loaded, judgement);
+  const digest = digestApproval(revision.digest, route, judgement);
+  const same = digest === changeSet.approval_digest;
+  const votes = same ? liveVotes(whole).map((vote) => ({ voter: vote.voter_id, decision: vote.decision, atMs: vote.at_ms })) : [];
+  const context = approvalContext(loaded, whole);
+  if (route.required === 0 || tally(route, votes, context).state === "satisfied" || checkSatisfiable(route, context) !== undefined) return undefined;
+  const changes: Partial<ChangeSetRow> = {
+    status: "PENDING_APPROVAL",
+    status_reason: "rerouted",
+    approval_digest: digest,
+    required_approvals: route.required,
+    deadline_at_ms: deadlineMs(changeSet.priority, nowMs, configuration.approvals),
+    approved_until_ms: null,
+    updated_at_ms: nowMs,
+  };
+  const revisionChanges: Partial<RevisionRow> = { route: route as unknown as JsonObject, approval_digest: digest };
+  return { route, digest, changes, revisionChanges, dismissed: same ? [] : dismissVotes(whole).writes };
 }
 
 /** Runs the plan and answers with where it ended; a replayed request gets where the first one stands. */

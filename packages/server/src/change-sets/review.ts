@@ -169,7 +169,8 @@ export function routeOf(loaded: Loaded, { decision, risk }: Judgement): Route {
   );
 }
 
-function digestApproval(revision: string, route: Route, { decision, risk }: Judgement): string {
+/** What people sign. */
+export function digestApproval(revision: string, route: Route, { decision, risk }: Judgement): string {
   return approvalDigest({ revision, route: route as unknown as JsonObject, riskLevel: risk.level, policy: policyOutcome(decision) });
 }
 
@@ -293,7 +294,7 @@ function afterVote(changeSet: ChangeSetRow, state: string, nowMs: number, approv
   const touched = { updated_at_ms: nowMs };
   if (state === "rejected") return { changes: { ...touched, status: "REJECTED", status_reason: "vote", deadline_at_ms: null, approved_until_ms: null }, action: "rejected", reason: "vote" };
   if (changeSet.status === "APPROVED") return { changes: touched };
-  if (state === "satisfied") return { changes: { ...touched, status: "APPROVED", deadline_at_ms: null, approved_until_ms: approvedUntil, attempts: 0 }, action: "approved" };
+  if (state === "satisfied") return { changes: { ...touched, status: "APPROVED", status_reason: null, deadline_at_ms: null, approved_until_ms: approvedUntil, attempts: 0 }, action: "approved" };
   if (state === "unsatisfiable") return { changes: { ...touched, status: "REJECTED", status_reason: "route_unsatisfiable", deadline_at_ms: null }, action: "rejected", reason: "route_unsatisfiable" };
   return { changes: touched };
 }
