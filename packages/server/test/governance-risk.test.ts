@@ -215,6 +215,11 @@ test("the default profile is the one the documentation shows", () => {
   expect(JSON.parse(shown)).toEqual(configurationDefaults.risk);
 });
 
+test("a floor keeps from auto, even one that raises nothing", () => {
+  const lowered: RiskProfile = { ...profile, floors: { ...profile.floors, new_agent: "LOW" } };
+  expect(assessRisk(input([layout]), noHistory, lowered)).toMatchObject({ level: "LOW", auto: false });
+});
+
 describe("the agent's record moves its factor within −10…+30", () => {
   test.each([
     ["no record", { ...proven }, 15],
