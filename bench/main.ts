@@ -6,8 +6,10 @@ import { cpus } from "node:os";
 import { startBenchPostgres } from "./postgres.js";
 import { median, type Bench, type Result, type Row, type Sample } from "./row.js";
 import { commitRows } from "./rows/commit.js";
+import { processRows } from "./rows/processes.js";
+import { verifyRows } from "./rows/verify.js";
 
-const rows: readonly Row[] = [...commitRows];
+const rows: readonly Row[] = [...commitRows, ...processRows, ...verifyRows];
 
 const roundsDefault = 5;
 

@@ -5,18 +5,16 @@
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import pg from "pg";
-import { asTenantId, isRefusal, type TenantId } from "../../packages/contract/src/index.js";
+import { asTenantId, type TenantId } from "../../packages/contract/src/index.js";
 import { openLedger, type Ledger, type Write } from "../../packages/server/src/ledger/index.js";
 import { newId, sealingWith, systemClock } from "../../packages/server/src/platform/index.js";
 import { tableClasses } from "../../packages/server/src/storage/index.js";
 import { withClient } from "../postgres.js";
+import { commit, padding } from "./append.js";
 import { throughput, type Bench, type BenchDatabase, type Measured, type Row } from "../row.js";
 
 const roundMs = 1_500;
 const pool = 16;
-/** Padded so that content has about 800 bytes. */
-const padding = "0123456789abcdef".repeat(8);
-
 export const tables = `
   create table countersign.bench_rows (
     tenant_id uuid not null, id uuid not null, version integer not null, row_salt bytea not null, title text not null, amount integer not null,
@@ -44,23 +42,6 @@ export function openBenchLedger(database: BenchDatabase, groupsInFlight?: number
     clock: systemClock,
     ...(groupsInFlight === undefined ? {} : { groupsInFlight }),
   });
-}
-
-const actor = { type: "agent", id: newId(), humans: [newId()] } as const;
-
-export async function commit(ledger: Ledger, tenant: TenantId, given: { subject: string; writes: readonly Write[] }): Promise<void> {
-  const { subject, writes } = given;
-  const data = { revision: 3, digest: padding, decision: "APPROVED", padding };
-  const outcome = await ledger.transact(
-    tenant,
-    () => Promise.resolve(undefined),
-    () => ({
-      kind: "change",
-      change: { guards: [], entries: [{ actor, action: "change_set.approved", subject: { type: "change_set", id: subject }, data: writes.length > 0 ? data : { ...data, more: padding }, writes }] },
-      result: undefined,
-    }),
-  );
-  if (isRefusal(outcome)) throw new Error(`refused: ${outcome.code}: ${outcome.message}`);
 }
 
 /** The name is checked by the catalogue the door has read, not by the types of the product's tables. */

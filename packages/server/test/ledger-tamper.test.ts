@@ -195,7 +195,7 @@ test("what nobody touched verifies", async () => {
 });
 
 describe("verdicts", () => {
-  test.each(rows)("%s", async (_done, tamper, expected, options) => {
+  test.each(rows.map(([done, tamper, expected, options]) => ({ done, tamper, expected, options })))("$done", async ({ tamper, expected, options }) => {
     const report = await afterwards(tamper, options);
     expect(report.integrity).toBe("tampered");
     expect(report.findings).toContainEqual(expect.objectContaining(expected));

@@ -184,7 +184,7 @@ export function rowsById(tenant: TenantId, table: { readonly name: string; reado
 /** For `copy`, which takes no parameters: tenant and numbers are checked here. */
 export function streamEntries(tenant: TenantId, range: { readonly from: number; readonly to?: number | undefined }, bodies: boolean): string {
   const to = range.to === undefined ? "" : ` and e.seq <= ${safe(range.to)}`;
-  const columns = "e.tenant_id, e.seq, e.time_ms, e.entry_id, e.prev, e.content, e.content_hash, e.hash";
+  const columns = "e.seq, e.time_ms, e.entry_id, e.prev, e.content, e.content_hash, e.hash";
   const from = bodies
     ? `${columns}, b.salt, b.sealed from countersign.entries as e left join countersign.bodies as b on b.tenant_id = e.tenant_id and b.entry_id = e.entry_id`
     : `${columns} from countersign.entries as e`;

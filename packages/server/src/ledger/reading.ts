@@ -6,7 +6,7 @@ import type { TenantId } from "@countersign/contract";
 import type { StoredEntry } from "@countersign/proof";
 import pg from "pg";
 import { connectionLost, unavailable } from "../storage/index.js";
-import { copyOut, type RawRow } from "./copyOut.js";
+import { copyOut, type RowBatch } from "./copyOut.js";
 import { setTenants, streamEntries } from "./queries.js";
 
 export interface Reading {
@@ -55,7 +55,10 @@ export interface EntryRange {
 
 export type OpenBody = (tenant: TenantId, entryId: string, sealed: Uint8Array) => Uint8Array;
 
-/** The entries of a range in storage order, in batches. With `openBody` their bodies too; one that cannot be opened throws. */
+/**
+ * The entries of a range in storage order, in batches, each good until the next one is asked for. With `openBody` their bodies
+ * too; one that cannot be opened throws.
+ */
 export async function* readEntries(
   client: pg.Client,
   tenant: TenantId,
@@ -63,41 +66,28 @@ export async function* readEntries(
   openBody?: OpenBody,
 ): AsyncGenerator<StoredEntry[], void, undefined> {
   for await (const rows of copyOut(client, streamEntries(tenant, range, openBody !== undefined))) {
-    yield rows.map((row) => storedEntry(tenant, row, openBody));
+    const entries: StoredEntry[] = [];
+    while (rows.next()) entries.push(storedEntry(tenant, rows, openBody));
+    yield entries;
   }
 }
 
-function storedEntry(tenant: TenantId, row: RawRow, openBody: OpenBody | undefined): StoredEntry {
-  const [tenantId, seq, timeMs, id, prev, content, contentHash, hash, salt, sealed] = row;
-  const entryId = uuidOf(id);
-  const body = openBody !== undefined && salt && sealed ? { salt: salt.toString("hex"), text: Buffer.from(openBody(tenant, entryId, sealed)).toString("utf8") } : undefined;
-  return {
-    tenantId: tenantId ? uuidOf(tenantId) : tenant,
-    seq: integerOf(seq),
-    timeMs: integerOf(timeMs),
-    entryId,
-    prev: hexOf(prev),
-    content: content ?? null,
-    contentHash: hexOf(contentHash),
-    hash: hexOf(hash),
-    ...(body === undefined ? {} : { body }),
-  };
+/** The statement asks for one tenant's rows, so the tenant is not among the columns; fields in the order of `streamEntries`. */
+function storedEntry(tenant: TenantId, row: RowBatch, openBody: OpenBody | undefined): StoredEntry {
+  const seq = row.integer();
+  const timeMs = row.integer();
+  const entryId = uuidOf(row.hex());
+  const prev = row.hex();
+  const content = row.bytes();
+  const contentHash = row.hex();
+  const hash = row.hex();
+  if (openBody === undefined) return { tenantId: tenant, seq, timeMs, entryId, prev, content, contentHash, hash };
+  const salt = row.hex();
+  const sealed = row.bytes();
+  const body = sealed === null ? undefined : { salt, text: Buffer.from(openBody(tenant, entryId, sealed)).toString("utf8") };
+  return { tenantId: tenant, seq, timeMs, entryId, prev, content, contentHash, hash, body };
 }
 
-export function textOf(field: Buffer | null | undefined): string {
-  return field?.toString("utf8") ?? "";
-}
-
-function hexOf(field: Buffer | null | undefined): string {
-  return field?.toString("hex") ?? "";
-}
-
-/** int8: beyond 2^53 it is not exact, and the verifier says so. */
-export function integerOf(field: Buffer | null | undefined): number {
-  return field ? field.readInt32BE(0) * 2 ** 32 + field.readUInt32BE(4) : NaN;
-}
-
-function uuidOf(field: Buffer | null | undefined): string {
-  const hex = hexOf(field);
+function uuidOf(hex: string): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

@@ -13,16 +13,18 @@ import { copyOut } from "./copyOut.js";
 import { checkDefinitions } from "./definitions.js";
 import { readHead } from "./export.js";
 import { counterSums, counterValues, governedTables, ledgerStates, metaMismatches, rowStates } from "./queries.js";
-import { integerOf, openReading, readEntries, textOf, type OpenBody, type Reading } from "./reading.js";
+import { openReading, readEntries, type OpenBody, type Reading } from "./reading.js";
 
 export interface VerifyTenantOptions {
   /** First sequence number of the chain to verify. Default 0. From later on the state is not held against the ledger. */
   readonly from?: number;
+  /** Last one. Default: the last there is. */
+  readonly to?: number;
   /** Other tenants of the deployment: an entry moved from one of them is named as such. */
   readonly otherTenants?: readonly string[];
   /** Opens every body and checks its commitment. Default false. */
   readonly bodies?: boolean;
-  /** Columns made from the content, definitions, state and counters. Default: true if `from` is 0. */
+  /** Columns made from the content, definitions, state and counters. Default: true if the whole chain is. */
   readonly state?: boolean;
   /** Holds every content against the format; some twenty times slower. Default false. */
   readonly thorough?: boolean;
@@ -63,7 +65,7 @@ export async function verifyTenant(parts: VerifyParts, tenant: TenantId, options
   }
   try {
     const chain = await verifyChain(reading, parts, tenant, { ...options, from });
-    const other = options.state ?? from === 0 ? await verifyState(reading, tenant, options) : { findings: [], unreadable: undefined };
+    const other = options.state ?? (from === 0 && options.to === undefined) ? await verifyState(reading, tenant, options) : { findings: [], unreadable: undefined };
     return report(chain, other, startedMs);
   } finally {
     await reading.close();
@@ -72,15 +74,16 @@ export async function verifyTenant(parts: VerifyParts, tenant: TenantId, options
 
 async function verifyChain({ client }: Reading, parts: VerifyParts, tenant: TenantId, options: VerifyTenantOptions & { from: number }): Promise<VerifyResult> {
   const startedMs = clock();
-  const { from, otherTenants, thorough, findingsMax, onProgress } = options;
+  const { from, to, otherTenants, thorough, findingsMax, onProgress } = options;
   const [before, last] = [from === 0 ? undefined : await readHead(client, tenant, from - 1), await readHead(client, tenant)];
   const tell = (entries: number): void =>
-    onProgress?.({ step: "chain", entries, of: last === undefined ? 0 : last.seq + 1 - from, entriesPerSecond: perSecond(entries, clock() - startedMs) });
-  return verifyEntries(readEntries(client, tenant, { from }, options.bodies === true ? parts.openBody : undefined), {
+    onProgress?.({ step: "chain", entries, of: last === undefined ? 0 : Math.min(last.seq, to ?? last.seq) + 1 - from, entriesPerSecond: perSecond(entries, clock() - startedMs) });
+  return verifyEntries(readEntries(client, tenant, { from, to }, options.bodies === true ? parts.openBody : undefined), {
     tenant,
     from,
     clock,
     onProgress: tell,
+    ...(to === undefined ? {} : { to }),
     ...(before?.seq === from - 1 ? { prevHash: before.hash } : {}),
     ...(otherTenants === undefined ? {} : { otherTenants }),
     ...(thorough === undefined ? {} : { thorough }),
@@ -136,9 +139,7 @@ async function readCounters(client: pg.Client, statement: string, tenant: Tenant
 
 async function* readLedgerStates(client: pg.Client, tenant: TenantId): AsyncGenerator<RowState, void, undefined> {
   for await (const rows of copyOut(client, ledgerStates(tenant))) {
-    for (const [table, id, version, digest] of rows) {
-      yield { table: textOf(table), id: textOf(id), version: integerOf(version), digest: textOf(digest) };
-    }
+    while (rows.next()) yield { table: rows.text(), id: rows.text(), version: rows.integer(), digest: rows.text() };
   }
 }
 
@@ -148,9 +149,10 @@ async function* readRowStates(client: pg.Client, tenant: TenantId, names: readon
     const exists = await client.query("select from pg_class where relnamespace = 'countersign'::regnamespace and relname = $1", [table]);
     if (exists.rowCount === 0) continue;
     for await (const rows of copyOut(client, rowStates(tenant, table))) {
-      for (const [id, version, salt, row] of rows) {
-        const digest = salt?.length === 32 ? rowDigest(salt, withoutNulls(JSON.parse(textOf(row)) as JsonObject)) : "no salt";
-        yield { table, id: textOf(id), version: integerOf(version), digest };
+      while (rows.next()) {
+        const [id, version, salt, row] = [rows.text(), rows.integer(), rows.bytes(), rows.text()];
+        const digest = salt?.length === 32 ? rowDigest(salt, withoutNulls(JSON.parse(row) as JsonObject)) : "no salt";
+        yield { table, id, version, digest };
       }
     }
   }
