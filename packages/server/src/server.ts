@@ -12,7 +12,7 @@ import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@
 import { type ChangeSets, openChangeSets, startRecovery } from "./change-sets/index.js";
 import { openDispatch } from "./dispatch/index.js";
 import { checkConfiguration, loadConfiguration, startingBindings } from "./governance/index.js";
-import { type HttpServer, openHttp } from "./http/index.js";
+import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
 import { type Ledger, openLedger } from "./ledger/index.js";
 import { checkReadiness } from "./ops/index.js";
 import { defaultHost, defaultPort, type Log, newId, openDataDirectory, openLog, openSealing, systemClock } from "./platform/index.js";
@@ -32,6 +32,8 @@ export interface ServerConfig {
   readonly port?: number;
   readonly log?: Log;
   readonly sealingKeys?: readonly Uint8Array[];
+  /** How long slow senders and readers are waited for. */
+  readonly timeouts?: HttpTimeouts;
   /** Of the first tenant, at the first start. */
   readonly mode?: TenantMode;
   /** Name of the first human, at the first start; by default the user of the operating system. */
@@ -116,7 +118,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
 
   const dispatch = openDispatch({ ledger, tenancy, changeSets, storage, dataDirectory, now, log });
   const stopping = { yes: false };
-  const http = openHttp({ dispatch, openApi: JSON.stringify(openApiDocument({ version: serverVersion })), readiness: () => checkReadiness({ storage, ledger, stopping: stopping.yes }), newId, log });
+  const http = openHttp({ dispatch, openApi: JSON.stringify(openApiDocument({ version: serverVersion })), readiness: () => checkReadiness({ storage, ledger, stopping: stopping.yes }), newId, log, ...(config.timeouts === undefined ? {} : { timeouts: config.timeouts }) });
   opened.add(() => http.close());
   const url = await listen(http, config);
   storage.nameYourself(`countersign server at ${url}`);

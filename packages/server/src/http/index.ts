@@ -20,7 +20,7 @@ export interface HttpOptions {
   readonly readiness: () => Promise<{ readonly ready: boolean; readonly checks: readonly object[] }>;
   readonly newId: () => string;
   readonly log: { info(fields: object, message: string): void; error(fields: object, message: string): void };
-  readonly timeouts?: Partial<typeof defaultTimeouts>;
+  readonly timeouts?: HttpTimeouts;
 }
 
 export interface HttpServer {
@@ -30,7 +30,8 @@ export interface HttpServer {
 }
 
 /** Milliseconds. A sender of one byte a second holds a connection no longer than these. */
-export const defaultTimeouts = { headers: 15_000, request: 60_000, keepAlive: 30_000, stalledReader: 60_000 };
+const defaultTimeouts = { headers: 15_000, request: 60_000, keepAlive: 30_000, stalledReader: 60_000 };
+export type HttpTimeouts = Partial<typeof defaultTimeouts>;
 const headerBytesMax = 16 * 1024;
 const pathBytesMax = 2_048;
 
@@ -133,7 +134,7 @@ async function send(reply: FastifyReply, answer: DispatchAnswer, { request, row,
   void reply.code(answer.status).headers(answer.headers);
   switch (answer.kind) {
     case "problem":
-      return reply.type("application/problem+json").send(JSON.stringify(answer.body));
+      return reply.send(problemBytes(reply, answer.body));
     case "answer":
       return reply.type("application/json; charset=utf-8").send(JSON.stringify(answer.body));
     case "stream":
@@ -199,7 +200,13 @@ function addMethodsNotAllowed(app: FastifyInstance): void {
 
 function sendRefusal(reply: FastifyReply, refusal: Refusal, requestId: string): FastifyReply {
   const { status, headers, body } = problemOf(refusal, requestId);
-  return reply.code(status).headers(headers).type("application/problem+json").send(JSON.stringify(body));
+  return reply.code(status).headers(headers).send(problemBytes(reply, body));
+}
+
+/** As bytes: to a text Fastify would add a charset, which the type does not have (RFC 9457 §6.1). */
+function problemBytes(reply: FastifyReply, body: object): Buffer {
+  void reply.header("content-type", "application/problem+json");
+  return Buffer.from(JSON.stringify(body), "utf8");
 }
 
 function pathOf(request: FastifyRequest): string {

@@ -5,9 +5,9 @@
 import { asTenantId, isRefusal } from "@countersign/contract";
 import pg from "pg";
 import { checkKill, loadKill } from "../../src/governance/index.js";
-import { openLedger } from "../../src/ledger/index.js";
+import { type LedgerOptions, openLedger } from "../../src/ledger/index.js";
 import { newId, sealingWith, systemClock } from "../../src/platform/index.js";
-import { withSnapshot } from "../../src/storage/index.js";
+import { inTenant, withSnapshot } from "../../src/storage/index.js";
 
 export type KillMessage = { readonly kind: "started"; readonly count: number } | { readonly kind: "stopped"; readonly code: string; readonly count: number };
 
@@ -16,7 +16,12 @@ const tenant = asTenantId(tenantText);
 const say = (message: KillMessage): void => void process.send?.(message);
 
 const app = new pg.Pool({ connectionString: url, max: 8, pipeline: true });
-const storage = { app, applicationLogin: { connectionString: url }, withSnapshot: <T>(of: string, read: Parameters<typeof withSnapshot<T>>[2]) => withSnapshot(app, of, read) };
+const storage: LedgerOptions["storage"] = {
+  app,
+  applicationLogin: { connectionString: url },
+  withSnapshot: (of, read) => withSnapshot(app, of, read),
+  inTenant: (of, work) => inTenant(app, of, work),
+};
 const ledger = await openLedger({ storage, sealing: sealingWith([new Uint8Array(32).fill(7)]), clock: systemClock, groupsInFlight: 1 });
 let count = 0;
 

@@ -74,7 +74,7 @@ export async function call<K extends OperationId>(url: string, id: K, input: Ope
   if (options.apiKey !== undefined) headers["authorization"] = `Bearer ${options.apiKey}`;
   if (options.idempotencyKey !== undefined) headers["idempotency-key"] = options.idempotencyKey;
   const asQuery = row.method === "GET" || row.method === "DELETE";
-  const query = asQuery ? new URLSearchParams(Object.entries(rest).map(([name, value]) => [name, String(value)])).toString() : "";
+  const query = asQuery ? new URLSearchParams(Object.entries(rest).map(([name, value]): [string, string] => [name, String(value)])).toString() : "";
   const init: RequestInit = { method: row.method, headers };
   if (!asQuery && Object.keys(rest).length > 0) {
     headers["content-type"] = "application/json";
