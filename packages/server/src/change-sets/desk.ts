@@ -160,14 +160,15 @@ export function entry(
   action: string,
   more: { data?: EntryDraft["data"]; body?: EntryDraft["body"]; refs?: EntryDraft["refs"]; writes?: readonly Write[] } = {},
 ): EntryDraft {
-  const draft = { actor, action: `change_set.${action}`, subject: { type: "change_set", id: changeSetId } };
-  return Object.assign(
-    draft,
-    more.data === undefined ? {} : { data: more.data },
-    more.body === undefined ? {} : { body: more.body },
-    more.refs === undefined ? {} : { refs: more.refs },
-    more.writes === undefined ? {} : { writes: more.writes },
-  );
+  return {
+    actor,
+    action: `change_set.${action}`,
+    subject: { type: "change_set", id: changeSetId },
+    ...(more.data === undefined ? {} : { data: more.data }),
+    ...(more.body === undefined ? {} : { body: more.body }),
+    ...(more.refs === undefined ? {} : { refs: more.refs }),
+    ...(more.writes === undefined ? {} : { writes: more.writes }),
+  };
 }
 
 export type { AgentType, Category, RiskAssessment };

@@ -2,6 +2,7 @@
  * Proposing: create and revise. A revision is immutable: its items, plan and digest never change; editing makes the next one.
  */
 import {
+  type Category,
   type ChangeSetAnswer,
   type ChangeSetInput,
   type ChangeSetView,
@@ -9,7 +10,6 @@ import {
   isRefusal,
   type JsonObject,
   type ItemInput,
-  type Priority,
   type Refusal,
   refused,
   refusedForProblems,
@@ -192,7 +192,7 @@ export async function revise(desk: Desk, caller: Caller, input: CheckedInput<"re
 async function propose(
   desk: Desk,
   snapshot: Snapshot,
-  of: { items: readonly ItemInput[]; category: Priority | string | undefined; people: People; configuration: Configuration; authorId: string },
+  of: { items: readonly ItemInput[]; category: Category | undefined; people: People; configuration: Configuration; authorId: string },
 ): Promise<Proposal | Refusal> {
   const principal = policyPrincipal(of.people, of.authorId, of.configuration);
   const blobs = desk.blobs(snapshot.tenant);
@@ -208,9 +208,9 @@ async function propose(
 /** Category and risk of a plan by its author's record. */
 export function assess(
   plan: Plan,
-  of: { category?: string | undefined; people: People; configuration: Configuration; authorId: string; history: AuthorHistory },
+  of: { category?: Category | undefined; people: People; configuration: Configuration; authorId: string; history: AuthorHistory },
 ): { category: DerivedCategory; risk: RiskAssessment } | Refusal {
-  const category = deriveCategory(plan.checked, of.configuration.categories, of.category as DerivedCategory["category"] | undefined);
+  const category = deriveCategory(plan.checked, of.configuration.categories, of.category);
   if ("code" in category) return refusedForProblems([category]);
   const author = of.people.principals.get(of.authorId);
   const checked: readonly CheckedItem[] = plan.checked;

@@ -52,7 +52,7 @@ export function digestRevision(nonce: string, plans: readonly OrderedPlan[], bas
   return revisionDigest({
     nonce,
     items: bySequence.map((plan) => plan.input as unknown as JsonObject),
-    bases: [...bases].map(([key, image]): JsonValue => [key, image.hash]).sort(byFirst),
+    bases: [...bases].sort(byKey).map(([key, image]): JsonValue => [key, image.hash]),
     effects: bySequence.map((plan) => plan.planned.effects.map((effect): JsonValue => [effect.target.key, effect.before.hash, effect.after.hash])),
     reversibility: bySequence.map((plan) => plan.planned.reversibility),
   });
@@ -101,7 +101,6 @@ export function dayPrefix(nowMs: number): string {
   return `CS-${iso.slice(0, 4)}-${iso.slice(5, 7)}${iso.slice(8, 10)}-`;
 }
 
-function byFirst(a: JsonValue, b: JsonValue): number {
-  const [x, y] = [String((a as JsonValue[])[0]), String((b as JsonValue[])[0])];
-  return x < y ? -1 : x > y ? 1 : 0;
+function byKey([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }

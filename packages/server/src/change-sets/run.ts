@@ -424,7 +424,8 @@ function problemJson(problem: Pick<Problem, "code" | "message">): JsonObject {
 }
 
 function problemOf(problem: JsonObject | null): Refusal {
-  return refused((problem?.["code"] as Refusal["code"] | undefined) ?? "internal", String(problem?.["message"] ?? "the item failed"));
+  const { code, message } = (problem ?? {}) as { code?: Refusal["code"]; message?: string };
+  return refused(code ?? "internal", message ?? "the item failed");
 }
 
 function problemsRefusal(problems: readonly Problem[]): Refusal {
