@@ -1,6 +1,7 @@
 /** Many at once: exactly one of equals wins, limits are exact, a failing change fails alone, no chain ever forks. */
 import { execFile } from "node:child_process";
 import { rmSync } from "node:fs";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { isRefusal, limits, refused, type TenantId } from "@countersign/contract";
@@ -87,10 +88,13 @@ test("50 applies of one thing in one tick: one wins, the others say why", async 
 
 test("50 equal inserts without looking first: one wins, the others conflict, none violates the key", async () => {
   const tenant = newTenant();
+  const before = ledger.stats();
   const outcomes = await many(50, () =>
     commit(ledger, tenant, { guards: [{ kind: "absent", table: "principals", key: { name: "Ada" } }], entries: [entry({ writes: [person("Ada")] })] }),
   );
   expect(kinds(outcomes)).toEqual({ committed: 1, conflict: 49 });
+  // Equal changes never meet in one group, so none had to be told apart by a violation.
+  expect(ledger.stats()).toMatchObject({ isolated: before.isolated, violations: before.violations });
 });
 
 function person(name: string): { verb: "insert"; table: "principals"; row: Record<string, string | number> } {
@@ -292,4 +296,55 @@ test("a reply that was lost is looked up: nothing acknowledged is lost, nothing 
     expect((await ledger.checkTenant(tenant)).findings).toEqual([]);
   }
   await own.close();
+});
+
+/** Between the door and the database: when armed, it swallows the next reply of a commit and cuts the line. */
+async function lossyLine(to: pg.ClientConfig): Promise<{ login: pg.ClientConfig; loseReplies(count: number): void; lost(): number; close(): void }> {
+  let [due, lost] = [0, 0];
+  const target = new pg.Client(to);
+  const path = target.host.startsWith("/") ? { path: `${target.host}/.s.PGSQL.${target.port}` } : { host: target.host, port: target.port };
+  const server = createServer((near) => {
+    const far = connect(path);
+    let committing = false;
+    near.on("data", (bytes) => {
+      committing ||= bytes.includes("countersign_commit_group");
+      far.write(bytes);
+    });
+    far.on("data", (bytes) => {
+      if (!committing || due === 0) return void near.write(bytes);
+      due -= 1;
+      lost += 1;
+      near.destroy();
+      far.destroy();
+    });
+    for (const [one, other] of [[near, far], [far, near]] as const) one.on("close", () => other.destroy()).on("error", () => other.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const { user, password, database: name } = target;
+  const login: pg.ClientConfig = { host: "127.0.0.1", port, ...(user === undefined ? {} : { user }), ...(name === undefined ? {} : { database: name }), ...(typeof password === "string" ? { password } : {}) };
+  return { login, loseReplies: (count) => (due = count), lost: () => lost, close: () => server.close() };
+}
+
+test.skipIf((process.env["COUNTERSIGN_TEST_DATABASE_URL"] ?? "") !== "")("the reply to a commit is lost after it happened: it is found, answered with its receipt, and not done again", async () => {
+  const tenant = newTenant();
+  const line = await lossyLine(database.app);
+  const own = await openTestLedger({ ...database.storage, applicationLogin: line.login });
+  await committed(commit(own, tenant, { entries: [entry({ writes: [moveEpoch("policy", 0)] })] }));
+  for (let round = 1; round <= 5; round++) {
+    line.loseReplies(1);
+    const told = await Promise.all([
+      committed(commit(own, tenant, { entries: [entry({ writes: [moveEpoch("policy", round)] })] })),
+      committed(commit(own, tenant, { entries: [entry(), entry()] })),
+    ]);
+    expect(told.map((receipts) => receipts.length)).toEqual([1, 2]);
+    const stored = await rowsOf(tenant, "select seq, entry_id, encode(hash, 'hex') as hash from countersign.entries order by seq");
+    for (const { seq, entryId, hash } of told.flat()) expect(stored[seq]).toEqual({ seq: String(seq), entry_id: entryId, hash });
+    expect(stored).toHaveLength(1 + 3 * round);
+  }
+  expect(line.lost()).toBe(5);
+  expect(own.stats().uncertainCommitted).toBeGreaterThanOrEqual(5);
+  await own.close();
+  line.close();
+  expect((await ledger.checkTenant(tenant)).findings).toEqual([]);
 });
