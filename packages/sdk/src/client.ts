@@ -5,6 +5,7 @@
 import {
   operationIds,
   operationRow,
+  type ApplicationAnswer,
   type ApplicationView,
   type ChangeSetView,
   type OperationId,
@@ -68,7 +69,22 @@ class Client {
   /** Calls an operation by its id. `client.createChangeSet(…)` is the same, and reads better. */
   async call<K extends OperationId>(id: K, input: Input<K>, options: CallOptions = {}): Promise<OperationOutput<K>> {
     const response = await this.#send(id, input as Readonly<Record<string, unknown>>, options);
-    return (await readJson(response, id)) as OperationOutput<K>;
+    const answer = await readJson(response, id);
+    // Repeated while the first request's run is under way (its answer was lost): wait for the end, as that would have.
+    if (response.status === 202 && operationRow(id).status !== 202)
+      return (await this.#ended(answer as ApplicationAnswer, options)) as OperationOutput<K>;
+    return answer as OperationOutput<K>;
+  }
+
+  async #ended(answer: ApplicationAnswer, options: CallOptions): Promise<ApplicationAnswer> {
+    let { application } = answer;
+    if (application.status !== "RUNNING") return answer;
+    for (let waitMs = 250; application.status === "RUNNING"; waitMs = Math.min(5_000, waitMs * 1.5)) {
+      await (this.#options.sleep ?? wait)(waitMs, options.signal);
+      application = await this.call("getApplication", { applicationId: application.id }, passedOn(options));
+    }
+    const changeSet = await this.call("getChangeSet", { id: application.changeSetId }, passedOn(options));
+    return { changeSet, application, receipts: answer.receipts };
   }
 
   /** Calls a streamed operation; gives its lines as they were sent. */
@@ -225,6 +241,11 @@ class Client {
     if (!response.ok) throw await problemOf(response, id, this.url);
     return response;
   }
+}
+
+/** Options for a request that is another one: all but its idempotency key. */
+function passedOn({ signal, timeoutMs }: CallOptions): CallOptions {
+  return { ...(signal === undefined ? {} : { signal }), ...(timeoutMs === undefined ? {} : { timeoutMs }) };
 }
 
 function waited(code: "settled_otherwise" | "timed_out", detail: string): CountersignError {

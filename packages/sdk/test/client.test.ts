@@ -96,6 +96,32 @@ describe("requests", () => {
     ]);
   });
 
+  test("apply repeated while it runs waits for the run that is under way", async () => {
+    const run = { id: "a1", changeSetId: "c1", status: "RUNNING" };
+    const { url, asked } = await serve(
+      { hangUp: true },
+      { status: 202, body: { changeSet: {}, application: run, receipts: [{ seq: 7 }] } },
+      { body: run },
+      { body: { ...run, status: "SUCCEEDED" } },
+      { body: { id: "c1", status: "APPLIED" } },
+    );
+    const { client, waits } = impatient(url);
+    const answer = await client.applyChangeSet({ id: "c1" });
+    expect(answer).toMatchObject({
+      application: { id: "a1", status: "SUCCEEDED" },
+      changeSet: { status: "APPLIED" },
+      receipts: [{ seq: 7 }],
+    });
+    expect(asked.map((request) => request.path)).toEqual([
+      "/api/ledger/changesets/c1/apply",
+      "/api/ledger/changesets/c1/apply",
+      "/api/ledger/applications/a1",
+      "/api/ledger/applications/a1",
+      "/api/ledger/changesets/c1",
+    ]);
+    expect(waits).toEqual([200, 250, 375]);
+  });
+
   test("lists are read page after page", async () => {
     const { url, asked } = await serve(
       { body: { rows: [{ seq: 3 }, { seq: 2 }], nextCursor: "n" } },

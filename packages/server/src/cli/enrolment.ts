@@ -1,4 +1,5 @@
 /** Enrolling: a key pair made here, its public half registered with a one-time code, its private half kept encrypted. */
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { enrolmentBytes, generateSigningKeyPair, signMessage } from "@countersign/proof";
 import { isCountersignError } from "@countersign/sdk";
@@ -19,10 +20,12 @@ import { show } from "./text.js";
 
 export type Enrolled = OperationOutput<"enrol">;
 
+const firstCodeFile = (cli: Cli): string => join(cli.dataDirectory, "first-enrolment-code");
+
 /** The code of the first human, written by a server on this machine. */
 export function firstCode(cli: Cli): string | undefined {
   // The first line; then when it expires, and for whom it is.
-  const text = readIfThere(join(cli.dataDirectory, "first-enrolment-code"))?.split("\n")[0]?.trim();
+  const text = readIfThere(firstCodeFile(cli))?.split("\n")[0]?.trim();
   return text === "" ? undefined : text;
 }
 
@@ -46,6 +49,8 @@ export async function enrol(cli: Cli, options: { readonly code: string; readonly
       if (isCountersignError(error) && error.status >= 400 && error.status < 500) removePendingKey(cli.folder, sealed);
       throw error;
     });
+  // Used up: the server would take the file away at its next start.
+  if (firstCode(cli) === options.code) rmSync(firstCodeFile(cli), { force: true });
   const { tenant, principal, signingKey, secret } = enrolled;
   const key = { ...sealed, keyId: signingKey.id, tenant: tenant.id, principal: principal.id };
   writeEnrolledKey(cli.folder, key);

@@ -105,11 +105,11 @@ function changesOf(value: unknown, shown: string): Proposal {
 export function titleOf(draft: Draft): string {
   const given = draft.fields.title;
   if (typeof given === "string" && given.trim() !== "") return given;
-  const first = draft.items[0]?.item;
+  const { item: first, createOrUpdate } = draft.items[0] ?? {};
   if (first === undefined) return "";
   const more = draft.items.length === 1 ? "" : ` and ${draft.items.length - 1} more`;
   const target = first.target as Parameters<typeof targetText>[0] | undefined;
-  return `${first.operation} ${target === undefined ? "" : targetText(target)}${first.pointer ?? ""}${more}`.slice(
+  return `${createOrUpdate === true ? "WRITE" : first.operation} ${target === undefined ? "" : targetText(target)}${first.pointer ?? ""}${more}`.slice(
     0,
     200,
   );

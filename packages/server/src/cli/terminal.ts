@@ -29,7 +29,8 @@ export function processTerminal(): Terminal {
     nowMs: Date.now,
     interactive: stdin.isTTY === true && stderr.isTTY === true,
     colors: wantsColors(env, stdout.isTTY === true),
-    columns: stdout.columns ?? 120,
+    // Into a file or a pipe nothing is cut.
+    columns: stdout.columns ?? 400,
     out: (text) => new Promise((resolve) => void stdout.write(text, () => resolve())),
     err: (text) => void stderr.write(text),
     readStdin: async () => {

@@ -43,10 +43,6 @@ export function lines(...parts: readonly (Showable | undefined | false | readonl
   return make(shown.map((part) => inline(part as Showable).text).join("\n"));
 }
 
-export function join(parts: readonly Showable[], between: string): Shown {
-  return make(parts.map((part) => inline(part).text).join(between));
-}
-
 export function indent(text: Shown, spaces = 2): Shown {
   return make(
     text.text

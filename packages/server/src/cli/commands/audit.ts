@@ -75,8 +75,18 @@ function log(set: CommandSet, group: Command): void {
     }
     const rows: EntryView[] = [];
     for await (const row of entries) rows.push(row);
-    await cli.answer({ rows }, () => entryTable(cli.paint, rows));
+    const labels = cli.json ? new Map<string, string>() : await changeSetNumbers(cli, rows);
+    await cli.answer({ rows }, () => entryTable(cli.paint, rows, labels));
   });
+}
+
+/** Numbers of the change-sets people would look for, by id; those that are long gone keep their ids. */
+async function changeSetNumbers(cli: Cli, rows: readonly EntryView[]): Promise<ReadonlyMap<string, string>> {
+  const unnamed = rows.some((row) => row.subject.type === "change_set" && row.subject.label === null);
+  const { permissions } = await cli.me();
+  if (!unnamed || !permissions.includes("change_sets.read")) return new Map();
+  const page = await cli.client.listChangeSets({ sort: "updated", limit: 200 });
+  return new Map(page.rows.map((row) => [row.id, row.number]));
 }
 
 async function* take<T>(source: AsyncIterable<T>, count: number): AsyncGenerator<T, void, undefined> {

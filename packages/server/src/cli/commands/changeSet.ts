@@ -86,6 +86,8 @@ export async function finish(cli: Cli, created: ChangeSetAnswer, steps: Steps): 
     answer = await afterCreated(created.changeSet, () => cli.client.submitChangeSet({ id }));
   if (steps.apply === true && answer.changeSet.status === "APPROVED")
     answer = await afterCreated(created.changeSet, () => cli.client.applyChangeSet({ id }));
+  if (steps.apply === true && answer.changeSet.status === "PENDING_APPROVAL")
+    cli.note(cli.paint.yellow("not applied yet: somebody must approve it first"));
   await cli.answer(answer, () => answerText(cli, answer, steps.apply === true ? "brief" : "whole"));
   return steps.apply === true ? applied(answer) : exit.ok;
 }

@@ -5,7 +5,12 @@ import { table } from "../table.js";
 import { show, shortened, type Painter, type Shown } from "../text.js";
 import { moment } from "../when.js";
 
-export function entryTable(paint: Painter, rows: readonly EntryView[]): Shown {
+export function entryTable(
+  paint: Painter,
+  rows: readonly EntryView[],
+  labels: ReadonlyMap<string, string> = new Map(),
+): Shown {
+  const nameOf = ({ subject }: EntryView): string => subject.label ?? labels.get(subject.id) ?? subject.id;
   return table(
     paint,
     rows,
@@ -16,7 +21,7 @@ export function entryTable(paint: Painter, rows: readonly EntryView[]): Shown {
       { head: "action", cell: (row) => paintAction(paint, row.action) },
       {
         head: "subject",
-        cell: (row) => show`${paint.dim(row.subject.type)} ${shortened(row.subject.label ?? row.subject.id, 48)}`,
+        cell: (row) => show`${paint.dim(row.subject.type)} ${shortened(nameOf(row), 48)}`,
       },
       { head: "hash", cell: (row) => paint.dim(row.hash.slice(0, 12)) },
     ],

@@ -40,7 +40,10 @@ export function apiKeyTable(paint: Painter, rows: readonly ApiKeyView[], nowMs: 
     [
       { head: "name", cell: (row) => shortened(row.name, 40) },
       { head: "of", cell: (row) => shortened(row.principal.name, 32) },
-      { head: "scopes", cell: (row) => (row.scopes.length === 0 ? "all" : row.scopes.join(", ")) },
+      {
+        head: "scopes",
+        cell: (row) => (row.scopes.length === 0 || row.scopes.includes("*") ? "all" : row.scopes.join(", ")),
+      },
       { head: "expires", cell: state },
       {
         head: "last used",

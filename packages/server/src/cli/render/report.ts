@@ -37,7 +37,7 @@ export function reportText(cli: Cli, report: VerifyReport): Shown {
       ["took", show`${Math.round(report.durationMs)} ms, ${Math.round(report.entriesPerSecond)} entries/s`],
     ]),
     findings.length > 0 &&
-      show`${paint.red("first bad entry")}: ${report.findings[0]?.seq ?? "none: it is about the state"}`,
+      show`${paint.red("first bad entry")}: ${report.findings.find((finding) => finding.seq !== null)?.seq ?? "none; it is not about an entry"}`,
     ...findings,
     more > 0 && show`  … and ${more} more (--json shows them)`,
   );
