@@ -8,8 +8,9 @@ import { median, type Bench, type Result, type Row, type Sample } from "./row.js
 import { commitRows } from "./rows/commit.js";
 import { processRows } from "./rows/processes.js";
 import { verifyRows } from "./rows/verify.js";
+import { serverRows } from "./rows/server.js";
 
-const rows: readonly Row[] = [...commitRows, ...processRows, ...verifyRows];
+const rows: readonly Row[] = [...commitRows, ...processRows, ...verifyRows, ...serverRows];
 
 const roundsDefault = 5;
 
@@ -41,12 +42,13 @@ function resultOf(row: Row, ours: readonly Sample[], reference: readonly Sample[
   const compared = theirs === null ? values : ours.map((sample, index) => sample.value / (reference[index]?.value ?? NaN));
   const spread = (Math.max(...compared) - Math.min(...compared)) / 2 / median(compared);
   const [p99, p99Reference] = [median(ours.map((sample) => sample.p99Ms ?? NaN)), median(reference.map((sample) => sample.p99Ms ?? NaN))];
-  const { ratioMin, valueMin, valueMax, p99AtMostReference, text } = row.goal;
+  const { ratioMin, valueMin, valueMax, p99AtMostReference, p99MsMax, text } = row.goal;
   const met =
     (ratioMin === undefined || (ratio !== null && ratio >= ratioMin)) &&
     (valueMin === undefined || mine >= valueMin) &&
     (valueMax === undefined || mine <= valueMax) &&
-    (p99AtMostReference !== true || p99 <= p99Reference);
+    (p99AtMostReference !== true || p99 <= p99Reference) &&
+    (p99MsMax === undefined || p99 <= p99MsMax);
   const waits = Number.isNaN(p99) ? "" : `; p99 ${p99.toFixed(1)} ms${Number.isNaN(p99Reference) ? "" : ` against ${p99Reference.toFixed(1)}`}`;
   const against = row.referenceIs === "" ? "" : `; against ${row.referenceIs}`;
   return { name: row.name, unit: row.unit, ours: mine, reference: theirs, ratio, goal: text, met, spread, conditions: `${row.conditions}${against}${waits}` };

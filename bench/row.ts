@@ -18,7 +18,7 @@ export interface Row {
   readonly conditions: string;
   readonly referenceIs: string;
   /** Smallest ratio ours/reference, or for rows without a reference the smallest value, that meets the goal. */
-  readonly goal: { readonly text: string; readonly ratioMin?: number; readonly valueMin?: number; readonly valueMax?: number; readonly p99AtMostReference?: boolean };
+  readonly goal: { readonly text: string; readonly ratioMin?: number; readonly valueMin?: number; readonly valueMax?: number; readonly p99AtMostReference?: boolean; readonly p99MsMax?: number };
   /** Sets up, and returns what is measured: `ours` and `reference` are called in turn. */
   prepare(bench: Bench): Promise<Measured>;
   /** Rounds; at least five. */

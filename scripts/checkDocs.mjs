@@ -2,10 +2,13 @@
  * `npm run docs:check`: links in the documents lead somewhere, commands they show exist, and nothing that is published names a
  * path of somebody's machine or the address of a package registry.
  */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Run } from "../packages/server/dist/cli/define.js";
+import { buildProgram } from "../packages/server/dist/cli/program.js";
+import { processTerminal } from "../packages/server/dist/cli/terminal.js";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 process.chdir(root);
@@ -46,24 +49,17 @@ function checkLinks(file, text) {
 }
 
 const scripts = JSON.parse(readFileSync("package.json", "utf8")).scripts;
-const helpShown = new Map();
+const program = buildProgram(new Run(processTerminal()));
 
-/** Whether `countersign <words> --help` is the help of exactly these words. */
+/** Later words may be arguments, as in `countersign resource show shop/checkout`: groups want a command, commands take anything. */
 function isCommand(words) {
-  const name = words.join(" ");
-  if (!helpShown.has(name)) {
-    const done = spawnSync(process.execPath, ["packages/server/bin/countersign.js", ...words, "--help"], {
-      encoding: "utf8",
-    });
-    helpShown.set(
-      name,
-      done.status === 0 &&
-        new RegExp(`Usage: countersign ${name}(?:\\|\\S+)?(\\s|$)`, "m").test(
-          done.stdout.replaceAll("|", " ").replace(/Usage: countersign/, "Usage: countersign"),
-        ),
-    );
+  let at = program;
+  for (const word of words) {
+    if (at.commands.length === 0) return true;
+    at = at.commands.find((command) => command.name() === word || command.aliases().includes(word));
+    if (at === undefined) return false;
   }
-  return helpShown.get(name);
+  return at.commands.length === 0;
 }
 
 function checkCommands(file, text) {
@@ -74,22 +70,9 @@ function checkCommands(file, text) {
     if (run !== undefined && scripts[run] === undefined)
       problems.push(`${file}: \`npm run ${run}\` is no script of package.json`);
     const ours = /(?:^|[;&|] |npx )countersign ((?:[a-z][a-z-]*\s*)+)/.exec(command)?.[1];
-    if (ours !== undefined && !anyPrefix(ours.trim().split(/\s+/)))
+    if (ours !== undefined && !isCommand(ours.trim().split(/\s+/)))
       problems.push(`${file}: \`countersign ${ours.trim()}\` is no command`);
   }
-}
-
-/** Later words may be arguments: `countersign resource show shop/checkout`. The command is one or two words. */
-function anyPrefix(words) {
-  return (
-    (words.length >= 2 && isCommand(words.slice(0, 2))) || (isCommand(words.slice(0, 1)) && !hasSubcommands(words[0]))
-  );
-}
-
-function hasSubcommands(word) {
-  return spawnSync(process.execPath, ["packages/server/bin/countersign.js", word, "--help"], {
-    encoding: "utf8",
-  }).stdout.includes("Commands:");
 }
 
 /** Paths of one machine, and hosts packages come from: a checkout works anywhere. Ada is the person of our examples. */

@@ -35,11 +35,17 @@ function temporaryFolder(): string {
 /** A server with one person (mode solo: they may approve) and an agent a connection. */
 async function openWorld(): Promise<World> {
   const folder = temporaryFolder();
-  const server = await startServer({ dataDirectory: join(folder, "data"), port: 0, firstHuman: "Ada", log: openLog({ level: "error" }) });
+  const server = await startServer({
+    dataDirectory: join(folder, "data"),
+    port: 0,
+    firstHuman: "Ada",
+    log: openLog({ level: "error" }),
+  });
   const person = await enrolPerson(server.url, server.firstCode?.text ?? "");
   await configure(person);
   const agents: Agent[] = [];
-  for (let index = 0; index < connections; index++) agents.push(await addAgent(person, server.url, `agent ${index}`, "GENERAL"));
+  for (let index = 0; index < connections; index++)
+    agents.push(await addAgent(person, server.url, `agent ${index}`, "GENERAL"));
   const close = async (): Promise<void> => {
     await server.close();
     rmSync(folder, { recursive: true, force: true });
@@ -52,26 +58,50 @@ let numbers = 0;
 function items(count: number): ItemInput[] {
   return Array.from({ length: count }, () => {
     numbers += 1;
-    const after = { name: `service ${numbers}`, timeoutSeconds: 30, retries: 3, regions: ["eu-west", "us-east", "ap-south"], features: { search: true, checkout: false, recommendations: { enabled: true, percent: 25 } }, text: "x".repeat(120) };
-    return { operation: "CREATE", target: { kind: "resource", type: "CONFIG", id: `bench/${numbers}`, environment: "development" }, after };
+    const after = {
+      name: `service ${numbers}`,
+      timeoutSeconds: 30,
+      retries: 3,
+      regions: ["eu-west", "us-east", "ap-south"],
+      features: { search: true, checkout: false, recommendations: { enabled: true, percent: 25 } },
+      text: "x".repeat(120),
+    };
+    return {
+      operation: "CREATE",
+      target: { kind: "resource", type: "CONFIG", id: `bench/${numbers}`, environment: "development" },
+      after,
+    };
   });
 }
 
 async function measureCreate(bench: Bench): Promise<Measured> {
   const world = await openWorld();
   const database = await bench.database({ empty: true });
-  await database.storage.owner.query("create table public.plain_requests (id bigint generated always as identity primary key, body jsonb not null)");
+  await database.storage.owner.query(
+    "create table public.plain_requests (id bigint generated always as identity primary key, body jsonb not null)",
+  );
   const fastify = Fastify();
   fastify.post("/plain", async (request) => {
-    const { rows } = await database.storage.owner.query<{ id: string }>({ name: "plain", text: "insert into public.plain_requests (body) values ($1) returning id", values: [JSON.stringify(request.body)] });
+    const { rows } = await database.storage.owner.query<{ id: string }>({
+      name: "plain",
+      text: "insert into public.plain_requests (body) values ($1) returning id",
+      values: [JSON.stringify(request.body)],
+    });
     return { id: rows[0]?.id };
   });
   const url = await fastify.listen({ host: "127.0.0.1", port: 0 });
   return {
-    ours: () => throughput(connections, roundMs, (caller) => (world.agents[caller] as Agent).client.createChangeSet({ title: "bench", items: items(3) })),
+    ours: () =>
+      throughput(connections, roundMs, (caller) =>
+        (world.agents[caller] as Agent).client.createChangeSet({ title: "bench", items: items(3) }),
+      ),
     reference: () =>
       throughput(connections, roundMs, async () => {
-        const response = await fetch(`${url}/plain`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ title: "bench", items: items(3) }) });
+        const response = await fetch(`${url}/plain`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ title: "bench", items: items(3) }),
+        });
         if (!response.ok) throw new Error(`the reference answered ${response.status}`);
         await response.json();
       }),
@@ -101,7 +131,9 @@ async function rolledBack(world: World, id: string): Promise<void> {
 }
 
 async function transactions({ server }: World): Promise<number> {
-  const { rows } = await server.storage.owner.query<{ n: string }>("select xact_commit + xact_rollback as n from pg_stat_database where datname = current_database()");
+  const { rows } = await server.storage.owner.query<{ n: string }>(
+    "select xact_commit + xact_rollback as n from pg_stat_database where datname = current_database()",
+  );
   return Number(rows[0]?.n);
 }
 
@@ -140,12 +172,15 @@ async function measureRollback(): Promise<Measured> {
   };
 }
 
-const program = fileURLToPath(new URL("../../../bin/countersign.js", import.meta.url));
+// From where the bundle lies: packages/server/node_modules/.countersign/.
+const program = fileURLToPath(new URL("../../bin/countersign.js", import.meta.url));
 
 /** Milliseconds until a new server process answers; it is stopped before this returns. */
 async function startOnce(data: string): Promise<number> {
   const begin = performance.now();
-  const child = spawn(process.execPath, [program, "start", "--port", "0", "--data", data], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(process.execPath, [program, "start", "--port", "0", "--data", data], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let said = "";
   child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));

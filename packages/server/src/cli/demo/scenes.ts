@@ -7,7 +7,7 @@ import type { ApplicationAnswer, ItemInput, Target } from "@countersign/contract
 import { isCountersignError } from "@countersign/sdk";
 import { proven, vote, type Agent } from "./people.js";
 import type { Incident, Replayed } from "./replay.js";
-import { targetName, type Stage } from "./stage.js";
+import type { Stage } from "./stage.js";
 
 export interface Scenes {
   readonly stage: Stage;

@@ -83,7 +83,7 @@ const policy: ConfigurationDocument<"policy"> = {
 };
 
 /** Configuration is changed like everything else: proposed, signed, applied. The tenant is still solo, so one person does. */
-async function configure(first: Person): Promise<void> {
+export async function configure(first: Person): Promise<void> {
   const documents: readonly (readonly [string, object])[] = [
     ["grants", grants],
     ["policy", policy],
