@@ -110,7 +110,7 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
     const transact = open ? on.ledger.transact : transactFor({ ...on, credential: request.credential, caller, permission: row.permission, operation: request.operation, status: row.status, subjectId: subjectId(sent), idempotency, proof, nowMs: on.now });
     const call = { caller, input: value, request: { transact, nowMs: on.now(), requestId: request.requestId } };
     const answer = handle(on.handlers, request.operation, call);
-    if (isStream(answer)) return { kind: "stream", status: row.status, headers: {}, body: answer };
+    if (isStream(answer)) return { kind: "stream", status: row.status, headers: {}, body: await begun(answer) };
     const body = must(await answer);
     if (idempotency !== undefined || proof !== undefined) on.sweeper.after(caller);
     return { kind: "answer", status: row.status, headers: {}, body };
@@ -128,6 +128,22 @@ function handle(handlers: Handlers, operation: OperationId, call: { caller: Call
 
 function isStream(answer: object): answer is AsyncIterable<string> {
   return Symbol.asyncIterator in answer;
+}
+
+/** With its first piece read: what is refused before that is still answered as a problem. */
+async function begun(lines: AsyncIterable<string>): Promise<AsyncIterable<string>> {
+  const iterator = lines[Symbol.asyncIterator]();
+  let first: IteratorResult<string> | undefined = await iterator.next();
+  // No generator around it: one that is given up before it began would not give the snapshot and its connection back.
+  const again: AsyncIterator<string> = {
+    next: () => {
+      const result = first;
+      first = undefined;
+      return result === undefined ? iterator.next() : Promise.resolve(result);
+    },
+    return: async () => (await iterator.return?.()) ?? { done: true, value: undefined },
+  };
+  return { [Symbol.asyncIterator]: () => again };
 }
 
 // ── Idempotency and proofs ───────────────────────────────────────────────────────────────────────────────────────────
@@ -214,9 +230,16 @@ class Sweeper {
 // ── Refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function refusalOf(error: unknown, { operation, requestId }: DispatchRequest, log: DispatchOptions["log"]): Refusal {
-  if (error instanceof RefusalError) return error.refusal;
+  if (error instanceof RefusalError) return shownRefusal(error.refusal, { operation, requestId }, log);
   log.error({ err: error, requestId, operation }, "a request failed inside");
   return internalError(requestId);
+}
+
+/** Where the database is and why it does not answer is the operator's to know: it goes to the log. */
+function shownRefusal(refusal: Refusal, about: { operation: OperationId; requestId: string }, log: DispatchOptions["log"]): Refusal {
+  if (refusal.code !== "database_unavailable") return refusal;
+  log.warn({ ...about, message: refusal.message }, "the database is away");
+  return { ...refusal, message: "the database does not answer; it is tried again with every request" };
 }
 
 /** Refusals of governed decisions are entries: who was refused what. */

@@ -6,7 +6,7 @@
  * reader have limits · a stop lets requests in flight finish.
  */
 import { Readable } from "node:stream";
-import { STATUS_CODES } from "node:http";
+import { type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { errorCatalogue, limits, operationIds, operationRow, type Operation, type OperationId, refused, type Refusal } from "@countersign/contract";
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from "fastify";
@@ -34,6 +34,8 @@ const defaultTimeouts = { headers: 15_000, request: 60_000, keepAlive: 30_000, s
 export type HttpTimeouts = Partial<typeof defaultTimeouts>;
 const headerBytesMax = 16 * 1024;
 const pathBytesMax = 2_048;
+/** Of an export, read ahead of its reader. */
+const streamBytesAhead = 256 * 1024;
 
 const securityHeaders = {
   "x-content-type-options": "nosniff",
@@ -62,18 +64,23 @@ export function openHttp(options: HttpOptions): HttpServer {
     frameworkErrors: (error, request, reply) => void sendRefusal(reply, frameworkRefusal(error), request.id),
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, options.newId()),
   });
-  const state = { closing: false };
+  const connections = new Connections(app.server);
 
   // The strict parser needs the bytes: neither the type nor the encoding is trusted before.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   app.addHook("onRequest", (request, reply, done) => {
     void reply.headers({ ...securityHeaders, "x-request-id": request.id });
-    if (state.closing) void reply.header("connection", "close");
-    if (state.closing) void sendRefusal(reply, refused("shutting_down", "the server is stopping; try again in a moment", { retryAfterSeconds: 5 }), request.id);
+    connections.begun(request.raw.socket);
+    if (connections.closing) void sendRefusal(reply, refused("shutting_down", "the server is stopping; try again in a moment", { retryAfterSeconds: 5 }), request.id);
     else done();
   });
+  app.addHook("onSend", (_request, reply, payload, done) => {
+    if (connections.closing) void reply.header("connection", "close");
+    done(null, payload);
+  });
   app.addHook("onResponse", (request, reply, done) => {
+    connections.answered(request.raw.socket);
     options.log.info({ requestId: request.id, method: request.method, route: request.routeOptions.url ?? null, status: reply.statusCode, ms: Math.round(reply.elapsedTime), ...outcomes.get(request) }, "request");
     done();
   });
@@ -91,10 +98,45 @@ export function openHttp(options: HttpOptions): HttpServer {
   return {
     listen: ({ host, port }) => app.listen({ host, port, listenTextResolver: () => "" }),
     close: async () => {
-      state.closing = true;
+      connections.close();
       await app.close();
     },
   };
+}
+
+/**
+ * Which connections have a request in flight. Node ends those that had one and are idle; one that never had any would hold
+ * up the stop until its headers are overdue.
+ */
+class Connections {
+  readonly #inFlight = new Map<Socket, number>();
+  #closing = false;
+
+  constructor(server: Server) {
+    server.on("connection", (socket: Socket) => {
+      this.#inFlight.set(socket, 0);
+      socket.once("close", () => this.#inFlight.delete(socket));
+    });
+  }
+
+  get closing(): boolean {
+    return this.#closing;
+  }
+
+  begun(socket: Socket): void {
+    this.#inFlight.set(socket, (this.#inFlight.get(socket) ?? 0) + 1);
+  }
+
+  answered(socket: Socket): void {
+    const left = (this.#inFlight.get(socket) ?? 1) - 1;
+    this.#inFlight.set(socket, left);
+    if (this.#closing && left <= 0) socket.end();
+  }
+
+  close(): void {
+    this.#closing = true;
+    for (const [socket, count] of this.#inFlight) if (count === 0) socket.destroy();
+  }
 }
 
 /** What the log says about a request beside its route. */
@@ -143,24 +185,16 @@ async function send(reply: FastifyReply, answer: DispatchAnswer, { request, row,
   }
 }
 
-/** Streams with backpressure. The first piece is awaited: what is refused before it is still a problem document. */
+/** Streams with backpressure: what the reader does not take is not read from the database. */
 async function sendLines(reply: FastifyReply, lines: AsyncIterable<string>, { request, stalledReaderMs }: { request: FastifyRequest; stalledReaderMs: number }): Promise<FastifyReply> {
-  const iterator = lines[Symbol.asyncIterator]();
-  const first = await iterator.next();
   if (request.method === "HEAD") {
-    await iterator.return?.();
+    await lines[Symbol.asyncIterator]().return?.();
     return reply.send("");
   }
-  const all = async function* (): AsyncGenerator<string> {
-    try {
-      for (let next = first; next.done !== true; next = await iterator.next()) yield next.value;
-    } finally {
-      await iterator.return?.();
-    }
-  };
+  const stream = Readable.from(lines, { objectMode: false, highWaterMark: streamBytesAhead });
   // A reader that stopped reading would hold a database connection for ever.
   reply.raw.setTimeout(stalledReaderMs, () => reply.raw.destroy());
-  return reply.send(Readable.from(all(), { objectMode: false, highWaterMark: 256 * 1024 }));
+  return reply.send(stream);
 }
 
 function addOwnRoutes(app: FastifyInstance, { openApi, readiness }: HttpOptions): void {
