@@ -6,6 +6,7 @@
  * that one person can approve it; only then the mode is raised.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import {
   tenantModes,
@@ -138,7 +139,7 @@ async function signIn(cli: Cli, options: InitOptions): Promise<void> {
       (await cli.ask.text(show`One-time code (an administrator gives it: \`countersign human code NAME\`)`, {
         flag: "`--code CODE`",
       }));
-    const enrolled = await enrol(cli, { code: code.trim(), label: "" });
+    const enrolled = await enrol(cli, { code: code.trim(), label: hostname() });
     cli.note(
       show`${cli.paint.green("enrolled")} ${enrolled.principal.name}; your key is in ${cli.folder}, encrypted with your passphrase`,
     );

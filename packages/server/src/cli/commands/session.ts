@@ -24,13 +24,13 @@ function enrolCommand(set: CommandSet, root: Command): void {
       "countersign enrol                       (the server's first human: the code is found on this machine)",
       "countersign enrol --url http://10.0.0.5:7117   (asks for the code an administrator gave you)",
     ])
-    .option("--label <text>", "name of the key, for people", hostname());
-  set.does<{ readonly label: string }>(command, async (cli, options, given) => {
+    .option("--label <text>", "name of the key, for people; this machine's when left out");
+  set.does<{ readonly label?: string }>(command, async (cli, options, given) => {
     const code =
       given !== ""
         ? given
         : (firstCode(cli) ?? (await cli.ask.text(show`One-time code`, { flag: "the code as an argument" })));
-    const enrolled = await enrol(cli, { code: code.trim(), label: options.label });
+    const enrolled = await enrol(cli, { code: code.trim(), label: options.label ?? hostname() });
     const { rows } = await cli.client.listWorkspaces();
     refuseKeysInside(
       cli.folder,
