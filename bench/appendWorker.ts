@@ -13,7 +13,12 @@ const [loginText = "{}", tenantText = "", writers = "1", ms = "1000", groupsInFl
 const login = JSON.parse(loginText) as pg.ClientConfig;
 const tenant = asTenantId(tenantText);
 const storage = storageOver({ kind: "external", how: "connected", at: "bench", owner: login, application: login });
-const ledger = await openLedger({ storage, sealing: sealingWith([randomBytes(32)]), clock: systemClock, groupsInFlight: Number(groupsInFlight) });
+const ledger = await openLedger({
+  storage,
+  sealing: sealingWith([randomBytes(32)]),
+  clock: systemClock,
+  groupsInFlight: Number(groupsInFlight),
+});
 const append = (): Promise<void> => commit(ledger, tenant, { subject: "bench", writes: [] });
 // Warm: plans and connections are there when it counts. Then together with the others.
 await throughput(Number(writers), 300, append);
@@ -24,5 +29,7 @@ const sample = await throughput(Number(writers), Number(ms), append);
 const after = ledger.stats();
 await ledger.close();
 await storage.close();
-console.log(JSON.stringify({ rate: sample.value, p99Ms: sample.p99Ms, changes: after.changes, measured: after.changes - before }));
+console.log(
+  JSON.stringify({ rate: sample.value, p99Ms: sample.p99Ms, changes: after.changes, measured: after.changes - before }),
+);
 process.exit(0);

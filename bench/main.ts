@@ -23,7 +23,9 @@ async function measure(row: Row, bench: Bench): Promise<Result> {
     for (let round = -1; round < rounds; round++) {
       const theirs = await measured.reference?.(round);
       const mine = await measured.ours(round);
-      bench.progress(`${row.name} ${round + 1}/${rounds}: ${mine.value.toFixed(0)}${theirs === undefined ? "" : ` against ${theirs.value.toFixed(0)}`}`);
+      bench.progress(
+        `${row.name} ${round + 1}/${rounds}: ${mine.value.toFixed(0)}${theirs === undefined ? "" : ` against ${theirs.value.toFixed(0)}`}`,
+      );
       if (round < 0) continue;
       ours.push(mine);
       if (theirs !== undefined) reference.push(theirs);
@@ -39,9 +41,13 @@ function resultOf(row: Row, ours: readonly Sample[], reference: readonly Sample[
   const mine = median(values);
   const theirs = reference.length === 0 ? null : median(reference.map((sample) => sample.value));
   const ratio = theirs === null ? null : mine / theirs;
-  const compared = theirs === null ? values : ours.map((sample, index) => sample.value / (reference[index]?.value ?? NaN));
+  const compared =
+    theirs === null ? values : ours.map((sample, index) => sample.value / (reference[index]?.value ?? NaN));
   const spread = (Math.max(...compared) - Math.min(...compared)) / 2 / median(compared);
-  const [p99, p99Reference] = [median(ours.map((sample) => sample.p99Ms ?? NaN)), median(reference.map((sample) => sample.p99Ms ?? NaN))];
+  const [p99, p99Reference] = [
+    median(ours.map((sample) => sample.p99Ms ?? NaN)),
+    median(reference.map((sample) => sample.p99Ms ?? NaN)),
+  ];
   const { ratioMin, valueMin, valueMax, p99AtMostReference, p99MsMax, text } = row.goal;
   const met =
     (ratioMin === undefined || (ratio !== null && ratio >= ratioMin)) &&
@@ -49,9 +55,21 @@ function resultOf(row: Row, ours: readonly Sample[], reference: readonly Sample[
     (valueMax === undefined || mine <= valueMax) &&
     (p99AtMostReference !== true || p99 <= p99Reference) &&
     (p99MsMax === undefined || p99 <= p99MsMax);
-  const waits = Number.isNaN(p99) ? "" : `; p99 ${p99.toFixed(1)} ms${Number.isNaN(p99Reference) ? "" : ` against ${p99Reference.toFixed(1)}`}`;
+  const waits = Number.isNaN(p99)
+    ? ""
+    : `; p99 ${p99.toFixed(1)} ms${Number.isNaN(p99Reference) ? "" : ` against ${p99Reference.toFixed(1)}`}`;
   const against = row.referenceIs === "" ? "" : `; against ${row.referenceIs}`;
-  return { name: row.name, unit: row.unit, ours: mine, reference: theirs, ratio, goal: text, met, spread, conditions: `${row.conditions}${against}${waits}` };
+  return {
+    name: row.name,
+    unit: row.unit,
+    ours: mine,
+    reference: theirs,
+    ratio,
+    goal: text,
+    met,
+    spread,
+    conditions: `${row.conditions}${against}${waits}`,
+  };
 }
 
 function print(results: readonly Result[]): void {
@@ -67,7 +85,13 @@ function print(results: readonly Result[]): void {
   ]);
   const table = [["name", "ours", "reference", "ratio", "goal", "spread", "unit", "conditions"], ...lines];
   const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((line) => (line[column] ?? "").length)));
-  for (const line of table) console.log(line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd());
+  for (const line of table)
+    console.log(
+      line
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    );
 }
 
 function format(value: number): string {

@@ -24,14 +24,20 @@ export async function startBenchPostgres(): Promise<BenchPostgres> {
   const embedded = await startEmbedded(dataDirectory);
   const admin = new pg.Client(embedded.superuser);
   await admin.connect();
-  const fsync = await admin.query<{ fsync: string; version: string }>("select current_setting('fsync') as fsync, current_setting('server_version') as version");
+  const fsync = await admin.query<{ fsync: string; version: string }>(
+    "select current_setting('fsync') as fsync, current_setting('server_version') as version",
+  );
   if (fsync.rows[0]?.fsync !== "on") throw new Error("a benchmark without fsync says nothing");
 
   const database = async (options: { empty?: boolean } = {}): Promise<BenchDatabase> => {
     const name = `bench_${randomUUID().replaceAll("-", "")}`;
     await admin.query(`create database ${name} owner ${OWNER_ROLE} encoding 'UTF8' template template0`);
-    const [owner, app, superuser] = [embedded.owner, embedded.application, embedded.superuser].map((login) => ({ ...login, database: name })) as [pg.ClientConfig, pg.ClientConfig, pg.ClientConfig];
-    if (options.empty !== true) await withClient(owner, (client) => migrateUp(client, { appVersion: "bench", nowMs: Date.now }));
+    const [owner, app, superuser] = [embedded.owner, embedded.application, embedded.superuser].map((login) => ({
+      ...login,
+      database: name,
+    })) as [pg.ClientConfig, pg.ClientConfig, pg.ClientConfig];
+    if (options.empty !== true)
+      await withClient(owner, (client) => migrateUp(client, { appVersion: "bench", nowMs: Date.now }));
     const storage = storageOver({ kind: "embedded", how: "connected", at: "bench", owner, application: app });
     const close = async (): Promise<void> => {
       await storage.close();

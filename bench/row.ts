@@ -18,7 +18,14 @@ export interface Row {
   readonly conditions: string;
   readonly referenceIs: string;
   /** Smallest ratio ours/reference, or for rows without a reference the smallest value, that meets the goal. */
-  readonly goal: { readonly text: string; readonly ratioMin?: number; readonly valueMin?: number; readonly valueMax?: number; readonly p99AtMostReference?: boolean; readonly p99MsMax?: number };
+  readonly goal: {
+    readonly text: string;
+    readonly ratioMin?: number;
+    readonly valueMin?: number;
+    readonly valueMax?: number;
+    readonly p99AtMostReference?: boolean;
+    readonly p99MsMax?: number;
+  };
   /** Sets up, and returns what is measured: `ours` and `reference` are called in turn. */
   prepare(bench: Bench): Promise<Measured>;
   /** Rounds; at least five. */
@@ -72,7 +79,11 @@ export function percentile(values: readonly number[], share: number): number {
 }
 
 /** `callers` callers, each doing `act` again as soon as it is done, for `ms`: how many a second, and the 99th percentile of one. */
-export async function throughput(callers: number, ms: number, act: (caller: number, turn: number) => Promise<unknown>): Promise<Sample> {
+export async function throughput(
+  callers: number,
+  ms: number,
+  act: (caller: number, turn: number) => Promise<unknown>,
+): Promise<Sample> {
   const waits: number[] = [];
   const begin = performance.now();
   const until = begin + ms;

@@ -14,7 +14,13 @@ export async function bundle(entry, name) {
   const made = await rolldown({
     input: entry,
     platform: "node",
-    resolve: { alias: { "@countersign/contract": source("contract"), "@countersign/proof": source("proof"), "@countersign/sdk": source("sdk") } },
+    resolve: {
+      alias: {
+        "@countersign/contract": source("contract"),
+        "@countersign/proof": source("proof"),
+        "@countersign/sdk": source("sdk"),
+      },
+    },
     external: (id) => !id.startsWith(".") && !id.startsWith("/") && !id.startsWith("@countersign/"),
     logLevel: "warn",
   });

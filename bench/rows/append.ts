@@ -8,7 +8,11 @@ export const padding = "0123456789abcdef".repeat(8);
 
 const actor = { type: "agent", id: newId(), humans: [newId()] } as const;
 
-export async function commit(ledger: Ledger, tenant: TenantId, given: { subject: string; writes: readonly Write[] }): Promise<void> {
+export async function commit(
+  ledger: Ledger,
+  tenant: TenantId,
+  given: { subject: string; writes: readonly Write[] },
+): Promise<void> {
   const { subject, writes } = given;
   const data = { revision: 3, digest: padding, decision: "APPROVED", padding };
   const outcome = await ledger.transact(
@@ -16,10 +20,20 @@ export async function commit(ledger: Ledger, tenant: TenantId, given: { subject:
     () => Promise.resolve(undefined),
     () => ({
       kind: "change",
-      change: { guards: [], entries: [{ actor, action: "change_set.approved", subject: { type: "change_set", id: subject }, data: writes.length > 0 ? data : { ...data, more: padding }, writes }] },
+      change: {
+        guards: [],
+        entries: [
+          {
+            actor,
+            action: "change_set.approved",
+            subject: { type: "change_set", id: subject },
+            data: writes.length > 0 ? data : { ...data, more: padding },
+            writes,
+          },
+        ],
+      },
       result: undefined,
     }),
   );
   if (isRefusal(outcome)) throw new Error(`refused: ${outcome.code}: ${outcome.message}`);
 }
-

@@ -27,7 +27,12 @@ export const tables = `
     constraint bench_plain_entries_pkey primary key (tenant_id, entry_id));`;
 
 export async function prepareDatabase(database: BenchDatabase): Promise<void> {
-  const classes = { ...tableClasses(), bench_rows: "governed", bench_plain_rows: "operational", bench_plain_entries: "operational" };
+  const classes = {
+    ...tableClasses(),
+    bench_rows: "governed",
+    bench_plain_rows: "operational",
+    bench_plain_entries: "operational",
+  };
   await withClient(database.owner, async (client) => {
     await client.query(tables);
     await client.query("select countersign.apply_grants($1::jsonb)", [JSON.stringify(classes)]);
@@ -51,31 +56,63 @@ function rowOf(id: string, amount: number): Write["row"] {
   return { id, title: `row of ${id}`, amount };
 }
 
-async function measureCommits(bench: Bench, given: { writers: number; tenants: number; update: boolean }): Promise<Measured> {
+async function measureCommits(
+  bench: Bench,
+  given: { writers: number; tenants: number; update: boolean },
+): Promise<Measured> {
   const { writers, update } = given;
   const database = await bench.database();
   await prepareDatabase(database);
   const ledger = await openBenchLedger(database);
   const tenants = Array.from({ length: given.tenants }, () => asTenantId(newId()));
-  const rows = Array.from({ length: writers }, (_, index) => ({ id: newId(), tenant: tenants[index % tenants.length] as TenantId, version: 1, plain: 1 }));
-  for (const row of rows) if (update) await commit(ledger, row.tenant, { subject: row.id, writes: [{ verb: "insert", table: benchRows, row: rowOf(row.id, 0) }] });
+  const rows = Array.from({ length: writers }, (_, index) => ({
+    id: newId(),
+    tenant: tenants[index % tenants.length] as TenantId,
+    version: 1,
+    plain: 1,
+  }));
+  for (const row of rows)
+    if (update)
+      await commit(ledger, row.tenant, {
+        subject: row.id,
+        writes: [{ verb: "insert", table: benchRows, row: rowOf(row.id, 0) }],
+      });
   const plain = new pg.Pool({ ...database.app, max: pool });
   plain.on("error", () => undefined); // Its database is dropped at the end.
   for (const row of rows) {
-    if (update) await inTransaction(plain, row.tenant, [{ name: "i", text: "insert into countersign.bench_plain_rows values ($1, $2, 1, $3, 0)", values: [row.tenant, row.id, `row of ${row.id}`] }]);
+    if (update)
+      await inTransaction(plain, row.tenant, [
+        {
+          name: "i",
+          text: "insert into countersign.bench_plain_rows values ($1, $2, 1, $3, 0)",
+          values: [row.tenant, row.id, `row of ${row.id}`],
+        },
+      ]);
   }
-  const content = JSON.stringify({ action: "change_set.approved", subject: newId(), data: padding.repeat(2), more: padding.slice(0, 200) });
+  const content = JSON.stringify({
+    action: "change_set.approved",
+    subject: newId(),
+    data: padding.repeat(2),
+    more: padding.slice(0, 200),
+  });
   return {
     ours: () =>
       throughput(writers, roundMs, async (caller, turn) => {
         const row = rows[caller] as (typeof rows)[number];
-        await commit(ledger, row.tenant, { subject: row.id, writes: update ? [{ verb: "update", table: benchRows, row: rowOf(row.id, turn), from: row.version }] : [] });
+        await commit(ledger, row.tenant, {
+          subject: row.id,
+          writes: update ? [{ verb: "update", table: benchRows, row: rowOf(row.id, turn), from: row.version }] : [],
+        });
         row.version += 1;
       }),
     reference: () =>
       throughput(writers, roundMs, async (caller, turn) => {
         const row = rows[caller] as (typeof rows)[number];
-        const insert = { name: "e", text: "insert into countersign.bench_plain_entries values ($1, $2, $3, $4)", values: [row.tenant, randomUUID(), Date.now(), content] };
+        const insert = {
+          name: "e",
+          text: "insert into countersign.bench_plain_entries values ($1, $2, $3, $4)",
+          values: [row.tenant, randomUUID(), Date.now(), content],
+        };
         const change = {
           name: "u",
           text: "update countersign.bench_plain_rows set version = version + 1, title = $4, amount = $5 where tenant_id = $1 and id = $2 and version = $3",

@@ -16,22 +16,45 @@ interface Done {
 }
 
 /** Runs workers on a tenant of their own, begun together, and holds the ledger against what they were told. */
-async function run(given: { worker: string; database: BenchDatabase; processes: number; writers: number; groupsInFlight: number }): Promise<Sample> {
+async function run(given: {
+  worker: string;
+  database: BenchDatabase;
+  processes: number;
+  writers: number;
+  groupsInFlight: number;
+}): Promise<Sample> {
   const tenant = newId();
   const login: pg.ClientConfig = given.database.app;
   const children: ChildProcess[] = Array.from({ length: given.processes }, () =>
-    spawn(process.execPath, [given.worker, JSON.stringify(login), tenant, String(given.writers), String(roundMs), String(given.groupsInFlight)], { stdio: ["pipe", "pipe", "inherit"] }),
+    spawn(
+      process.execPath,
+      [
+        given.worker,
+        JSON.stringify(login),
+        tenant,
+        String(given.writers),
+        String(roundMs),
+        String(given.groupsInFlight),
+      ],
+      { stdio: ["pipe", "pipe", "inherit"] },
+    ),
   );
-  const lines = children.map((child) => createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]());
+  const lines = children.map((child) =>
+    createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator](),
+  );
   for (const line of lines) if ((await line.next()).value !== "ready") throw new Error("a worker did not start");
   for (const child of children) child.stdin?.write("go\n");
   const told = await Promise.all(lines.map(async (line) => JSON.parse(String((await line.next()).value)) as Done));
   await Promise.all(children.map((child) => (child.exitCode === null ? once(child, "exit") : undefined)));
   await withClient(given.database.superuser, async (client) => {
-    const found = await client.query<{ entries: string; last: string }>("select count(*) as entries, max(seq) as last from countersign.entries where tenant_id = $1", [tenant]);
+    const found = await client.query<{ entries: string; last: string }>(
+      "select count(*) as entries, max(seq) as last from countersign.entries where tenant_id = $1",
+      [tenant],
+    );
     const changes = told.reduce((sum, one) => sum + one.changes, 0);
     const [row] = found.rows;
-    if (Number(row?.entries) !== changes || Number(row?.last) !== changes - 1) throw new Error(`${changes} receipts, ${row?.entries} entries up to ${row?.last}`);
+    if (Number(row?.entries) !== changes || Number(row?.last) !== changes - 1)
+      throw new Error(`${changes} receipts, ${row?.entries} entries up to ${row?.last}`);
   });
   return { value: told.reduce((sum, one) => sum + one.rate, 0), p99Ms: Math.max(...told.map((one) => one.p99Ms)) };
 }

@@ -30,12 +30,23 @@ async function fill(bench: Bench): Promise<{ database: BenchDatabase; tenant: Te
         const id = newId();
         const nonce = Buffer.from(systemRandom(16)).toString("hex");
         const data = { revision: 3, digest: nonce.repeat(2), decision: "APPROVED", padding: nonce.repeat(8) };
-        const text = entryContentText({ id, nonce, at: 1, actor, action: "change_set.approved", subject: { type: "change_set", id }, data });
+        const text = entryContentText({
+          id,
+          nonce,
+          at: 1,
+          actor,
+          action: "change_set.approved",
+          subject: { type: "change_set", id },
+          data,
+        });
         bytes += text.length;
         ids.push(id);
         contents.push(text);
       }
-      await client.query("select countersign.append_entries($1, $2, array_fill(1, array[$5::integer]), $3, $4, '{}', '{}', '{}')", [Date.now(), [tenant], ids, contents, batch]);
+      await client.query(
+        "select countersign.append_entries($1, $2, array_fill(1, array[$5::integer]), $3, $4, '{}', '{}', '{}')",
+        [Date.now(), [tenant], ids, contents, batch],
+      );
       if (done % 100_000 === 0) bench.progress(`filling: ${done} of ${entriesMax}`);
     }
   });
@@ -55,7 +66,8 @@ async function verified(database: BenchDatabase, tenant: TenantId): Promise<Samp
   const begin = performance.now();
   const report = await verifyTenant({ login: database.app, openBody }, tenant, { state: false });
   const ms = performance.now() - begin;
-  if (report.integrity !== "ok" || report.entries !== entriesMax) throw new Error(`not verified: ${JSON.stringify(report.findings)}`);
+  if (report.integrity !== "ok" || report.entries !== entriesMax)
+    throw new Error(`not verified: ${JSON.stringify(report.findings)}`);
   // Constant memory: what a million entries need more than a thousand is buffers, not entries.
   const grownMb = (process.memoryUsage().rss - before) / 1e6;
   if (grownMb > 200) throw new Error(`memory grew by ${grownMb.toFixed(0)} MB`);
@@ -78,8 +90,13 @@ async function discard(client: pg.Client, text: string): Promise<void> {
     const nothing = (): void => undefined;
     const query = {
       submit: (connection: { query(text: string): void }): void => connection.query(text),
-      handleCopyData: nothing, handleCommandComplete: nothing, handleRowDescription: nothing, handleDataRow: nothing, handleEmptyQuery: nothing,
-      handleReadyForQuery: resolve, handleError: reject,
+      handleCopyData: nothing,
+      handleCommandComplete: nothing,
+      handleRowDescription: nothing,
+      handleDataRow: nothing,
+      handleEmptyQuery: nothing,
+      handleReadyForQuery: resolve,
+      handleError: reject,
     };
     client.query(query as unknown as pg.Submittable);
   });

@@ -13,12 +13,18 @@ beforeAll(async () => {
   database = await createDatabase();
 });
 
-async function ask<T extends pg.QueryResultRow>(text: string, values: unknown[] = [], login: pg.ClientConfig = database.owner): Promise<T[]> {
+async function ask<T extends pg.QueryResultRow>(
+  text: string,
+  values: unknown[] = [],
+  login: pg.ClientConfig = database.owner,
+): Promise<T[]> {
   return withClient(login, async (client) => (await client.query<T>(text, values)).rows);
 }
 
 test("every table has a class, and every class a table", async () => {
-  const rows = await ask<{ name: string }>("select relname::text as name from pg_class where relnamespace = 'countersign'::regnamespace and relkind in ('r', 'p', 'v', 'm') order by 1");
+  const rows = await ask<{ name: string }>(
+    "select relname::text as name from pg_class where relnamespace = 'countersign'::regnamespace and relkind in ('r', 'p', 'v', 'm') order by 1",
+  );
   // The migration runner's own record, which no tenant and no server sees.
   expect(rows.map((row) => row.name).filter((name) => name !== "migrations")).toEqual(names);
 });
@@ -49,7 +55,10 @@ test("governed tables: version, salt, and only types that read the same everywhe
     const columns = new Map(rows.filter((row) => row.name === name).map((row) => [row.column, row]));
     expect([name, columns.get("version")?.type, columns.get("row_salt")?.type]).toEqual([name, "integer", "bytea"]);
     columns.delete("row_salt");
-    expect([name, [...columns.values()].filter((column) => !allowed.has(column.type) || column.has_default)]).toEqual([name, []]);
+    expect([name, [...columns.values()].filter((column) => !allowed.has(column.type) || column.has_default)]).toEqual([
+      name,
+      [],
+    ]);
   }
 });
 
@@ -72,8 +81,12 @@ const grantsOf: Readonly<Record<TableClass, readonly string[]>> = {
 };
 
 test.each(names)("grants of %s are those of its class", async (name) => {
-  const [row] = await ask<Record<string, boolean>>(`select ${verbs.map((verb) => `has_table_privilege('countersign_app', 'countersign.${name}', '${verb}') as ${verb}`).join(", ")}`);
-  const [expiring] = await ask("select from pg_attribute where attrelid = $1::regclass and attname = 'expires_ms'", [`countersign.${name}`]).then((found) => [found.length > 0]);
+  const [row] = await ask<Record<string, boolean>>(
+    `select ${verbs.map((verb) => `has_table_privilege('countersign_app', 'countersign.${name}', '${verb}') as ${verb}`).join(", ")}`,
+  );
+  const [expiring] = await ask("select from pg_attribute where attrelid = $1::regclass and attname = 'expires_ms'", [
+    `countersign.${name}`,
+  ]).then((found) => [found.length > 0]);
   const kind = classes.get(name) as TableClass;
   const due = kind === "attached" && expiring ? [...grantsOf.attached, "delete"] : grantsOf[kind];
   expect(verbs.filter((verb) => row?.[verb] === true)).toEqual(verbs.filter((verb) => due.includes(verb)));
@@ -85,14 +98,27 @@ test("nobody but the server executes our functions, and those that act with more
            p.prosecdef as definer, p.proconfig as config
       from pg_proc p where p.pronamespace = 'countersign'::regnamespace order by 1`);
   expect(rows.filter((row) => row.public).map((row) => row.name)).toEqual([]);
-  expect(rows.filter((row) => row.app).map((row) => row.name)).toEqual(["append_entries", "commit_group", "door_source"]);
+  expect(rows.filter((row) => row.app).map((row) => row.name)).toEqual([
+    "append_entries",
+    "commit_group",
+    "door_source",
+  ]);
   expect(rows.filter((row) => row.definer).map((row) => row.name)).toEqual(["append_entries"]);
-  expect(rows.filter((row) => !(row.config ?? []).includes("search_path=pg_catalog, pg_temp")).map((row) => row.name)).toEqual([]);
+  expect(
+    rows.filter((row) => !(row.config ?? []).includes("search_path=pg_catalog, pg_temp")).map((row) => row.name),
+  ).toEqual([]);
 });
 
 /** Any value of a type: what a tenant may see does not depend on it. Text is JSON too, for what is generated from content. */
 const samples: Readonly<Record<string, string>> = {
-  uuid: "gen_random_uuid()", text: "'{}'", integer: "1", bigint: "1", boolean: "true", jsonb: "'{}'", "text[]": "'{}'", bytea: "sha256('x')",
+  uuid: "gen_random_uuid()",
+  text: "'{}'",
+  integer: "1",
+  bigint: "1",
+  boolean: "true",
+  jsonb: "'{}'",
+  "text[]": "'{}'",
+  bytea: "sha256('x')",
 };
 
 describe("row-level security", () => {
@@ -102,8 +128,12 @@ describe("row-level security", () => {
       "select attname::text as column, format_type(atttypid, atttypmod) as type from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''",
       [`countersign.${name}`],
     );
-    const values = found.rows.map(({ column, type }) => (column === "tenant_id" ? `'${tenant}'` : (samples[type] ?? "null")));
-    await client.query(`insert into countersign.${name} (${found.rows.map((row) => row.column).join(", ")}) values (${values.join(", ")})`);
+    const values = found.rows.map(({ column, type }) =>
+      column === "tenant_id" ? `'${tenant}'` : (samples[type] ?? "null"),
+    );
+    await client.query(
+      `insert into countersign.${name} (${found.rows.map((row) => row.column).join(", ")}) values (${values.join(", ")})`,
+    );
   };
 
   beforeAll(async () => {
@@ -143,13 +173,18 @@ describe("row-level security", () => {
     await asServer(`{${mine}}`, async (client) => {
       const seen = await client.query<{ tenant_id: string }>(`select tenant_id from countersign.${name}`);
       expect(seen.rows.map((row) => row.tenant_id)).toEqual([mine]);
-      for (const statement of [`update countersign.${name} set tenant_id = tenant_id where tenant_id = '${theirs}'`, `delete from countersign.${name} where tenant_id = '${theirs}'`]) {
+      for (const statement of [
+        `update countersign.${name} set tenant_id = tenant_id where tenant_id = '${theirs}'`,
+        `delete from countersign.${name} where tenant_id = '${theirs}'`,
+      ]) {
         const done = await attempt(client, async () => (await client.query(statement)).rowCount);
         expect([0, forbidden]).toContain(done);
       }
       expect(await attempt(client, () => insert(client, name, theirs))).toBe(forbidden);
       // A row may not be given to another tenant either.
-      expect(await attempt(client, () => client.query(`update countersign.${name} set tenant_id = '${theirs}'`))).toBe(forbidden);
+      expect(await attempt(client, () => client.query(`update countersign.${name} set tenant_id = '${theirs}'`))).toBe(
+        forbidden,
+      );
     });
   });
 
@@ -173,8 +208,14 @@ test.each(["entries", "bodies"])("%s: nobody updates, deletes or truncates", asy
   const own = await createDatabase();
   for (const login of [own.superuser, own.app]) {
     await withClient(login, async (client) => {
-      for (const statement of [`update countersign.${name} set tenant_id = tenant_id`, `delete from countersign.${name}`, `truncate countersign.${name} cascade`]) {
-        await expect(client.query(statement)).rejects.toMatchObject({ code: login === own.superuser ? "CS003" : "42501" });
+      for (const statement of [
+        `update countersign.${name} set tenant_id = tenant_id`,
+        `delete from countersign.${name}`,
+        `truncate countersign.${name} cascade`,
+      ]) {
+        await expect(client.query(statement)).rejects.toMatchObject({
+          code: login === own.superuser ? "CS003" : "42501",
+        });
       }
     });
   }
@@ -182,8 +223,11 @@ test.each(["entries", "bodies"])("%s: nobody updates, deletes or truncates", asy
 
 test("the server cannot append but through the function, nor make it append for a tenant that is not its own", async () => {
   await withClient(database.app, async (client) => {
-    await expect(client.query("insert into countersign.entries (tenant_id) values (gen_random_uuid())")).rejects.toMatchObject({ code: "42501" });
-    const forged = "select countersign.append_entries(1, array[gen_random_uuid()], '{1}', array[gen_random_uuid()], array['{}'], '{}', '{}', '{}')";
+    await expect(
+      client.query("insert into countersign.entries (tenant_id) values (gen_random_uuid())"),
+    ).rejects.toMatchObject({ code: "42501" });
+    const forged =
+      "select countersign.append_entries(1, array[gen_random_uuid()], '{1}', array[gen_random_uuid()], array['{}'], '{}', '{}', '{}')";
     await expect(client.query(forged)).rejects.toMatchObject({ code: "42501" });
   });
 });
@@ -204,5 +248,7 @@ test("migrations go down and up again on an empty ledger, and refuse to take ent
     const down = migrateDown(client, { ...run, steps: applied.length, confirmed: true });
     await expect(down).rejects.toThrow(/entries/);
   });
-  expect(await ask("select from pg_class where oid = to_regclass('countersign.entries')", [], own.owner)).toHaveLength(1);
+  expect(await ask("select from pg_class where oid = to_regclass('countersign.entries')", [], own.owner)).toHaveLength(
+    1,
+  );
 });

@@ -43,7 +43,13 @@ function move(tenant: TenantId, name: string): Promise<Outcome<undefined>> {
     (snapshot) => snapshot.epoch(name),
     (value) => ({
       kind: "change",
-      change: { guards: [], entries: [{ ...about, action: "thing.moved", writes: [moveEpoch(name, value)] }, { ...about, action: "thing.announced", data: { value: value + 1 } }] },
+      change: {
+        guards: [],
+        entries: [
+          { ...about, action: "thing.moved", writes: [moveEpoch(name, value)] },
+          { ...about, action: "thing.announced", data: { value: value + 1 } },
+        ],
+      },
       result: undefined,
     }),
   );
@@ -59,7 +65,7 @@ test.skipIf(external).each(["SIGQUIT", "SIGKILL", "SIGQUIT"] as const)("stopped 
   const writers = Array.from({ length: 32 }, async (_, index) => {
     const tenant = tenants[index % 3] as TenantId;
     // Until this writer was served again after the restart.
-    for (let served = false; !served; ) {
+    for (let served = false; !served;) {
       const asked = phase;
       const outcome = await move(tenant, `target:${index}`);
       if (isRefusal(outcome)) {
@@ -83,28 +89,39 @@ test.skipIf(external).each(["SIGQUIT", "SIGKILL", "SIGQUIT"] as const)("stopped 
   for (const tenant of tenants) {
     const mine = receipts.filter((receipt) => receipt.tenant === tenant).sort((a, b) => a.seq - b.seq);
     const stored = await ledger.snapshot(tenant, (snapshot) =>
-      snapshot.query<Record<string, string>>({ name: "all", text: "select entry_id, encode(hash, 'hex') as hash, meta ->> 'action' as action from countersign.entries order by seq", values: [] }),
+      snapshot.query<Record<string, string>>({
+        name: "all",
+        text: "select entry_id, encode(hash, 'hex') as hash, meta ->> 'action' as action from countersign.entries order by seq",
+        values: [],
+      }),
     );
     // Nothing acknowledged is lost; and as every caller was answered truly, nothing is there that was not acknowledged.
-    expect(stored.map(({ entry_id, hash }) => [entry_id, hash])).toEqual(mine.map(({ entryId, hash }) => [entryId, hash]));
+    expect(stored.map(({ entry_id, hash }) => [entry_id, hash])).toEqual(
+      mine.map(({ entryId, hash }) => [entryId, hash]),
+    );
     expect(stored.filter(({ action }) => action === "thing.moved")).toHaveLength(stored.length / 2);
     expect((await ledger.checkTenant(tenant)).findings).toEqual([]);
   }
 });
 
-test.skipIf(external)("away for longer: refused with a time to come back, undecided for the verifier, and then all goes on", async () => {
-  const tenant = newTenant();
-  await committed(commit(ledger, tenant));
-  await running?.stop();
-  const outcome = await move(tenant, "policy");
-  expect(outcome).toMatchObject({ kind: "refused", code: "database_unavailable", retryAfterSeconds: 2 });
-  // Without anything to load it waits at the door, not long.
-  expect(await commit(ledger, tenant)).toMatchObject({ code: "database_unavailable", retryAfterSeconds: 2 });
-  expect(await commit(ledger, tenant, { entries: [entry()] })).toMatchObject({ code: "database_unavailable" });
-  await expect(ledger.auditLog(tenant, { limit: 1 })).rejects.toMatchObject({ refusal: { code: "database_unavailable" } });
-  expect(await ledger.verifyTenant(tenant)).toMatchObject({ integrity: "undecided", findings: [] });
-  await restart();
-  await committed(commit(ledger, tenant));
-  await committed(move(tenant, "policy"));
-  expect(await ledger.checkTenant(tenant)).toMatchObject({ findings: [], entries: 4 });
-});
+test.skipIf(external)(
+  "away for longer: refused with a time to come back, undecided for the verifier, and then all goes on",
+  async () => {
+    const tenant = newTenant();
+    await committed(commit(ledger, tenant));
+    await running?.stop();
+    const outcome = await move(tenant, "policy");
+    expect(outcome).toMatchObject({ kind: "refused", code: "database_unavailable", retryAfterSeconds: 2 });
+    // Without anything to load it waits at the door, not long.
+    expect(await commit(ledger, tenant)).toMatchObject({ code: "database_unavailable", retryAfterSeconds: 2 });
+    expect(await commit(ledger, tenant, { entries: [entry()] })).toMatchObject({ code: "database_unavailable" });
+    await expect(ledger.auditLog(tenant, { limit: 1 })).rejects.toMatchObject({
+      refusal: { code: "database_unavailable" },
+    });
+    expect(await ledger.verifyTenant(tenant)).toMatchObject({ integrity: "undecided", findings: [] });
+    await restart();
+    await committed(commit(ledger, tenant));
+    await committed(move(tenant, "policy"));
+    expect(await ledger.checkTenant(tenant)).toMatchObject({ findings: [], entries: 4 });
+  },
+);

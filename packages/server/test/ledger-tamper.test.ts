@@ -6,7 +6,13 @@ import type { TenantId } from "@countersign/contract";
 import { entryHashHex, type Finding } from "@countersign/proof";
 import pg from "pg";
 import { beforeAll, describe, expect, test } from "vitest";
-import { moveEpoch, verifyTenant, type Ledger, type TenantReport, type VerifyTenantOptions } from "../src/ledger/index.js";
+import {
+  moveEpoch,
+  verifyTenant,
+  type Ledger,
+  type TenantReport,
+  type VerifyTenantOptions,
+} from "../src/ledger/index.js";
 import { newId } from "../src/platform/index.js";
 import { commit, committed, entry, newTenant, openTestLedger, testSealing } from "./support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";
@@ -29,31 +35,70 @@ beforeAll(async () => {
 
 /** Twelve entries: rows made and changed, an epoch, a counter, a body. */
 async function makeHistory(ledger: Ledger, of: TenantId): Promise<void> {
-  const person = (id: string, name: string): Record<string, string | number> => ({ id, kind: "human", name, status: "ACTIVE", created_at_ms: 1 });
+  const person = (id: string, name: string): Record<string, string | number> => ({
+    id,
+    kind: "human",
+    name,
+    status: "ACTIVE",
+    created_at_ms: 1,
+  });
   const about = (id: string): { type: string; id: string } => ({ type: "principal", id });
   for (const [index, id] of principals.entries()) {
-    await committed(commit(ledger, of, { entries: [entry({ subject: about(id), writes: [{ verb: "insert", table: "principals", row: person(id, `person ${index}`) }] })] }));
+    await committed(
+      commit(ledger, of, {
+        entries: [
+          entry({
+            subject: about(id),
+            writes: [{ verb: "insert", table: "principals", row: person(id, `person ${index}`) }],
+          }),
+        ],
+      }),
+    );
   }
-  await committed(commit(ledger, of, { entries: [entry({ subject: about(first), writes: [{ verb: "update", table: "principals", row: person(first, "Ada"), from: 1 }] })] }));
-  await committed(commit(ledger, of, { entries: [entry({ action: "policy.changed", writes: [moveEpoch("policy", 0)] })] }));
-  await committed(commit(ledger, of, { guards: [{ kind: "counter", key: "applies", add: 2, max: 5 }], entries: [entry({ body: { text: "what people read" } })] }));
+  await committed(
+    commit(ledger, of, {
+      entries: [
+        entry({
+          subject: about(first),
+          writes: [{ verb: "update", table: "principals", row: person(first, "Ada"), from: 1 }],
+        }),
+      ],
+    }),
+  );
+  await committed(
+    commit(ledger, of, { entries: [entry({ action: "policy.changed", writes: [moveEpoch("policy", 0)] })] }),
+  );
+  await committed(
+    commit(ledger, of, {
+      guards: [{ kind: "counter", key: "applies", add: 2, max: 5 }],
+      entries: [entry({ body: { text: "what people read" } })],
+    }),
+  );
   for (let i = 0; i < 6; i++) await committed(commit(ledger, of));
 }
 
 /** Runs `tamper` as superuser on a copy of the database, and verifies the copy as the server's role. */
-async function afterwards(tamper: (client: pg.Client) => Promise<void>, options: VerifyTenantOptions = {}): Promise<TenantReport> {
+async function afterwards(
+  tamper: (client: pg.Client) => Promise<void>,
+  options: VerifyTenantOptions = {},
+): Promise<TenantReport> {
   const name = `${source.name}_${newId().slice(-8)}`;
-  await withClient(loginTo(source.superuser, "postgres"), (admin) => admin.query(`create database ${name} template ${source.name}`));
+  await withClient(loginTo(source.superuser, "postgres"), (admin) =>
+    admin.query(`create database ${name} template ${source.name}`),
+  );
   try {
     await withClient(loginTo(source.superuser, name), async (client) => {
       // Triggers and foreign keys are asleep: against whoever owns the database they are speed bumps.
       await client.query("set session_replication_role = replica");
       await tamper(client);
     });
-    const openBody = (of: TenantId, id: string, sealed: Uint8Array): Uint8Array => testSealing.open(sealed, `body ${of} ${id}`);
+    const openBody = (of: TenantId, id: string, sealed: Uint8Array): Uint8Array =>
+      testSealing.open(sealed, `body ${of} ${id}`);
     return await verifyTenant({ login: loginTo(source.app, name), openBody }, tenant, { bodies: true, ...options });
   } finally {
-    await withClient(loginTo(source.superuser, "postgres"), (admin) => admin.query(`drop database ${name} with (force)`));
+    await withClient(loginTo(source.superuser, "postgres"), (admin) =>
+      admin.query(`drop database ${name} with (force)`),
+    );
   }
 }
 
@@ -82,8 +127,17 @@ async function rechain(client: pg.Client, seq: number): Promise<void> {
   );
   let prev = found.rows[0]?.hash ?? "";
   for (const row of found.rows.slice(1)) {
-    const hash = entryHashHex({ tenant, seq: Number(row.seq), timeMs: Number(row.time_ms), prev, contentHash: row.content_hash });
-    await client.query("update countersign.entries set prev = decode($3, 'hex'), hash = decode($4, 'hex') where tenant_id = $1 and seq = $2", [tenant, row.seq, prev, hash]);
+    const hash = entryHashHex({
+      tenant,
+      seq: Number(row.seq),
+      timeMs: Number(row.time_ms),
+      prev,
+      contentHash: row.content_hash,
+    });
+    await client.query(
+      "update countersign.entries set prev = decode($3, 'hex'), hash = decode($4, 'hex') where tenant_id = $1 and seq = $2",
+      [tenant, row.seq, prev, hash],
+    );
     prev = hash;
   }
 }
@@ -96,12 +150,22 @@ const swap = (a: number, b: number): string[] => [
   `update countersign.entries set seq = ${a} where ${at(b)}`,
   `update countersign.entries set seq = ${b} where ${at(1000)}`,
 ];
-const copyOfEntry = (seq: number, as: number): string => `insert into countersign.entries (tenant_id, seq, time_ms, entry_id, prev, content, content_hash, hash)
+const copyOfEntry = (
+  seq: number,
+  as: number,
+): string => `insert into countersign.entries (tenant_id, seq, time_ms, entry_id, prev, content, content_hash, hash)
   select tenant_id, ${as}, time_ms, entry_id, prev, content, content_hash, hash from countersign.entries where ${at(seq)}`;
-const freeOfKeys = ["entries_pkey", "entries_prev_key", "entries_entry_id_key"].map((name) => `alter table countersign.entries drop constraint ${name} cascade`);
+const freeOfKeys = ["entries_pkey", "entries_prev_key", "entries_entry_id_key"].map(
+  (name) => `alter table countersign.entries drop constraint ${name} cascade`,
+);
 const lieInMeta = "alter table countersign.entries alter column meta drop expression";
 
-type Row = readonly [done: string, tamper: (client: pg.Client) => Promise<void>, expected: Partial<Finding>, options?: VerifyTenantOptions];
+type Row = readonly [
+  done: string,
+  tamper: (client: pg.Client) => Promise<void>,
+  expected: Partial<Finding>,
+  options?: VerifyTenantOptions,
+];
 
 const rows: readonly Row[] = [
   ["1 content edited", run(editContent), { class: "CONTENT_MISMATCH", seq: 7 }],
@@ -111,7 +175,11 @@ const rows: readonly Row[] = [
   ["4 duplicated", run(...freeOfKeys, copyOfEntry(7, 7)), { class: "DUPLICATE_SEQ", seq: 7 }],
   [
     "4 inserted",
-    run(...freeOfKeys, `update countersign.entries set seq = seq + 1 where tenant_id = '${tenant}' and seq >= 7`, copyOfEntry(6, 7)),
+    run(
+      ...freeOfKeys,
+      `update countersign.entries set seq = seq + 1 where tenant_id = '${tenant}' and seq >= 7`,
+      copyOfEntry(6, 7),
+    ),
     { class: "LINK_BROKEN", seq: 7 },
   ],
   ["5 two entries swapped", run(...swap(7, 9)), { class: "ORDER_BROKEN", seq: 7 }],
@@ -124,12 +192,22 @@ const rows: readonly Row[] = [
     },
     { class: "TIME_REGRESSION", seq: 8 },
   ],
-  ["15 a trigger dropped", run("drop trigger entries_append_only on countersign.entries"), { class: "DEFINITION_MISMATCH", table: "trigger", id: "entries.entries_append_only" }],
-  ["15 a trigger asleep", run("alter table countersign.entries disable trigger entries_append_only"), { class: "DEFINITION_MISMATCH", table: "trigger" }],
+  [
+    "15 a trigger dropped",
+    run("drop trigger entries_append_only on countersign.entries"),
+    { class: "DEFINITION_MISMATCH", table: "trigger", id: "entries.entries_append_only" },
+  ],
+  [
+    "15 a trigger asleep",
+    run("alter table countersign.entries disable trigger entries_append_only"),
+    { class: "DEFINITION_MISMATCH", table: "trigger" },
+  ],
   [
     "15 the append function redefined",
     async (client) => {
-      const found = await client.query<{ text: string }>("select pg_get_functiondef(oid) as text from pg_proc where proname = 'append_entries'");
+      const found = await client.query<{ text: string }>(
+        "select pg_get_functiondef(oid) as text from pg_proc where proname = 'append_entries'",
+      );
       await client.query((found.rows[0]?.text ?? "").replace("behind_ms > 5000", "behind_ms > 5000000"));
     },
     { class: "DEFINITION_MISMATCH", table: "function" },
@@ -137,7 +215,9 @@ const rows: readonly Row[] = [
   [
     "15 the door redefined",
     async (client) => {
-      const found = await client.query<{ text: string }>("select pg_get_functiondef(oid) as text from pg_proc where proname = 'commit_group'");
+      const found = await client.query<{ text: string }>(
+        "select pg_get_functiondef(oid) as text from pg_proc where proname = 'commit_group'",
+      );
       await client.query((found.rows[0]?.text ?? "").replace("if moved <> '[]' then", "if false then"));
     },
     { class: "DEFINITION_MISMATCH", table: "function", id: "commit_group" },
@@ -147,10 +227,26 @@ const rows: readonly Row[] = [
     run("alter policy tenant_rows on countersign.entries using (true)"),
     { class: "DEFINITION_MISMATCH", table: "policy", id: "entries.tenant_rows" },
   ],
-  ["15 row security off for a governed table", run("alter table countersign.votes no force row level security"), { class: "DEFINITION_MISMATCH", table: "table", id: "votes" }],
-  ["15 the server may delete entries", run("grant delete on countersign.entries to countersign_app"), { class: "DEFINITION_MISMATCH", table: "grant" }],
-  ["15 a constraint dropped", run("alter table countersign.entries drop constraint entries_hashes_are_sha256"), { class: "DEFINITION_MISMATCH", table: "constraint" }],
-  ["15 the generated column made to lie: its definition", run(lieInMeta), { class: "DEFINITION_MISMATCH", table: "column", id: "entries.meta" }],
+  [
+    "15 row security off for a governed table",
+    run("alter table countersign.votes no force row level security"),
+    { class: "DEFINITION_MISMATCH", table: "table", id: "votes" },
+  ],
+  [
+    "15 the server may delete entries",
+    run("grant delete on countersign.entries to countersign_app"),
+    { class: "DEFINITION_MISMATCH", table: "grant" },
+  ],
+  [
+    "15 a constraint dropped",
+    run("alter table countersign.entries drop constraint entries_hashes_are_sha256"),
+    { class: "DEFINITION_MISMATCH", table: "constraint" },
+  ],
+  [
+    "15 the generated column made to lie: its definition",
+    run(lieInMeta),
+    { class: "DEFINITION_MISMATCH", table: "column", id: "entries.meta" },
+  ],
   [
     "15 the generated column made to lie: its value",
     run(lieInMeta, `update countersign.entries set meta = jsonb_set(meta, '{action}', '"thing.gone"') where ${at(7)}`),
@@ -158,14 +254,43 @@ const rows: readonly Row[] = [
   ],
   [
     "15 the id beside the content",
-    run("alter table countersign.entries drop constraint entries_id_is_in_content", `update countersign.entries set entry_id = gen_random_uuid() where ${at(7)}`),
+    run(
+      "alter table countersign.entries drop constraint entries_id_is_in_content",
+      `update countersign.entries set entry_id = gen_random_uuid() where ${at(7)}`,
+    ),
     { class: "COLUMN_MISMATCH", seq: 7 },
   ],
-  ["17 a row changed", run([`update countersign.principals set name = 'Eve' where tenant_id = $1 and id = $2`, [tenant, second]]), { class: "STATE_MISMATCH", table: "principals", id: second }],
-  ["17 a row's version changed", run([`update countersign.principals set version = 7 where tenant_id = $1 and id = $2`, [tenant, second]]), { class: "STATE_MISMATCH", table: "principals", id: second }],
-  ["17 a row's salt changed", run([`update countersign.principals set row_salt = sha256('x') where tenant_id = $1 and id = $2`, [tenant, second]]), { class: "STATE_MISMATCH", table: "principals", id: second }],
-  ["17 a row set back", run([`update countersign.principals set name = 'person 0', version = 1 where tenant_id = $1 and id = $2`, [tenant, first]]), { class: "STATE_MISMATCH", table: "principals", id: first }],
-  ["17 a row removed", run([`delete from countersign.principals where tenant_id = $1 and id = $2`, [tenant, second]]), { class: "ENTRY_WITHOUT_STATE", table: "principals", id: second }],
+  [
+    "17 a row changed",
+    run([`update countersign.principals set name = 'Eve' where tenant_id = $1 and id = $2`, [tenant, second]]),
+    { class: "STATE_MISMATCH", table: "principals", id: second },
+  ],
+  [
+    "17 a row's version changed",
+    run([`update countersign.principals set version = 7 where tenant_id = $1 and id = $2`, [tenant, second]]),
+    { class: "STATE_MISMATCH", table: "principals", id: second },
+  ],
+  [
+    "17 a row's salt changed",
+    run([
+      `update countersign.principals set row_salt = sha256('x') where tenant_id = $1 and id = $2`,
+      [tenant, second],
+    ]),
+    { class: "STATE_MISMATCH", table: "principals", id: second },
+  ],
+  [
+    "17 a row set back",
+    run([
+      `update countersign.principals set name = 'person 0', version = 1 where tenant_id = $1 and id = $2`,
+      [tenant, first],
+    ]),
+    { class: "STATE_MISMATCH", table: "principals", id: first },
+  ],
+  [
+    "17 a row removed",
+    run([`delete from countersign.principals where tenant_id = $1 and id = $2`, [tenant, second]]),
+    { class: "ENTRY_WITHOUT_STATE", table: "principals", id: second },
+  ],
   [
     "17 a row added",
     run([
@@ -175,9 +300,24 @@ const rows: readonly Row[] = [
     ]),
     { class: "STATE_WITHOUT_ENTRY", table: "principals" },
   ],
-  ["17 an epoch moved", run([`update countersign.epochs set version = 2 where tenant_id = $1`, [tenant]]), { class: "STATE_MISMATCH", table: "epochs", id: "policy" }],
-  ["17 a counter lowered", run([`update countersign.counters set value = 0 where tenant_id = $1`, [tenant]]), { class: "STATE_MISMATCH", table: "counters", id: "applies", expected: "2", actual: "0" }],
-  ["17 a table hidden by its class", run("comment on table countersign.principals is 'derived'", [`update countersign.principals set name = 'Eve' where tenant_id = $1 and id = $2`, [tenant, second]]), { class: "STATE_MISMATCH", table: "principals" }],
+  [
+    "17 an epoch moved",
+    run([`update countersign.epochs set version = 2 where tenant_id = $1`, [tenant]]),
+    { class: "STATE_MISMATCH", table: "epochs", id: "policy" },
+  ],
+  [
+    "17 a counter lowered",
+    run([`update countersign.counters set value = 0 where tenant_id = $1`, [tenant]]),
+    { class: "STATE_MISMATCH", table: "counters", id: "applies", expected: "2", actual: "0" },
+  ],
+  [
+    "17 a table hidden by its class",
+    run("comment on table countersign.principals is 'derived'", [
+      `update countersign.principals set name = 'Eve' where tenant_id = $1 and id = $2`,
+      [tenant, second],
+    ]),
+    { class: "STATE_MISMATCH", table: "principals" },
+  ],
   [
     "18 an entry moved from another tenant",
     run(
@@ -195,12 +335,15 @@ test("what nobody touched verifies", async () => {
 });
 
 describe("verdicts", () => {
-  test.each(rows.map(([done, tamper, expected, options]) => ({ done, tamper, expected, options })))("$done", async ({ tamper, expected, options }) => {
-    const report = await afterwards(tamper, options);
-    expect(report.integrity).toBe("tampered");
-    expect(report.findings).toContainEqual(expect.objectContaining(expected));
-    expect(report.undecided).toBeUndefined();
-  });
+  test.each(rows.map(([done, tamper, expected, options]) => ({ done, tamper, expected, options })))(
+    "$done",
+    async ({ tamper, expected, options }) => {
+      const report = await afterwards(tamper, options);
+      expect(report.integrity).toBe("tampered");
+      expect(report.findings).toContainEqual(expect.objectContaining(expected));
+      expect(report.undecided).toBeUndefined();
+    },
+  );
 });
 
 test("it still verifies", async () => {
@@ -220,4 +363,3 @@ test("a database that does not answer is undecided, not tampered", async () => {
   expect(report).toMatchObject({ integrity: "undecided", findings: [] });
   expect(report.undecided).toContain("does not exist");
 });
-

@@ -26,14 +26,17 @@ interface Stored {
 
 async function stored(tenant: string): Promise<Stored[]> {
   return database.storage.withSnapshot(tenant, async (client) => {
-    const text = "select seq, time_ms, encode(prev, 'hex') as prev, content, encode(content_hash, 'hex') as content_hash, encode(hash, 'hex') as hash from countersign.entries order by seq";
+    const text =
+      "select seq, time_ms, encode(prev, 'hex') as prev, content, encode(content_hash, 'hex') as content_hash, encode(hash, 'hex') as hash from countersign.entries order by seq";
     return (await client.query<Stored & Record<string, unknown>>(text)).rows;
   });
 }
 
 test("entries are chained by the database as the format says", async () => {
   const tenant = newTenant();
-  const receipts = await committed(commit(ledger, tenant, { entries: [entry(), entry({ body: { title: "Grüße \u{1f44b}" } }), entry()] }));
+  const receipts = await committed(
+    commit(ledger, tenant, { entries: [entry(), entry({ body: { title: "Grüße \u{1f44b}" } }), entry()] }),
+  );
   const rows = await stored(tenant);
   expect(rows.map((row) => row.hash)).toEqual(receipts.map((receipt) => receipt.hash));
   let prev = zeroHash;
@@ -51,7 +54,12 @@ test("an epoch moves once, and whoever decided by its old value is told", async 
   await committed(commit(ledger, tenant, { entries: [entry({ writes: [moveEpoch("policy", 0)] })] }));
   const outcome = await commit(ledger, tenant, { guards: [{ kind: "epoch", name: "policy", value: 0 }] });
   expect(isRefusal(outcome) && outcome.code).toBe("conflict");
-  await committed(commit(ledger, tenant, { guards: [{ kind: "epoch", name: "policy", value: 1 }], entries: [entry({ writes: [moveEpoch("policy", 1)] })] }));
+  await committed(
+    commit(ledger, tenant, {
+      guards: [{ kind: "epoch", name: "policy", value: 1 }],
+      entries: [entry({ writes: [moveEpoch("policy", 1)] })],
+    }),
+  );
   expect(await ledger.snapshot(tenant, (snapshot) => snapshot.epoch("policy"))).toBe(2);
   expect(await stored(tenant)).toHaveLength(2);
 });

@@ -3,7 +3,18 @@
  * their neighbours in the chain; the rows are held against their newest digests. Whoever only edited tables is found.
  * Votes' signatures are checked by whoever asks: the entries come back parsed.
  */
-import { compareStates, contentHashHex, entryHashHex, parseEntryContent, rowDigest, zeroHash, type EntryContent, type Finding, type JsonObject, type RowState } from "@countersign/proof";
+import {
+  compareStates,
+  contentHashHex,
+  entryHashHex,
+  parseEntryContent,
+  rowDigest,
+  zeroHash,
+  type EntryContent,
+  type Finding,
+  type JsonObject,
+  type RowState,
+} from "@countersign/proof";
 import { isUuid } from "@countersign/contract";
 import type { Catalogue, Table } from "./catalogue.js";
 import { entriesOfSubject, rowsById, type SubjectRow } from "./queries.js";
@@ -21,6 +32,14 @@ export interface Attestation {
   readonly entries: readonly AttestedEntry[];
   /** Empty: database and ledger agree about this subject. */
   readonly mismatches: readonly Finding[];
+  /** The rows that were held against it, as they are now: with no mismatch, what the ledger says. */
+  readonly rows: readonly AttestedRow[];
+}
+
+export interface AttestedRow {
+  readonly table: string;
+  readonly id: string;
+  readonly row: JsonObject;
 }
 
 export interface RowReference {
@@ -28,11 +47,22 @@ export interface RowReference {
   readonly id: string;
 }
 
+export interface AttestationQuestion {
+  readonly subjectId: string;
+  readonly rows: readonly RowReference[];
+  /** Hold against the ledger only the rows that are asked for: of a resource, not each of its old revisions. */
+  readonly onlyThese?: boolean;
+}
+
 /**
- * `rows` are those the decision read; every row that the subject's entries wrote is checked too. So a row that was changed, a
- * row that was added by hand and one that was removed are all found.
+ * `rows` are those the decision read; every row that the subject's entries wrote is checked too, unless `onlyThese`. So a row
+ * that was changed, a row that was added by hand and one that was removed are all found.
  */
-export async function attest(catalogue: Catalogue, snapshot: Snapshot, asked: { readonly subjectId: string; readonly rows: readonly RowReference[] }): Promise<Attestation> {
+export async function attest(
+  catalogue: Catalogue,
+  snapshot: Snapshot,
+  asked: AttestationQuestion,
+): Promise<Attestation> {
   const stored = await snapshot.query<SubjectRow>(entriesOfSubject(snapshot.tenant, asked.subjectId));
   const mismatches: Finding[] = [];
   const entries: AttestedEntry[] = [];
@@ -40,12 +70,18 @@ export async function attest(catalogue: Catalogue, snapshot: Snapshot, asked: { 
     const entry = believe(snapshot.tenant, row, mismatches);
     if (entry !== undefined) entries.push(entry);
   }
-  const newest = newestStates(entries, asked.subjectId);
+  const all = newestStates(entries, asked.subjectId);
+  const these = new Set(asked.rows.map(({ table, id }) => `${table} ${id}`));
+  const newest = asked.onlyThese === true ? new Map([...all].filter(([key]) => these.has(key))) : all;
   const wanted = new Map<string, Set<string>>();
-  for (const { table, id } of [...newest.values(), ...asked.rows]) wanted.set(table, (wanted.get(table) ?? new Set<string>()).add(id));
-  const present = (await Promise.all([...wanted].map(([table, ids]) => readStates(snapshot, catalogue.get(table), [...ids])))).flat();
-  for await (const finding of compareStates([...newest.values()].sort(byTableAndId), present.sort(byTableAndId))) mismatches.push(finding);
-  return { entries, mismatches };
+  for (const { table, id } of [...newest.values(), ...asked.rows])
+    wanted.set(table, (wanted.get(table) ?? new Set<string>()).add(id));
+  const present = (
+    await Promise.all([...wanted].map(([table, ids]) => readStates(snapshot, catalogue.get(table), [...ids])))
+  ).flat();
+  for await (const finding of compareStates([...newest.values()].sort(byTableAndId), present.sort(byTableAndId)))
+    mismatches.push(finding);
+  return { entries, mismatches, rows: present.map(({ table, id, row }) => ({ table, id, row })) };
 }
 
 /** The entry, if its content, link and neighbours say the same. */
@@ -64,7 +100,9 @@ function believe(tenant: string, row: SubjectRow, mismatches: Finding[]): Attest
   if (row.prev !== before) return found("LINK_BROKEN", before, row.prev);
   if (row.prev_after !== null && row.prev_after !== hash) return found("LINK_BROKEN", hash, row.prev_after);
   const parsed = parseEntryContent(row.content);
-  return parsed.ok ? { seq, timeMs, hash, content: parsed.content } : found("MALFORMED", "content in the documented form", parsed.problem);
+  return parsed.ok
+    ? { seq, timeMs, hash, content: parsed.content }
+    : found("MALFORMED", "content in the documented form", parsed.problem);
 }
 
 /** Written in the entries of many subjects: their newest digest is not among one subject's. No authority rests on them alone. */
@@ -85,13 +123,25 @@ function newestStates(entries: readonly AttestedEntry[], subjectId: string): Map
 }
 
 /** A name that is no governed table, or an id that cannot be one, has no row: an entry that claims otherwise is found by that. */
-async function readStates(snapshot: Snapshot, table: Table | undefined, asked: readonly string[]): Promise<RowState[]> {
+async function readStates(
+  snapshot: Snapshot,
+  table: Table | undefined,
+  asked: readonly string[],
+): Promise<(RowState & AttestedRow)[]> {
   if (table?.class !== "governed") return [];
   const { name } = table;
   const idType = table.columns.get("id") === "uuid" ? "uuid" : "text";
   const ids = idType === "uuid" ? asked.filter(isUuid) : asked;
-  const rows = await snapshot.query<{ id: string; version: number; row_salt: Buffer; row: JsonObject }>(rowsById(snapshot.tenant, { name, idType }, ids));
-  return rows.map(({ id, version, row_salt, row }) => ({ table: name, id, version, digest: rowDigest(row_salt, withoutNulls(row)) }));
+  const rows = await snapshot.query<{ id: string; version: number; row_salt: Buffer; row: JsonObject }>(
+    rowsById(snapshot.tenant, { name, idType }, ids),
+  );
+  return rows.map(({ id, version, row_salt, row }) => ({
+    table: name,
+    id,
+    version,
+    digest: rowDigest(row_salt, withoutNulls(row)),
+    row,
+  }));
 }
 
 /** A row's JSON leaves NULL columns out, so that a column added later does not change old digests. */
@@ -100,5 +150,7 @@ export function withoutNulls(row: JsonObject): JsonObject {
 }
 
 function byTableAndId(a: RowState, b: RowState): number {
-  return Buffer.compare(Buffer.from(a.table), Buffer.from(b.table)) || Buffer.compare(Buffer.from(a.id), Buffer.from(b.id));
+  return (
+    Buffer.compare(Buffer.from(a.table), Buffer.from(b.table)) || Buffer.compare(Buffer.from(a.id), Buffer.from(b.id))
+  );
 }

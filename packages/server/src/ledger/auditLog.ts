@@ -62,7 +62,9 @@ export async function readAuditLog(snapshot: Snapshot, query: AuditQuery, openBo
   );
   const shown = rows.slice(0, query.limit).map((row) => auditEntry(snapshot.tenant, row, openBody));
   const last = shown.at(-1);
-  return rows.length > query.limit && last !== undefined ? { entries: shown, next: String(last.seq) } : { entries: shown };
+  return rows.length > query.limit && last !== undefined
+    ? { entries: shown, next: String(last.seq) }
+    : { entries: shown };
 }
 
 async function seqAt(snapshot: Snapshot, timeMs: number | undefined): Promise<number | undefined> {
@@ -77,9 +79,12 @@ function parseCursor(cursor: string): number {
   return /^\d{1,16}$/.test(cursor) && Number.isSafeInteger(seq) ? seq : 0;
 }
 
-const plus = (value: number | undefined, more: number): number | undefined => (value === undefined ? undefined : value + more);
-const highest = (a: number | undefined, b: number | undefined): number | undefined => (a === undefined ? b : b === undefined ? a : Math.max(a, b));
-const lowest = (a: number | undefined, b: number | undefined): number | undefined => (a === undefined ? b : b === undefined ? a : Math.min(a, b));
+const plus = (value: number | undefined, more: number): number | undefined =>
+  value === undefined ? undefined : value + more;
+const highest = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.max(a, b);
+const lowest = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b);
 
 /** What an entry says, for showing. Content that was erased or is not in the format is shown as what the columns say. */
 function auditEntry(tenant: TenantId, row: AuditRow, openBody: OpenBody): AuditEntry {
@@ -87,12 +92,35 @@ function auditEntry(tenant: TenantId, row: AuditRow, openBody: OpenBody): AuditE
   const content: Pick<EntryContent, "actor" | "action" | "subject" | "refs" | "data" | "at"> =
     parsed?.ok === true
       ? parsed.content
-      : { actor: { type: "system", id: "unknown", humans: [] }, action: "entry.unreadable", subject: { type: "entry", id: row.entry_id }, refs: [], data: {}, at: Number(row.time_ms) };
+      : {
+          actor: { type: "system", id: "unknown", humans: [] },
+          action: "entry.unreadable",
+          subject: { type: "entry", id: row.entry_id },
+          refs: [],
+          data: {},
+          at: Number(row.time_ms),
+        };
   const { actor, action, subject, refs, data, at } = content;
-  return { seq: Number(row.seq), timeMs: Number(row.time_ms), entryId: row.entry_id, hash: row.hash, atMs: at, actor, action, subject, refs, data, ...openedBody(tenant, row, openBody) };
+  return {
+    seq: Number(row.seq),
+    timeMs: Number(row.time_ms),
+    entryId: row.entry_id,
+    hash: row.hash,
+    atMs: at,
+    actor,
+    action,
+    subject,
+    refs,
+    data,
+    ...openedBody(tenant, row, openBody),
+  };
 }
 
-function openedBody(tenant: TenantId, { entry_id, sealed }: AuditRow, openBody: OpenBody): Pick<AuditEntry, "body" | "bodyUnreadable"> {
+function openedBody(
+  tenant: TenantId,
+  { entry_id, sealed }: AuditRow,
+  openBody: OpenBody,
+): Pick<AuditEntry, "body" | "bodyUnreadable"> {
   if (sealed === null) return { body: null };
   try {
     return { body: JSON.parse(Buffer.from(openBody(tenant, entry_id, sealed)).toString("utf8")) as JsonObject };

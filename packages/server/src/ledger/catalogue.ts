@@ -34,7 +34,9 @@ export interface TableRecord {
 
 /** Throws if two tables refer to each other: their rows could not be inserted set-wise in any order. */
 export function makeCatalogue(records: readonly TableRecord[]): Catalogue {
-  const parents = new Map(records.map((record) => [record.name, (record.parents ?? []).filter((name) => name !== record.name)]));
+  const parents = new Map(
+    records.map((record) => [record.name, (record.parents ?? []).filter((name) => name !== record.name)]),
+  );
   const ranks = new Map<string, number>();
   const rank = (name: string, path: readonly string[]): number => {
     if (path.includes(name)) throw new Error(`foreign keys form a cycle: ${[...path, name].join(" → ")}`);
@@ -51,7 +53,10 @@ export function makeCatalogue(records: readonly TableRecord[]): Catalogue {
         name: record.name,
         class: record.class ?? "",
         columns: new Map(record.columns as readonly (readonly [string, ColumnType])[]),
-        uniqueKeys: (record.keys ?? []).map((key) => ({ index: key.index, columns: key.columns.filter((column) => column !== "tenant_id").sort() })),
+        uniqueKeys: (record.keys ?? []).map((key) => ({
+          index: key.index,
+          columns: key.columns.filter((column) => column !== "tenant_id").sort(),
+        })),
         rank: rank(record.name, []),
       },
     ]),

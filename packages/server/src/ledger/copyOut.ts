@@ -182,7 +182,10 @@ class CopyOut {
     if (end === 0) return;
     this.#begun = true;
     const rest = buffer.subarray(end, this.#filled);
-    this.#buffer = rest.length > batchBytes / 2 ? Buffer.allocUnsafe(rest.length * 2) : (this.#free.pop() ?? Buffer.allocUnsafe(batchBytes));
+    this.#buffer =
+      rest.length > batchBytes / 2
+        ? Buffer.allocUnsafe(rest.length * 2)
+        : (this.#free.pop() ?? Buffer.allocUnsafe(batchBytes));
     rest.copy(this.#buffer);
     this.#filled = rest.length;
     if (rowsEnd > start) this.#batches.push({ buffer, start, end: rowsEnd });
@@ -203,7 +206,7 @@ class CopyOut {
 /** Where the whole rows end, and where what has been read ends (behind the trailer, if it is there). */
 function endOfRows(buffer: Buffer, start: number, filled: number): { rowsEnd: number; end: number } {
   let whole = start > filled ? 0 : start;
-  for (let at = whole; at + 2 <= filled; ) {
+  for (let at = whole; at + 2 <= filled;) {
     let fields = buffer.readInt16BE(at);
     at += 2;
     if (fields < 0) return { rowsEnd: whole, end: at }; // the trailer

@@ -10,7 +10,8 @@ import { doorDefinition, governedDefinitions, ledgerDefinitions } from "./querie
 
 /** What `definitions.generated.ts` consists of; a test holds it against freshly migrated databases. */
 export function definitionsSource(definitions: Definitions): string {
-  const header = "/** Generated from the migrations by `COUNTERSIGN_GENERATE=1 npx vitest run packages/server/test/ledger-definitions.test.ts`. */\n";
+  const header =
+    "/** Generated from the migrations by `COUNTERSIGN_GENERATE=1 npx vitest run packages/server/test/ledger-definitions.test.ts` and formatted. */\n";
   return `${header}export const expectedDefinitions: Readonly<Record<string, string>> = ${JSON.stringify(definitions, null, 2)};\n`;
 }
 
@@ -23,11 +24,15 @@ export async function readDefinitions(client: Pick<pg.ClientBase, "query">): Pro
 }
 
 /** `governed`: tables whose rows are held against the ledger; a rule or trigger there, or no policy, could make them lie. */
-export async function checkDefinitions(client: Pick<pg.ClientBase, "query">, governed: readonly string[]): Promise<Finding[]> {
+export async function checkDefinitions(
+  client: Pick<pg.ClientBase, "query">,
+  governed: readonly string[],
+): Promise<Finding[]> {
   const findings = compareDefinitions(expectedDefinitions, await readDefinitions(client));
   const door = await client.query<{ there: string | null; due: string }>(doorDefinition);
   const [source] = door.rows;
-  if (source !== undefined && source.there !== source.due) findings.push(mismatch("function commit_group", source.due, source.there ?? "none"));
+  if (source !== undefined && source.there !== source.due)
+    findings.push(mismatch("function commit_group", source.due, source.there ?? "none"));
   const tables = await client.query<{ name: string; definition: string }>(governedDefinitions, [governed]);
   const found = new Map(tables.rows.map((row) => [row.name, row.definition]));
   for (const name of governed) {
@@ -42,13 +47,23 @@ const governedTable = "table, row security forced, policies tenant_rows, no trig
 
 export function compareDefinitions(due: Definitions, there: Definitions): Finding[] {
   const names = [...new Set([...Object.keys(due), ...Object.keys(there)])].sort();
-  return names.flatMap((name) => (due[name] === there[name] ? [] : [mismatch(name, due[name] ?? "none", there[name] ?? "none")]));
+  return names.flatMap((name) =>
+    due[name] === there[name] ? [] : [mismatch(name, due[name] ?? "none", there[name] ?? "none")],
+  );
 }
 
 function mismatch(id: string, due: string, there: string): Finding {
   const [expectedPart, actualPart] = difference(due, there);
   const [kind = "", name = ""] = id.split(" ");
-  return { class: "DEFINITION_MISMATCH", seq: null, expected: expectedPart, actual: actualPart, table: kind, id: name, detail: id };
+  return {
+    class: "DEFINITION_MISMATCH",
+    seq: null,
+    expected: expectedPart,
+    actual: actualPart,
+    table: kind,
+    id: name,
+    detail: id,
+  };
 }
 
 /** The first line that differs: definitions are long. */

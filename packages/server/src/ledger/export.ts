@@ -25,7 +25,10 @@ export async function* exportRange(
   const reading = await openReading(given.login, tenant);
   try {
     const header = await headerOf(reading.client, tenant, given.nowMs, options);
-    yield* writeBundle(header, flatten(readEntries(reading.client, tenant, header, options.bodies === true ? given.openBody : undefined)));
+    yield* writeBundle(
+      header,
+      flatten(readEntries(reading.client, tenant, header, options.bodies === true ? given.openBody : undefined)),
+    );
   } catch (error) {
     throw connectionLost(error) ? unavailable(error) : error;
   } finally {
@@ -33,15 +36,30 @@ export async function* exportRange(
   }
 }
 
-async function headerOf(client: pg.Client, tenant: TenantId, nowMs: number, options: ExportOptions): Promise<BundleHeader> {
+async function headerOf(
+  client: pg.Client,
+  tenant: TenantId,
+  nowMs: number,
+  options: ExportOptions,
+): Promise<BundleHeader> {
   const last = await readHead(client, tenant);
   const from = options.from ?? 0;
   const to = options.to ?? last?.seq ?? -1;
   if (to > (last?.seq ?? -1) || from > to + 1) {
-    throw new RefusalError(refused("not_found", `the ledger has no entries \`${from}\` to \`${to}\`; it ends with \`${last?.seq ?? -1}\``));
+    throw new RefusalError(
+      refused("not_found", `the ledger has no entries \`${from}\` to \`${to}\`; it ends with \`${last?.seq ?? -1}\``),
+    );
   }
   const head = to < from ? null : ((await readHead(client, tenant, to)) ?? null);
-  return { deployment: options.deployment, tenant, from, to, head, bodies: options.bodies === true ? "included" : "withheld", exportedAtMs: nowMs };
+  return {
+    deployment: options.deployment,
+    tenant,
+    from,
+    to,
+    head,
+    bodies: options.bodies === true ? "included" : "withheld",
+    exportedAtMs: nowMs,
+  };
 }
 
 export interface Head {
@@ -51,7 +69,11 @@ export interface Head {
 }
 
 /** The last entry, or the last not after `seq`. */
-export async function readHead(client: pg.Client, tenant: TenantId, seq = Number.MAX_SAFE_INTEGER): Promise<Head | undefined> {
+export async function readHead(
+  client: pg.Client,
+  tenant: TenantId,
+  seq = Number.MAX_SAFE_INTEGER,
+): Promise<Head | undefined> {
   const found = await client.query<{ seq: string; hash: string; time_ms: string }>(headOf, [tenant, seq]);
   const [row] = found.rows;
   return row === undefined ? undefined : { seq: Number(row.seq), hash: row.hash, timeMs: Number(row.time_ms) };

@@ -75,7 +75,13 @@ interface Waiting extends Job {
 
 interface Reply {
   readonly failed: readonly (readonly [change: number, kind: string, table: string, key: string])[];
-  readonly heads: readonly (readonly [tenant: TenantId, firstSeq: number, firstPrev: string, timeMs: number, lastHash: string])[];
+  readonly heads: readonly (readonly [
+    tenant: TenantId,
+    firstSeq: number,
+    firstPrev: string,
+    timeMs: number,
+    lastHash: string,
+  ])[];
 }
 
 /** A constraint was violated by a change that passed its guards: our bug, counted and named. */
@@ -108,7 +114,18 @@ export class Door {
   /** Set while the next attempt to connect is waited for. */
   #hurry: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #stats = { groups: 0, changes: 0, largestGroup: 0, moved: 0, isolated: 0, lockTimeouts: 0, deadlocks: 0, connectionsLost: 0, uncertainCommitted: 0, uncertainRepeated: 0 };
+  #stats = {
+    groups: 0,
+    changes: 0,
+    largestGroup: 0,
+    moved: 0,
+    isolated: 0,
+    lockTimeouts: 0,
+    deadlocks: 0,
+    connectionsLost: 0,
+    uncertainCommitted: 0,
+    uncertainRepeated: 0,
+  };
   readonly #violations: Record<string, number> = {};
 
   constructor(options: DoorOptions) {
@@ -118,9 +135,20 @@ export class Door {
 
   /** Commits a change, in whatever group it fits. Throws RefusalError (overloaded, database_unavailable, clock_behind, shutting_down) or DoorViolation. */
   submit(change: PreparedChange): Promise<CommitResult> {
-    if (this.#closing) return Promise.reject(new RefusalError(refused("shutting_down", "the server is stopping; try again in a moment", { retryAfterSeconds: 5 })));
+    if (this.#closing)
+      return Promise.reject(
+        new RefusalError(
+          refused("shutting_down", "the server is stopping; try again in a moment", { retryAfterSeconds: 5 }),
+        ),
+      );
     if (this.#queue.length >= limits.queueChangesMax) {
-      return Promise.reject(new RefusalError(refused("overloaded", `\`${this.#queue.length}\` changes wait already; try again in a moment`, { retryAfterSeconds: 1 })));
+      return Promise.reject(
+        new RefusalError(
+          refused("overloaded", `\`${this.#queue.length}\` changes wait already; try again in a moment`, {
+            retryAfterSeconds: 1,
+          }),
+        ),
+      );
     }
     return new Promise((resolve, reject) => {
       this.#queue.add({ change, alone: false, returns: 0, uncertain: false, resolve, reject });
@@ -195,9 +223,15 @@ export class Door {
   #send(client: pg.Client, group: readonly Waiting[], waitMs: number): void {
     this.#inFlight.add(group);
     const tenants = [...new Set(group.map((job) => job.change.tenant))].sort();
-    const watchdog = setTimeout(() => client.connection.stream.destroy(new Error("no reply from the database")), replyMsMax);
+    const watchdog = setTimeout(
+      () => client.connection.stream.destroy(new Error("no reply from the database")),
+      replyMsMax,
+    );
     client
-      .query<{ result: Reply }>({ ...commitGroup, values: parametersOf(group, { tenants, nowMs: this.#options.nowMs(), lockMs: waitMs }) })
+      .query<{ result: Reply }>({
+        ...commitGroup,
+        values: parametersOf(group, { tenants, nowMs: this.#options.nowMs(), lockMs: waitMs }),
+      })
       .then(
         (found) => this.#settle(group, tenants, found.rows[0]?.result),
         (error: unknown) => this.#fail(client, group, tenants, error),
@@ -215,7 +249,8 @@ export class Door {
     this.#stats.groups += 1;
     this.#stats.largestGroup = Math.max(this.#stats.largestGroup, group.length);
     const moved = new Map<number, MovedGuard[]>();
-    for (const [change, kind, table, key] of reply.failed) moved.set(change, [...(moved.get(change) ?? []), { kind, table, key }]);
+    for (const [change, kind, table, key] of reply.failed)
+      moved.set(change, [...(moved.get(change) ?? []), { kind, table, key }]);
     const { receipts, lies } = receiptsOf(group, moved, reply.heads);
     if (lies !== undefined) this.#report("ledger.hash_differs", { tenant: lies });
     group.forEach((job, index) => {
@@ -223,7 +258,10 @@ export class Door {
       if (guards === undefined) {
         this.#stats.changes += 1;
         if (lies === undefined) job.resolve({ kind: "committed", receipts: receipts[index] ?? [] });
-        else job.reject(new Error(`the database chained the entries of tenant ${lies} with another hash; verify its ledger`));
+        else
+          job.reject(
+            new Error(`the database chained the entries of tenant ${lies} with another hash; verify its ledger`),
+          );
       } else if (job.uncertain) void this.#confirm([job], { kind: "moved", guards });
       else this.#answerMoved(job, guards);
     });
@@ -257,7 +295,10 @@ export class Door {
   /** What a change that failed alone is told. */
   #verdict(error: unknown): Error {
     const { code = "", constraint, message } = error as pg.DatabaseError;
-    if (code === "CS001") return new RefusalError(refused("clock_behind", `${message}; set the clock right`, { retryAfterSeconds: 5 }), { cause: error });
+    if (code === "CS001")
+      return new RefusalError(refused("clock_behind", `${message}; set the clock right`, { retryAfterSeconds: 5 }), {
+        cause: error,
+      });
     if (/^(53|58)/.test(code) || code === "57014") return new RefusalError(away(message), { cause: error });
     const name = constraint ?? code;
     this.#violations[name] = (this.#violations[name] ?? 0) + 1;
@@ -266,8 +307,18 @@ export class Door {
   }
 
   #again(group: readonly Waiting[]): void {
-    const [some, tired] = [group.filter((job) => ++job.returns < returnsMax), group.filter((job) => job.returns >= returnsMax)];
-    for (const job of tired) job.reject(new RefusalError(refused("overloaded", "the database could not order this change among others; try again", { retryAfterSeconds: 1 })));
+    const [some, tired] = [
+      group.filter((job) => ++job.returns < returnsMax),
+      group.filter((job) => job.returns >= returnsMax),
+    ];
+    for (const job of tired)
+      job.reject(
+        new RefusalError(
+          refused("overloaded", "the database could not order this change among others; try again", {
+            retryAfterSeconds: 1,
+          }),
+        ),
+      );
     this.#queue.putBack(some);
   }
 
@@ -278,10 +329,19 @@ export class Door {
     const nowMs = performance.now();
     for (const tenant of tenants) {
       if (this.#queue.delay(tenant, nowMs) < stuckMsMax) continue;
-      const stuck = this.#queue.removeTenant(tenant).concat(this.#queue.drain((job) => !(job.alone && job.change.tenant === tenant)));
+      const stuck = this.#queue
+        .removeTenant(tenant)
+        .concat(this.#queue.drain((job) => !(job.alone && job.change.tenant === tenant)));
       this.#queue.release(tenant);
       this.#report("door.tenant_stuck", { tenant, changes: stuck.length });
-      for (const job of stuck) job.reject(new RefusalError(refused("overloaded", `tenant \`${tenant}\` is being held by another writer; try again`, { retryAfterSeconds: 2 })));
+      for (const job of stuck)
+        job.reject(
+          new RefusalError(
+            refused("overloaded", `tenant \`${tenant}\` is being held by another writer; try again`, {
+              retryAfterSeconds: 2,
+            }),
+          ),
+        );
     }
   }
 
@@ -341,7 +401,13 @@ export class Door {
 
   async #connect(): Promise<void> {
     const name = `countersign door ${randomUUID().slice(0, 8)}`;
-    const client = new pg.Client({ ...this.#options.login, application_name: name, pipeline: true, keepAlive: true, connectionTimeoutMillis: 5_000 });
+    const client = new pg.Client({
+      ...this.#options.login,
+      application_name: name,
+      pipeline: true,
+      keepAlive: true,
+      connectionTimeoutMillis: 5_000,
+    });
     client.on("error", () => {
       // Between two groups: the next one finds no connection and makes a new one.
       if (this.#client === client && this.#inFlight.size === 0) this.#client = undefined;
@@ -351,8 +417,7 @@ export class Door {
       await client.connect();
       await client.query(doorSettings);
       processId = (await client.query<{ id: number }>("select pg_backend_pid() as id")).rows[0]?.id ?? 0;
-      for (const [old, processId] of this.#deadConnections) await client.query(endConnection, [processId, old]);
-      this.#deadConnections.clear();
+      await this.#endDeadConnections(client);
       const lost = this.#lost.splice(0);
       await this.#judge(client, lost).catch((error: unknown) => {
         this.#lost.push(...lost);
@@ -366,6 +431,15 @@ export class Door {
     this.#name = name;
     this.#processId = processId;
     this.#awaySinceMs = undefined;
+  }
+
+  /** Ended by whoever logged in: where that is not the application's role itself, the role could not. */
+  async #endDeadConnections(client: pg.Client): Promise<void> {
+    if (this.#deadConnections.size === 0) return;
+    await client.query("set role none");
+    for (const [old, processId] of this.#deadConnections) await client.query(endConnection, [processId, old]);
+    await client.query("reset role"); // to what the connection was opened with
+    this.#deadConnections.clear();
   }
 
   /** Which of these were committed? Their receipts if so; the others go back into the queue. */
@@ -411,7 +485,8 @@ export class Door {
     const message = error instanceof Error ? error.message : String(error);
     if (awayMs > awayMsMax) for (const job of this.#queue.drain()) job.reject(new RefusalError(away(message)));
     if (awayMs > uncertainMsMax) {
-      for (const job of this.#lost.splice(0)) job.reject(new RefusalError({ ...away(message), details: { outcome: "unknown" } }));
+      for (const job of this.#lost.splice(0))
+        job.reject(new RefusalError({ ...away(message), details: { outcome: "unknown" } }));
     }
   }
 
@@ -422,11 +497,18 @@ export class Door {
 
 function away(message?: string): Refusal {
   const why = message === undefined ? "" : ` (${message})`;
-  return refused("database_unavailable", `the database does not answer${why}; try again with the same idempotency key`, { retryAfterSeconds: 2 });
+  return refused(
+    "database_unavailable",
+    `the database does not answer${why}; try again with the same idempotency key`,
+    { retryAfterSeconds: 2 },
+  );
 }
 
 /** The parameters of `commit_group`. Changes are numbered from 1; rows of one kind travel in one document. */
-function parametersOf(group: readonly Waiting[], given: { tenants: readonly TenantId[]; nowMs: number; lockMs: number }): unknown[] {
+function parametersOf(
+  group: readonly Waiting[],
+  given: { tenants: readonly TenantId[]; nowMs: number; lockMs: number },
+): unknown[] {
   const { tenants, nowMs, lockMs } = given;
   const documents = new Map<string, { order: number; json: string }>();
   const [entryChange, entryTenant, entryIds, contents]: [number[], number[], string[], string[]] = [[], [], [], []];
@@ -474,14 +556,24 @@ function parametersOf(group: readonly Waiting[], given: { tenants: readonly Tena
 }
 
 /** Receipts of every change by walking the chain from where the database began; `lies` names a tenant whose chain ends otherwise. */
-function receiptsOf(group: readonly Waiting[], moved: ReadonlyMap<number, unknown>, heads: Reply["heads"]): { receipts: Receipt[][]; lies: TenantId | undefined } {
+function receiptsOf(
+  group: readonly Waiting[],
+  moved: ReadonlyMap<number, unknown>,
+  heads: Reply["heads"],
+): { receipts: Receipt[][]; lies: TenantId | undefined } {
   const chains = new Map(heads.map(([tenant, seq, prev, timeMs, last]) => [tenant, { seq, prev, timeMs, last }]));
   const receipts = group.map(({ change }, index) => {
     const chain = chains.get(change.tenant);
     if (moved.has(index + 1) || chain === undefined) return [];
     return change.entries.map((entry) => {
       const { seq, prev, timeMs } = chain;
-      const hash = entryHashHex({ tenant: change.tenant, seq, timeMs, prev, contentHash: contentHashHex(entry.content) });
+      const hash = entryHashHex({
+        tenant: change.tenant,
+        seq,
+        timeMs,
+        prev,
+        contentHash: contentHashHex(entry.content),
+      });
       chain.seq += 1;
       chain.prev = hash;
       return { tenant: change.tenant, seq, entryId: entry.id, hash, timeMs };
@@ -498,10 +590,24 @@ async function findReceipts(client: pg.Client, jobs: readonly Job[]): Promise<Ma
   await client.query("begin");
   await client.query(setTenants, [`{${tenants.join(",")}}`]);
   await client.query(lockTenants, [tenants]);
-  const found = await client.query<{ tenant_id: TenantId; seq: string; time_ms: string; entry_id: string; hash: string }>(entriesById, [tenants, ids]);
+  const found = await client.query<{
+    tenant_id: TenantId;
+    seq: string;
+    time_ms: string;
+    entry_id: string;
+    hash: string;
+  }>(entriesById, [tenants, ids]);
   await client.query("commit");
   return new Map(
-    found.rows.map((row) => [row.entry_id, { tenant: row.tenant_id, seq: Number(row.seq), entryId: row.entry_id, hash: row.hash, timeMs: Number(row.time_ms) }]),
+    found.rows.map((row) => [
+      row.entry_id,
+      {
+        tenant: row.tenant_id,
+        seq: Number(row.seq),
+        entryId: row.entry_id,
+        hash: row.hash,
+        timeMs: Number(row.time_ms),
+      },
+    ]),
   );
 }
-

@@ -5,9 +5,16 @@
  * lost; whoever is refused left nothing behind.
  */
 import { isRefusal, type Refusal, type TenantId } from "@countersign/contract";
-import { newId as processIds, systemRandom, type Clock, type NewId, type RandomBytes, type Sealing } from "../platform/index.js";
+import {
+  newId as processIds,
+  systemRandom,
+  type Clock,
+  type NewId,
+  type RandomBytes,
+  type Sealing,
+} from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
-import { attest, type Attestation, type RowReference } from "./attest.js";
+import { attest, type Attestation, type AttestationQuestion } from "./attest.js";
 import { readAuditLog, type AuditPage, type AuditQuery } from "./auditLog.js";
 import { makeCatalogue, type TableRecord } from "./catalogue.js";
 import { exportRange, type ExportOptions } from "./export.js";
@@ -23,7 +30,7 @@ import { verifyTenant, type TenantReport, type VerifyTenantOptions } from "./ver
 import type { Decided, DecideContext, EntryDraft, Outcome, Receipt, Snapshot } from "./types.js";
 
 export * from "./types.js";
-export type { Attestation, AttestedEntry, RowReference } from "./attest.js";
+export type { Attestation, AttestationQuestion, AttestedEntry, AttestedRow, RowReference } from "./attest.js";
 export type { AuditEntry, AuditPage, AuditQuery } from "./auditLog.js";
 export type { DoorStats } from "./groups.js";
 export type { ExportOptions } from "./export.js";
@@ -64,14 +71,17 @@ export interface Ledger {
   /** A refusal outside of `transact`: the first of its kind is an entry at once, repeats together once a minute. */
   recordRefusal(tenant: TenantId, refusal: GovernedRefusal): void;
   /** `count` fresh numbers of a series, none below `atLeast`. Gaps are allowed; the rows that carry a number keep it unique. */
-  reserveNumbers(tenant: TenantId, wanted: { series: string; count: number; atLeast: number }): Promise<{ first: number; last: number }>;
+  reserveNumbers(
+    tenant: TenantId,
+    wanted: { series: string; count: number; atLeast: number },
+  ): Promise<{ first: number; last: number }>;
   /** Entries by actor, action, subject, change-set and time, page by page, bodies opened. */
   auditLog(tenant: TenantId, query: AuditQuery): Promise<AuditPage>;
   /**
    * Holds rows against the ledger, in the snapshot a decision is loaded in. Empty `mismatches`: they agree. The subject's
    * entries come back parsed, for whoever checks votes.
    */
-  attest(snapshot: Snapshot, asked: { readonly subjectId: string; readonly rows: readonly RowReference[] }): Promise<Attestation>;
+  attest(snapshot: Snapshot, asked: AttestationQuestion): Promise<Attestation>;
   /** A range as a bundle, in pieces. Throws RefusalError `not_found`, `database_unavailable`. */
   exportRange(tenant: TenantId, options: ExportOptions): AsyncIterable<string>;
   /** Verifies a tenant's chain and, from 0 on, definitions, columns, counters and state. Never throws: what cannot be read is `undecided`. */
@@ -83,13 +93,31 @@ export interface Ledger {
   close(): Promise<void>;
 }
 
+const drawBytes = 4_096;
+
+/** Randomness in large draws: a call to the system costs more than the bytes. No byte is handed out twice. */
+function inLargeDraws(random: RandomBytes): RandomBytes {
+  let drawn = random(drawBytes);
+  let used = 0;
+  return (count) => {
+    if (count > drawBytes) return random(count);
+    if (used + count > drawBytes) {
+      drawn = random(drawBytes);
+      used = 0;
+    }
+    used += count;
+    return drawn.slice(used - count, used);
+  };
+}
+
 /** What a sealed body is bound to: moved to another entry it does not open. */
 function bodyBinding(tenant: TenantId, entryId: string): string {
   return `body ${tenant} ${entryId}`;
 }
 
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
-  const { storage, sealing, clock, random = systemRandom, newId = processIds } = options;
+  const { storage, sealing, clock, newId = processIds } = options;
+  const random = options.random ?? inLargeDraws(systemRandom);
   const nowMs = (): number => clock.nowMs();
   const found = await storage.app.query<TableRecord>(readCatalogue);
   const catalogue = makeCatalogue(found.rows);
@@ -106,7 +134,8 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     randomBytes: random,
     seal: (tenant, entryId, plain) => sealing.seal(plain, bodyBinding(tenant, entryId)),
   });
-  const snapshot = <T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T> => readInSnapshot(storage, tenant, read);
+  const snapshot = <T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T> =>
+    readInSnapshot(storage, tenant, read);
   const openBody: OpenBody = (tenant, entryId, sealed) => sealing.open(sealed, bodyBinding(tenant, entryId));
   const refusals: RefusalLog = new RefusalLog({ nowMs, append: (tenant, entry) => appendRefusal(tenant, entry) });
   const parts = { door, refusals, snapshot, preparation };
@@ -114,11 +143,18 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   async function appendRefusal(tenant: TenantId, entry: EntryDraft): Promise<void> {
     const nothing = (): Promise<undefined> => Promise.resolve(undefined);
     try {
-      const outcome = await transact(parts, tenant, nothing, () => ({ kind: "change", change: { guards: [], entries: [entry] }, result: undefined }));
+      const outcome = await transact(parts, tenant, nothing, () => ({
+        kind: "change",
+        change: { guards: [], entries: [entry] },
+        result: undefined,
+      }));
       if (isRefusal(outcome)) options.report?.("refusal.not_recorded", { tenant, message: outcome.message });
     } catch (error) {
       // The refusal stands whether or not it could be recorded; the operator is told.
-      options.report?.("refusal.not_recorded", { tenant, message: error instanceof Error ? error.message : String(error) });
+      options.report?.("refusal.not_recorded", {
+        tenant,
+        message: error instanceof Error ? error.message : String(error),
+      });
     }
   }
 
@@ -130,9 +166,11 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     reserveNumbers: (tenant, wanted) => reserve(storage, tenant, wanted),
     auditLog: (tenant, query) => snapshot(tenant, (read) => readAuditLog(read, query, openBody)),
     attest: (read, asked) => attest(catalogue, read, asked),
-    exportRange: (tenant, given) => exportRange({ login: storage.applicationLogin, nowMs: clock.nowMs(), openBody }, tenant, given),
+    exportRange: (tenant, given) =>
+      exportRange({ login: storage.applicationLogin, nowMs: clock.nowMs(), openBody }, tenant, given),
     verifyTenant: (tenant, given) => verifyTenant({ login: storage.applicationLogin, openBody }, tenant, given),
-    checkTenant: (tenant) => verifyTenant({ login: storage.applicationLogin, openBody }, tenant, { bodies: true, thorough: true }),
+    checkTenant: (tenant) =>
+      verifyTenant({ login: storage.applicationLogin, openBody }, tenant, { bodies: true, thorough: true }),
     stats: () => door.stats(),
     close: async () => {
       await refusals.close();
@@ -141,9 +179,15 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   };
 }
 
-async function reserve(storage: Pick<Storage, "inTenant">, tenant: TenantId, wanted: { series: string; count: number; atLeast: number }): Promise<{ first: number; last: number }> {
+async function reserve(
+  storage: Pick<Storage, "inTenant">,
+  tenant: TenantId,
+  wanted: { series: string; count: number; atLeast: number },
+): Promise<{ first: number; last: number }> {
   const values = [tenant, wanted.series, wanted.count, wanted.atLeast];
-  const { rows } = await storage.inTenant(tenant, (client) => client.query<{ first: string }>({ ...reserveNumbers, values }));
+  const { rows } = await storage.inTenant(tenant, (client) =>
+    client.query<{ first: string }>({ ...reserveNumbers, values }),
+  );
   const first = Number(rows[0]?.first);
   return { first, last: first + wanted.count - 1 };
 }

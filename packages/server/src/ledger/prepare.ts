@@ -64,14 +64,25 @@ export function prepareChange(change: Change, preparation: Preparation): Prepare
     const state = (draft.writes ?? []).map((write) => collected.write(write, preparation.randomBytes(32)));
     const body = draft.body === undefined ? undefined : sealBody(change.tenant, id, draft.body, preparation);
     const last = index === change.entries.length - 1;
-    entries.push({ id, content: contentOf(draft, { id, state, commitment: body?.commitment, counts: last ? counts : [] }, preparation) });
+    entries.push({
+      id,
+      content: contentOf(draft, { id, state, commitment: body?.commitment, counts: last ? counts : [] }, preparation),
+    });
     if (body !== undefined) bodies.push({ entry: index, salt: body.salt, sealed: body.sealed });
   });
   const bytes =
     entries.reduce((sum, entry) => sum + entry.content.length, 0) +
     bodies.reduce((sum, body) => sum + body.sealed.byteLength, 0) +
     collected.parts.reduce((sum, part) => sum + part.json.length, 0);
-  return { tenant: change.tenant, entries, bodies, parts: collected.parts, reads: collected.reads, writes: [...collected.writes], bytes };
+  return {
+    tenant: change.tenant,
+    entries,
+    bodies,
+    parts: collected.parts,
+    reads: collected.reads,
+    writes: [...collected.writes],
+    bytes,
+  };
 }
 
 function contentOf(
@@ -102,10 +113,19 @@ function countsOf(guards: readonly Guard[]): Count[] {
   return counts;
 }
 
-function sealBody(tenant: TenantId, entryId: string, body: JsonObject, preparation: Preparation): { commitment: string; salt: Uint8Array; sealed: Uint8Array } {
+function sealBody(
+  tenant: TenantId,
+  entryId: string,
+  body: JsonObject,
+  preparation: Preparation,
+): { commitment: string; salt: Uint8Array; sealed: Uint8Array } {
   const text = canonicalize(body);
   const salt = preparation.randomBytes(32);
-  return { commitment: bodyCommitmentOfText(salt, text), salt, sealed: preparation.seal(tenant, entryId, Buffer.from(text, "utf8")) };
+  return {
+    commitment: bodyCommitmentOfText(salt, text),
+    salt,
+    sealed: preparation.seal(tenant, entryId, Buffer.from(text, "utf8")),
+  };
 }
 
 /** Gathers rows and keys; throws where a write does not fit its table. */
@@ -157,7 +177,11 @@ class Collected {
     assertStorable(json, `a row of \`${write.table}\``);
     this.#noteKeys(table, row);
     const order = (write.verb === "insert" ? insertsFrom : updatesFrom) + table.rank;
-    this.#part(`${write.verb} ${write.table}`, order, `"row_salt":"\\\\x${Buffer.from(salt).toString("hex")}",${json.slice(1)}`);
+    this.#part(
+      `${write.verb} ${write.table}`,
+      order,
+      `"row_salt":"\\\\x${Buffer.from(salt).toString("hex")}",${json.slice(1)}`,
+    );
     return [write.table, id, version, rowDigestOfText(salt, json)];
   }
 
@@ -190,7 +214,13 @@ class Collected {
     for (const column of columns) checkValue(table, column, key[column]);
     for (const { index } of unique) {
       this.#part(`absent ${index}`, guardOrder, `${this.#tenantMember},${canonicalize(key).slice(1)}`);
-      this.reads.push(keyName(this.#tenant, index, columns.map((column) => key[column])));
+      this.reads.push(
+        keyName(
+          this.#tenant,
+          index,
+          columns.map((column) => key[column]),
+        ),
+      );
     }
   }
 
@@ -205,7 +235,8 @@ class Collected {
 
   #table(name: string, expected: "governed" | "attached"): Table {
     const table = this.#catalogue.get(name);
-    if (table?.class !== expected) throw new Error(`the door writes \`${name}\` only if it is ${expected}; migrate, or declare its class`);
+    if (table?.class !== expected)
+      throw new Error(`the door writes \`${name}\` only if it is ${expected}; migrate, or declare its class`);
     return table;
   }
 
@@ -221,7 +252,8 @@ function checkedRow(table: Table, row: Row): Record<string, JsonValue> {
   const checked: Record<string, JsonValue> = {};
   for (const [column, value] of Object.entries(row)) {
     if (value === null || value === undefined) continue;
-    if (table.class === "governed" && givenByTheDoor.has(column)) throw new Error(`\`${table.name}.${column}\` is given by the door`);
+    if (table.class === "governed" && givenByTheDoor.has(column))
+      throw new Error(`\`${table.name}.${column}\` is given by the door`);
     checkValue(table, column, value);
     checked[column] = value;
   }
@@ -231,7 +263,8 @@ function checkedRow(table: Table, row: Row): Record<string, JsonValue> {
 function checkValue(table: Table, column: string, value: JsonValue | undefined): void {
   const type = table.columns.get(column);
   if (type === undefined) throw new Error(`\`${table.name}\` has no column \`${column}\``);
-  if (!fits(type, value)) throw new Error(`\`${table.name}.${column}\` is ${type} and cannot be ${JSON.stringify(value)?.slice(0, 80)}`);
+  if (!fits(type, value))
+    throw new Error(`\`${table.name}.${column}\` is ${type} and cannot be ${JSON.stringify(value)?.slice(0, 80)}`);
 }
 
 function fits(type: ColumnType, value: JsonValue | undefined): boolean {

@@ -29,7 +29,8 @@ export const commitGroup = {
 } as const;
 
 /** Makes sure that a connection given up cannot commit any more; waits for its end. */
-export const endConnection = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where pid = $1 and application_name = $2";
+export const endConnection =
+  "select pg_terminate_backend(pid, 5000) from pg_stat_activity where pid = $1 and application_name = $2";
 
 export const setTenants = "select set_config('app.tenants', $1, true)";
 
@@ -67,7 +68,11 @@ export function epochValues(tenant: TenantId, names: readonly string[]): Query {
 
 /** By counters_pkey. */
 export function counterValue(tenant: TenantId, key: string): Query {
-  return { name: "countersign_counter", text: "select value from countersign.counters where tenant_id = $1 and key = $2", values: [tenant, key] };
+  return {
+    name: "countersign_counter",
+    text: "select value from countersign.counters where tenant_id = $1 and key = $2",
+    values: [tenant, key],
+  };
 }
 
 /** The next `$3` numbers of a series, the first not below `$4`: losing the row then costs nothing but a look at what exists. */
@@ -172,7 +177,11 @@ export function entriesOfSubject(tenant: TenantId, subjectId: string): Query {
 }
 
 /** By the table's primary key. `table` is a name of the catalogue, never a caller's text. */
-export function rowsById(tenant: TenantId, table: { readonly name: string; readonly idType: "uuid" | "text" }, ids: readonly string[]): Query {
+export function rowsById(
+  tenant: TenantId,
+  table: { readonly name: string; readonly idType: "uuid" | "text" },
+  ids: readonly string[],
+): Query {
   return {
     name: `countersign_rows_of_${table.name}`,
     text: `select t.id::text as id, t.version, t.row_salt, to_jsonb(t) - 'row_salt' as row
@@ -182,7 +191,11 @@ export function rowsById(tenant: TenantId, table: { readonly name: string; reado
 }
 
 /** For `copy`, which takes no parameters: tenant and numbers are checked here. */
-export function streamEntries(tenant: TenantId, range: { readonly from: number; readonly to?: number | undefined }, bodies: boolean): string {
+export function streamEntries(
+  tenant: TenantId,
+  range: { readonly from: number; readonly to?: number | undefined },
+  bodies: boolean,
+): string {
   const to = range.to === undefined ? "" : ` and e.seq <= ${safe(range.to)}`;
   const columns = "e.seq, e.time_ms, e.entry_id, e.prev, e.content, e.content_hash, e.hash";
   const from = bodies

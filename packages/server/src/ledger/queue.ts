@@ -147,7 +147,8 @@ export class Queue<J extends Job> {
     }
     for (const line of all) {
       if (line.at === 0) continue;
-      const rest = line.kept.length === 0 ? line.waiting.slice(line.at) : [...line.kept, ...line.waiting.slice(line.at)];
+      const rest =
+        line.kept.length === 0 ? line.waiting.slice(line.at) : [...line.kept, ...line.waiting.slice(line.at)];
       // To the end of the round: the next group begins with those who were not served.
       this.#tenants.delete(line.tenant);
       if (rest.length > 0) this.#tenants.set(line.tenant, rest);

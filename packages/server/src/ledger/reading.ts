@@ -21,7 +21,12 @@ export interface Reading {
 export async function openReading(login: pg.ClientConfig, tenant: TenantId): Promise<Reading> {
   const open: pg.Client[] = [];
   const connect = async (snapshot?: string): Promise<pg.Client> => {
-    const client = new pg.Client({ ...login, application_name: "countersign reading", connectionTimeoutMillis: 10_000, keepAlive: true });
+    const client = new pg.Client({
+      ...login,
+      application_name: "countersign reading",
+      connectionTimeoutMillis: 10_000,
+      keepAlive: true,
+    });
     client.on("error", () => undefined); // Whoever is reading meets it.
     open.push(client);
     await client.connect();
@@ -84,7 +89,8 @@ function storedEntry(tenant: TenantId, row: RowBatch, openBody: OpenBody | undef
   if (openBody === undefined) return { tenantId: tenant, seq, timeMs, entryId, prev, content, contentHash, hash };
   const salt = row.hex();
   const sealed = row.bytes();
-  const body = sealed === null ? undefined : { salt, text: Buffer.from(openBody(tenant, entryId, sealed)).toString("utf8") };
+  const body =
+    sealed === null ? undefined : { salt, text: Buffer.from(openBody(tenant, entryId, sealed)).toString("utf8") };
   return { tenantId: tenant, seq, timeMs, entryId, prev, content, contentHash, hash, body };
 }
 

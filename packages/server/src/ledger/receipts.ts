@@ -11,8 +11,18 @@ interface Found {
 
 /** In the order of the ledger; what is not there is left out. */
 export async function readReceipts(snapshot: Snapshot, entryIds: readonly string[]): Promise<Receipt[]> {
-  const rows = await snapshot.query<Found>({ name: "countersign_receipts", text: entriesById, values: [[snapshot.tenant], entryIds] });
+  const rows = await snapshot.query<Found>({
+    name: "countersign_receipts",
+    text: entriesById,
+    values: [[snapshot.tenant], entryIds],
+  });
   return rows
-    .map((row) => ({ tenant: snapshot.tenant, seq: Number(row.seq), entryId: row.entry_id, hash: row.hash, timeMs: Number(row.time_ms) }))
+    .map((row) => ({
+      tenant: snapshot.tenant,
+      seq: Number(row.seq),
+      entryId: row.entry_id,
+      hash: row.hash,
+      timeMs: Number(row.time_ms),
+    }))
     .sort((a, b) => a.seq - b.seq);
 }

@@ -82,7 +82,13 @@ export class RefusalLog {
   }
 
   #append(tenant: TenantId, { actor, subject, code, refs }: GovernedRefusal, count: number): void {
-    const entry: EntryDraft = { actor, action: "refusal.recorded", subject, data: { code, count }, ...(refs === undefined ? {} : { refs }) };
+    const entry: EntryDraft = {
+      actor,
+      action: "refusal.recorded",
+      subject,
+      data: { code, count },
+      ...(refs === undefined ? {} : { refs }),
+    };
     const pending = this.#options.append(tenant, entry).finally(() => this.#pending.delete(pending));
     this.#pending.add(pending);
   }

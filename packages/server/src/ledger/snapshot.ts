@@ -7,7 +7,11 @@ import type { Query, Snapshot } from "./types.js";
 type Opener = Pick<Storage, "withSnapshot">;
 
 /** Reads in a snapshot that is opened by the first question: whoever asks none costs the database nothing. */
-export async function readInSnapshot<T>(storage: Opener, tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T> {
+export async function readInSnapshot<T>(
+  storage: Opener,
+  tenant: TenantId,
+  read: (snapshot: Snapshot) => Promise<T>,
+): Promise<T> {
   let opened: Promise<SnapshotClient> | undefined;
   let ended: Promise<void> | undefined;
   let end = (): void => undefined;

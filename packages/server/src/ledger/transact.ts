@@ -53,7 +53,8 @@ async function attempt<L, R>(
     const decision = decide(loaded, context);
     if (decision.kind !== "change") return decision;
     const committed = await door.submit(prepareChange({ tenant, ...decision.change }, context));
-    if (committed.kind === "committed") return { kind: "committed", result: decision.result, receipts: committed.receipts };
+    if (committed.kind === "committed")
+      return { kind: "committed", result: decision.result, receipts: committed.receipts };
     moved = committed.guards;
   }
   return refusedForMoved(moved);
@@ -62,8 +63,12 @@ async function attempt<L, R>(
 function refusedForMoved(moved: readonly MovedGuard[]): Refusal {
   const [first] = moved;
   const culprit = first === undefined ? "something" : `${first.table} ${first.key}`;
-  return refused("conflict", `\`${culprit}\` was changed by others ${limits.transactAttemptsMax} times meanwhile; read it again and repeat`, {
-    retryAfterSeconds: 1,
-    details: { moved },
-  });
+  return refused(
+    "conflict",
+    `\`${culprit}\` was changed by others ${limits.transactAttemptsMax} times meanwhile; read it again and repeat`,
+    {
+      retryAfterSeconds: 1,
+      details: { moved },
+    },
+  );
 }

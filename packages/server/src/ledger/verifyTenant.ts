@@ -5,7 +5,17 @@
  * Promises: what nobody touched gives no finding; a database that cannot be read to the end is `undecided`, never tampered.
  */
 import type { TenantId } from "@countersign/contract";
-import { compareCounters, compareStates, verifyEntries, type CounterState, type Finding, type JsonObject, type RowState, rowDigest, type VerifyResult } from "@countersign/proof";
+import {
+  compareCounters,
+  compareStates,
+  verifyEntries,
+  type CounterState,
+  type Finding,
+  type JsonObject,
+  type RowState,
+  rowDigest,
+  type VerifyResult,
+} from "@countersign/proof";
 import type pg from "pg";
 import { tables } from "../storage/index.js";
 import { withoutNulls } from "./attest.js";
@@ -54,41 +64,68 @@ export interface VerifyParts {
 
 const clock = (): number => performance.now();
 
-export async function verifyTenant(parts: VerifyParts, tenant: TenantId, options: VerifyTenantOptions = {}): Promise<TenantReport> {
+export async function verifyTenant(
+  parts: VerifyParts,
+  tenant: TenantId,
+  options: VerifyTenantOptions = {},
+): Promise<TenantReport> {
   const from = options.from ?? 0;
   const startedMs = clock();
   let reading: Reading;
   try {
     reading = await openReading(parts.login, tenant);
   } catch (error) {
-    return report(await verifyEntries(failing(error), { tenant, from }), { findings: [], unreadable: undefined }, startedMs);
+    return report(
+      await verifyEntries(failing(error), { tenant, from }),
+      { findings: [], unreadable: undefined },
+      startedMs,
+    );
   }
   try {
     const chain = await verifyChain(reading, parts, tenant, { ...options, from });
-    const other = options.state ?? (from === 0 && options.to === undefined) ? await verifyState(reading, tenant, options) : { findings: [], unreadable: undefined };
+    const other =
+      (options.state ?? (from === 0 && options.to === undefined))
+        ? await verifyState(reading, tenant, options)
+        : { findings: [], unreadable: undefined };
     return report(chain, other, startedMs);
   } finally {
     await reading.close();
   }
 }
 
-async function verifyChain({ client }: Reading, parts: VerifyParts, tenant: TenantId, options: VerifyTenantOptions & { from: number }): Promise<VerifyResult> {
+async function verifyChain(
+  { client }: Reading,
+  parts: VerifyParts,
+  tenant: TenantId,
+  options: VerifyTenantOptions & { from: number },
+): Promise<VerifyResult> {
   const startedMs = clock();
   const { from, to, otherTenants, thorough, findingsMax, onProgress } = options;
-  const [before, last] = [from === 0 ? undefined : await readHead(client, tenant, from - 1), await readHead(client, tenant)];
+  const [before, last] = [
+    from === 0 ? undefined : await readHead(client, tenant, from - 1),
+    await readHead(client, tenant),
+  ];
   const tell = (entries: number): void =>
-    onProgress?.({ step: "chain", entries, of: last === undefined ? 0 : Math.min(last.seq, to ?? last.seq) + 1 - from, entriesPerSecond: perSecond(entries, clock() - startedMs) });
-  return verifyEntries(readEntries(client, tenant, { from, to }, options.bodies === true ? parts.openBody : undefined), {
-    tenant,
-    from,
-    clock,
-    onProgress: tell,
-    ...(to === undefined ? {} : { to }),
-    ...(before?.seq === from - 1 ? { prevHash: before.hash } : {}),
-    ...(otherTenants === undefined ? {} : { otherTenants }),
-    ...(thorough === undefined ? {} : { thorough }),
-    ...(findingsMax === undefined ? {} : { findingsMax }),
-  });
+    onProgress?.({
+      step: "chain",
+      entries,
+      of: last === undefined ? 0 : Math.min(last.seq, to ?? last.seq) + 1 - from,
+      entriesPerSecond: perSecond(entries, clock() - startedMs),
+    });
+  return verifyEntries(
+    readEntries(client, tenant, { from, to }, options.bodies === true ? parts.openBody : undefined),
+    {
+      tenant,
+      from,
+      clock,
+      onProgress: tell,
+      ...(to === undefined ? {} : { to }),
+      ...(before?.seq === from - 1 ? { prevHash: before.hash } : {}),
+      ...(otherTenants === undefined ? {} : { otherTenants }),
+      ...(thorough === undefined ? {} : { thorough }),
+      ...(findingsMax === undefined ? {} : { findingsMax }),
+    },
+  );
 }
 
 interface Others {
@@ -107,7 +144,12 @@ async function verifyState(reading: Reading, tenant: TenantId, options: VerifyTe
     options.onProgress?.({ step: "columns", entries: 0, of: undefined, entriesPerSecond: 0 });
     findings.push(...(await checkColumns(reading.client, tenant, findingsMax)));
     options.onProgress?.({ step: "state", entries: 0, of: undefined, entriesPerSecond: 0 });
-    findings.push(...compareCounters(await readCounters(reading.client, counterSums, tenant), await readCounters(reading.client, counterValues, tenant)));
+    findings.push(
+      ...compareCounters(
+        await readCounters(reading.client, counterSums, tenant),
+        await readCounters(reading.client, counterValues, tenant),
+      ),
+    );
     const other = await reading.another();
     const counted = count(readRowStates(other, tenant, governed), (total) => (rows = total));
     for await (const finding of compareStates(readLedgerStates(reading.client, tenant), counted)) {
@@ -128,8 +170,17 @@ async function governedNames(client: pg.Client): Promise<string[]> {
 }
 
 async function checkColumns(client: pg.Client, tenant: TenantId, findingsMax: number): Promise<Finding[]> {
-  const found = await client.query<{ seq: string; expected: string; actual: string }>(metaMismatches, [tenant, findingsMax]);
-  return found.rows.map(({ seq, expected, actual }) => ({ class: "COLUMN_MISMATCH", seq: Number(seq), expected: expected.slice(0, 200), actual: actual.slice(0, 200), detail: "meta" }));
+  const found = await client.query<{ seq: string; expected: string; actual: string }>(metaMismatches, [
+    tenant,
+    findingsMax,
+  ]);
+  return found.rows.map(({ seq, expected, actual }) => ({
+    class: "COLUMN_MISMATCH",
+    seq: Number(seq),
+    expected: expected.slice(0, 200),
+    actual: actual.slice(0, 200),
+    detail: "meta",
+  }));
 }
 
 async function readCounters(client: pg.Client, statement: string, tenant: TenantId): Promise<CounterState[]> {
@@ -144,9 +195,16 @@ async function* readLedgerStates(client: pg.Client, tenant: TenantId): AsyncGene
 }
 
 /** Every governed row with the digest it has now. Table after table in the order of their names, each in the order of its ids. */
-async function* readRowStates(client: pg.Client, tenant: TenantId, names: readonly string[]): AsyncGenerator<RowState, void, undefined> {
+async function* readRowStates(
+  client: pg.Client,
+  tenant: TenantId,
+  names: readonly string[],
+): AsyncGenerator<RowState, void, undefined> {
   for (const table of names) {
-    const exists = await client.query("select from pg_class where relnamespace = 'countersign'::regnamespace and relname = $1", [table]);
+    const exists = await client.query(
+      "select from pg_class where relnamespace = 'countersign'::regnamespace and relname = $1",
+      [table],
+    );
     if (exists.rowCount === 0) continue;
     for await (const rows of copyOut(client, rowStates(tenant, table))) {
       while (rows.next()) {

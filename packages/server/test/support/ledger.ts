@@ -1,11 +1,24 @@
 /** A ledger over a test database, and the smallest changes one can make in it. */
 import { randomUUID } from "node:crypto";
 import { asTenantId, isRefusal, type TenantId } from "@countersign/contract";
-import { openLedger, type Actor, type Change, type EntryDraft, type Ledger, type LedgerOptions, type Outcome, type Receipt } from "../../src/ledger/index.js";
+import {
+  openLedger,
+  type Actor,
+  type Change,
+  type EntryDraft,
+  type Ledger,
+  type LedgerOptions,
+  type Outcome,
+  type Receipt,
+} from "../../src/ledger/index.js";
 import { newId, sealingWith, systemClock, type Clock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
 
-export const actor: Actor = { type: "human", id: "00000000-0000-7000-8000-00000000000a", humans: ["00000000-0000-7000-8000-00000000000a"] };
+export const actor: Actor = {
+  type: "human",
+  id: "00000000-0000-7000-8000-00000000000a",
+  humans: ["00000000-0000-7000-8000-00000000000a"],
+};
 
 /** Tells the time it was last given. */
 export interface HeldClock extends Clock {
@@ -37,7 +50,11 @@ export function entry(draft: Partial<EntryDraft> = {}): EntryDraft {
 }
 
 /** Hands a change to the door as it is: what it depended on is in its guards. */
-export function commit(ledger: Ledger, tenant: TenantId, change: Partial<Omit<Change, "tenant">> = {}): Promise<Outcome<undefined>> {
+export function commit(
+  ledger: Ledger,
+  tenant: TenantId,
+  change: Partial<Omit<Change, "tenant">> = {},
+): Promise<Outcome<undefined>> {
   return ledger.transact(
     tenant,
     () => Promise.resolve(undefined),

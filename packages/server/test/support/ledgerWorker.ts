@@ -11,7 +11,12 @@ const [url = "", tenantText = "", writers = "1", turns = "1", name = "a"] = proc
 const tenant = asTenantId(tenantText);
 const login = { connectionString: url };
 const storage = storageOver({ kind: "external", how: "connected", at: "test", owner: login, application: login });
-const ledger = await openLedger({ storage, sealing: sealingWith([new Uint8Array(32).fill(7)]), clock: systemClock, groupsInFlight: 1 });
+const ledger = await openLedger({
+  storage,
+  sealing: sealingWith([new Uint8Array(32).fill(7)]),
+  clock: systemClock,
+  groupsInFlight: 1,
+});
 const actor = { type: "service", id: newId(), humans: [newId()] } as const;
 const receipts: Receipt[] = [];
 let refused = 0;
@@ -22,7 +27,12 @@ async function write(epoch: string): Promise<void> {
     (snapshot) => snapshot.epoch(epoch),
     (value) => ({
       kind: "change",
-      change: { guards: [], entries: [{ actor, action: "thing.moved", subject: { type: "thing", id: epoch }, writes: [moveEpoch(epoch, value)] }] },
+      change: {
+        guards: [],
+        entries: [
+          { actor, action: "thing.moved", subject: { type: "thing", id: epoch }, writes: [moveEpoch(epoch, value)] },
+        ],
+      },
       result: undefined,
     }),
   );
@@ -32,7 +42,8 @@ async function write(epoch: string): Promise<void> {
 
 await Promise.all(
   Array.from({ length: Number(writers) }, async (_, writer) => {
-    for (let turn = 0; turn < Number(turns); turn++) await write(turn % 4 === 3 ? "target:shared" : `target:${name}:${writer}`);
+    for (let turn = 0; turn < Number(turns); turn++)
+      await write(turn % 4 === 3 ? "target:shared" : `target:${name}:${writer}`);
   }),
 );
 const stats = ledger.stats();
