@@ -2,6 +2,13 @@
  * The door against the same work done one by one: a versioned row and an entry, or an entry alone. The reference is what one
  * writes without a ledger: one transaction each, prepared statements, the same role and row-level security, an insert into
  * a plain table that is neither hashed nor chained.
+ *
+ * Where the time goes (perf, PostgreSQL 18, groups of 64 to 128): of the backend's time 45 % is inserting entries (25 % their six
+ * indexes, 12 % generating `meta`), 14 % parsing jsonb, 12 % filling fresh WAL segments with zeros (a new cluster only), 10 % the
+ * flush. An entry of 1,060 bytes costs 28 µs to insert: 13 for `meta`, 2 to 3 for each index on it, 3 for each unique key. A group
+ * costs about 0.6 ms whatever is in it, so small groups cost most. CPU of both sides together a commit of 16 in a group: 190 to
+ * 215 µs, of the reference 350 to 500. The door is one connection: where other programs want the processors too, it gets one
+ * share and the reference sixteen, so measure on a machine that does nothing else.
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import pg from "pg";
