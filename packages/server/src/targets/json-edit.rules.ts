@@ -129,8 +129,8 @@ export function editJsonText(source: JsonText, edits: readonly JsonEdit[]): stri
   const wanted = applyPatch(source.document, steps);
   if (wanted.kind === "failed") return failed(wanted.code, wanted.reason, wanted.step);
   let current = source;
-  for (const edit of edits) {
-    const text = edit.kind === "reorder" ? reorderText(current, edit) : stepText(current, edit.step);
+  for (const batch of batchesOf(edits)) {
+    const text = batchText(current, batch);
     if (text === current.text) continue;
     const next = parseJsonText(text);
     if (isFailure(next)) return failed("item_invalid", "it cannot be edited in place; send `content` instead");
@@ -141,12 +141,66 @@ export function editJsonText(source: JsonText, edits: readonly JsonEdit[]): stri
   return current.bom + current.text;
 }
 
+/**
+ * Edits that can be made on one reading of the text: neighbouring replacements of values that do not hold each other. They
+ * move no index and no member, so each finds its place whatever the others write. A reading of 100 KB takes 5 ms, and the
+ * difference of two documents is mostly such replacements.
+ */
+function batchesOf(edits: readonly JsonEdit[]): JsonEdit[][] {
+  const batches: JsonEdit[][] = [];
+  let open: { readonly paths: Set<string>; readonly above: Set<string> } | undefined;
+  for (const edit of edits) {
+    const path = edit.kind === "patch" && edit.step.op === "replace" ? edit.step.path : undefined;
+    const above = path === undefined ? [] : ancestorsOf(path);
+    const joins =
+      open !== undefined &&
+      path !== undefined &&
+      !open.paths.has(path) &&
+      !open.above.has(path) &&
+      !above.some((one) => open?.paths.has(one));
+    if (joins) batches.at(-1)?.push(edit);
+    else batches.push([edit]);
+    if (!joins) open = path === undefined ? undefined : { paths: new Set(), above: new Set() };
+    if (path !== undefined) open?.paths.add(path);
+    for (const one of above) open?.above.add(one);
+  }
+  return batches;
+}
+
+/** Pointers of all values that hold the one at `pointer`. */
+function ancestorsOf(pointer: string): string[] {
+  const ends = [...pointer.matchAll(/\//g)].map((match) => match.index);
+  return ends.map((end) => pointer.slice(0, end));
+}
+
+function batchText(current: JsonText, batch: readonly JsonEdit[]): string {
+  const [first] = batch;
+  if (batch.length > 1) return replaceSeveral(current, batch);
+  if (first === undefined) return current.text;
+  return first.kind === "reorder" ? reorderText(current, first) : stepText(current, first.step);
+}
+
+function replaceSeveral(source: JsonText, batch: readonly JsonEdit[]): string {
+  const splices: Splice[] = [];
+  for (const edit of batch) {
+    if (edit.kind !== "patch") throw new Error("only replacements are made together");
+    const path = parsePointer(edit.step.path) ?? [];
+    const value = edit.step["value"] as JsonValue;
+    const node = findNode(source.root, path);
+    const present = valueAt(source.document, path);
+    // A value that is equal keeps its spelling: 2.0 is 2.
+    if (node === undefined || (present !== undefined && jsonEqual(present, value))) continue;
+    splices.push(replacement(source, node, (place) => printAt(source, value, place)));
+  }
+  return splice(source.text, splices);
+}
+
 function reorderStep(document: JsonValue, edit: Extract<JsonEdit, { kind: "reorder" }>): PatchStep {
   const list = valueAt(document, edit.path) as readonly JsonValue[];
   return { op: "replace", path: toPointer(edit.path), value: edit.order.map((index) => list[index]) };
 }
 
-/** One replacement of characters; several are applied from the end. */
+/** One replacement of characters; several of one text do not overlap. */
 interface Splice {
   readonly from: number;
   readonly to: number;
@@ -154,9 +208,13 @@ interface Splice {
 }
 
 function splice(text: string, splices: readonly Splice[]): string {
-  return [...splices]
-    .sort((a, b) => b.from - a.from)
-    .reduce((result, { from, to, text: piece }) => result.slice(0, from) + piece + result.slice(to), text);
+  const pieces: string[] = [];
+  let at = 0;
+  for (const { from, to, text: piece } of [...splices].sort((a, b) => a.from - b.from)) {
+    pieces.push(text.slice(at, from), piece);
+    at = to;
+  }
+  return pieces.join("") + text.slice(at);
 }
 
 /** Elements change places; what is between them (commas, comments, line ends) stays. */
@@ -238,16 +296,18 @@ interface Place {
 
 type Print = (place: Place) => string;
 
-function replaceNode({ text }: JsonText, node: Node, print: Print): string {
+function replaceNode(source: JsonText, node: Node, print: Print): string {
+  return splice(source.text, [replacement(source, node, print)]);
+}
+
+function replacement({ text }: JsonText, node: Node, print: Print): Splice {
   const old = text.slice(node.offset, node.offset + node.length);
   const inline = !text.includes("\n") || (/^[[{]\s*[^\s\]}]/.test(old) && !old.includes("\n"));
-  return splice(text, [
-    {
-      from: node.offset,
-      to: node.offset + node.length,
-      text: print({ indent: lineIndent(text, node.offset), inline }),
-    },
-  ]);
+  return {
+    from: node.offset,
+    to: node.offset + node.length,
+    text: print({ indent: lineIndent(text, node.offset), inline }),
+  };
 }
 
 function addValue(source: JsonText, path: readonly string[], print: Print): string {
