@@ -11,10 +11,33 @@ import { permissions } from "./permissions.js";
 type Json = Record<string, unknown>;
 
 /** Codes any operation may answer. */
-const everywhere: readonly ErrorCode[] = ["database_unavailable", "overloaded", "shutting_down", "invalid_request", "limit_exceeded", "text_unstorable", "internal"];
-const authenticated: readonly ErrorCode[] = ["unauthenticated", "key_malformed", "key_unknown", "key_expired", "key_revoked", "principal_suspended"];
+const everywhere: readonly ErrorCode[] = [
+  "database_unavailable",
+  "overloaded",
+  "shutting_down",
+  "invalid_request",
+  "limit_exceeded",
+  "text_unstorable",
+  "internal",
+];
+const authenticated: readonly ErrorCode[] = [
+  "unauthenticated",
+  "key_malformed",
+  "key_unknown",
+  "key_expired",
+  "key_revoked",
+  "principal_suspended",
+];
 const permitted: readonly ErrorCode[] = ["forbidden", "scope_missing"];
-const withBody: readonly ErrorCode[] = ["body_too_large", "unsupported_media_type", "malformed_json", "json_duplicate_key", "json_too_deep", "json_too_large", "json_number_unsafe"];
+const withBody: readonly ErrorCode[] = [
+  "body_too_large",
+  "unsupported_media_type",
+  "malformed_json",
+  "json_duplicate_key",
+  "json_too_deep",
+  "json_too_large",
+  "json_number_unsafe",
+];
 const withKey: readonly ErrorCode[] = ["idempotency_key_reused"];
 const committing: readonly ErrorCode[] = ["conflict", "clock_behind"];
 
@@ -42,7 +65,14 @@ export function openApiDocument(options: { readonly version: string }): Json {
     tags: [...new Set(operationIds.map((id) => operationRow(id).tag))].map((name) => ({ name })),
     paths,
     components: {
-      securitySchemes: { apiKey: { type: "http", scheme: "bearer", bearerFormat: "csk_…", description: "An API key, shown once when it was minted." } },
+      securitySchemes: {
+        apiKey: {
+          type: "http",
+          scheme: "bearer",
+          bearerFormat: "csk_…",
+          description: "An API key, shown once when it was minted.",
+        },
+      },
       schemas: { Problem: problemSchema() },
     },
   });
@@ -57,13 +87,47 @@ function operationObject(id: OperationId, row: Operation, schemas: Schemas): Jso
   const takesBody = row.method !== "GET" && row.method !== "DELETE";
   const parameters: Json[] = [
     ...inPath.map((name) => ({ name, in: "path", required: true, schema: properties[name] ?? { type: "string" } })),
-    ...(takesBody ? [] : rest.map((name) => ({ name, in: "query", required: required.has(name), ...queryShape(properties[name] ?? {}) }))),
-    ...(row.ifMatch === undefined ? [] : [{ name: "If-Match", in: "header", required: true, description: `The \`${row.ifMatch}\` this was made from.`, schema: { type: "string" } }]),
-    ...(row.idempotent === true ? [{ name: "Idempotency-Key", in: "header", required: false, description: "Repeats with the same key have one effect and one answer, for 72 hours.", schema: { type: "string", minLength: 1, maxLength: 128 } }] : []),
+    ...(takesBody
+      ? []
+      : rest.map((name) => ({
+          name,
+          in: "query",
+          required: required.has(name),
+          ...queryShape(properties[name] ?? {}),
+        }))),
+    ...(row.ifMatch === undefined
+      ? []
+      : [
+          {
+            name: "If-Match",
+            in: "header",
+            required: true,
+            description: `The \`${row.ifMatch}\` this was made from.`,
+            schema: { type: "string" },
+          },
+        ]),
+    ...(row.idempotent === true
+      ? [
+          {
+            name: "Idempotency-Key",
+            in: "header",
+            required: false,
+            description: "Repeats with the same key have one effect and one answer, for 72 hours.",
+            schema: { type: "string", minLength: 1, maxLength: 128 },
+          },
+        ]
+      : []),
   ];
-  const body = { type: "object", properties: Object.fromEntries(rest.map((name) => [name, properties[name]])), required: rest.filter((name) => required.has(name)), additionalProperties: false };
-  const needs = row.permission === null ? "" : `\n\nNeeds the permission \`${row.permission}\`: ${permissions[row.permission]}.`;
-  const proven = row.proof === true ? "\n\nA person shows their signing key unlocked: `proof` (docs/authentication.md)." : "";
+  const body = {
+    type: "object",
+    properties: Object.fromEntries(rest.map((name) => [name, properties[name]])),
+    required: rest.filter((name) => required.has(name)),
+    additionalProperties: false,
+  };
+  const needs =
+    row.permission === null ? "" : `\n\nNeeds the permission \`${row.permission}\`: ${permissions[row.permission]}.`;
+  const proven =
+    row.proof === true ? "\n\nA person shows their signing key unlocked: `proof` (docs/authentication.md)." : "";
   return {
     operationId: id,
     summary: row.summary,
@@ -71,7 +135,9 @@ function operationObject(id: OperationId, row: Operation, schemas: Schemas): Jso
     tags: [row.tag],
     ...(open.has(id) ? { security: [] } : {}),
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...(takesBody && rest.length > 0 ? { requestBody: { required: body.required.length > 0, content: { "application/json": { schema: body } } } } : {}),
+    ...(takesBody && rest.length > 0
+      ? { requestBody: { required: body.required.length > 0, content: { "application/json": { schema: body } } } }
+      : {}),
     responses: responsesOf(id, row, schemas, takesBody),
     ...(row.cli === null ? {} : { "x-cli": `countersign ${row.cli}` }),
   };
@@ -100,15 +166,26 @@ function responsesOf(id: OperationId, row: Operation, schemas: Schemas, takesBod
     const { status } = errorCatalogue[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
-  const problems = [...byStatus].sort(([a], [b]) => a - b).map(([status, of]) => [String(status), problemResponse(of)]);
-  const success = { description: row.summary, content: { [row.stream ?? "application/json"]: { schema: schemas.of(row.output, "output") } } };
+  const problems = [...byStatus]
+    .sort(([a], [b]) => a - b)
+    .map(([status, of]): [string, Json] => [String(status), problemResponse(of)]);
+  const success = {
+    description: row.summary,
+    content: { [row.stream ?? "application/json"]: { schema: schemas.of(row.output, "output") } },
+  };
   return { [String(row.status)]: success, ...Object.fromEntries(problems) };
 }
 
 function problemResponse(codes: readonly ErrorCode[]): Json {
   return {
     description: codes.map((code) => `\`${code}\`: ${errorCatalogue[code].title}`).join("; "),
-    content: { "application/problem+json": { schema: { allOf: [{ $ref: "#/components/schemas/!Problem" }, { type: "object", properties: { code: { enum: codes } } }] } } },
+    content: {
+      "application/problem+json": {
+        schema: {
+          allOf: [{ $ref: "#/components/schemas/!Problem" }, { type: "object", properties: { code: { enum: codes } } }],
+        },
+      },
+    },
   };
 }
 
@@ -127,7 +204,11 @@ function problemSchema(): Json {
       problems: {
         type: "array",
         description: "Everything that is wrong, with JSON pointers into the request.",
-        items: { type: "object", required: ["code", "message"], properties: { code: { enum: errorCodes }, message: { type: "string" }, pointer: { type: "string" } } },
+        items: {
+          type: "object",
+          required: ["code", "message"],
+          properties: { code: { enum: errorCodes }, message: { type: "string" }, pointer: { type: "string" } },
+        },
       },
       retryAfterSeconds: { type: "integer", minimum: 0 },
     },
@@ -145,12 +226,19 @@ class Schemas {
 
   /** A schema whose references still say which side they are of: `finished` gives them their names. */
   of(schema: z.ZodType, io: Io): Json {
-    const { $schema: _, $defs, ...made } = z.toJSONSchema(schema, { io, target: "draft-2020-12", unrepresentable: "any", reused: "inline" }) as Json & { $defs?: Record<string, Json> };
+    const {
+      $schema: _,
+      $defs,
+      ...made
+    } = z.toJSONSchema(schema, { io, target: "draft-2020-12", unrepresentable: "any", reused: "inline" }) as Json & {
+      $defs?: Record<string, Json>;
+    };
     for (const [name, definition] of Object.entries($defs ?? {})) {
       const plain = withoutIds(definition);
       const known = this.#made[io].get(name);
       // INVARIANT: one name, one schema: of two that differ one would be a lie.
-      if (known !== undefined && JSON.stringify(known) !== JSON.stringify(plain)) throw new Error(`two schemas are named \`${name}\``);
+      if (known !== undefined && JSON.stringify(known) !== JSON.stringify(plain))
+        throw new Error(`two schemas are named \`${name}\``);
       this.#made[io].set(name, plain);
     }
     return rewritten(withoutIds(made), (name) => `${io}/${name}`) as Json;
@@ -165,9 +253,19 @@ class Schemas {
       const bare = plain.replace(/Input$/, "");
       return io === "input" ? `${bare}Input` : plain === bare ? plain : `${bare}Checked`;
     };
-    const components = (["input", "output"] as const).flatMap((io) => [...this.#made[io]].map(([name, definition]) => [named(io, name), rewritten(definition, (of) => `!${named(io, of)}`)] as const));
+    const components = (["input", "output"] as const).flatMap((io) =>
+      [...this.#made[io]].map(
+        ([name, definition]) => [named(io, name), rewritten(definition, (of) => `!${named(io, of)}`)] as const,
+      ),
+    );
     const sorted = Object.fromEntries(components.sort(([a], [b]) => (a < b ? -1 : 1)));
-    const whole = { ...document, components: { ...(document["components"] as Json), schemas: { ...((document["components"] as Json)["schemas"] as Json), ...sorted } } };
+    const whole = {
+      ...document,
+      components: {
+        ...(document["components"] as Json),
+        schemas: { ...((document["components"] as Json)["schemas"] as Json), ...sorted },
+      },
+    };
     return rewritten(whole, (reference) => {
       if (reference.startsWith("!")) return reference.slice(1);
       const [io, name] = reference.split("/") as [Io, string];
@@ -178,10 +276,15 @@ class Schemas {
   /** Names whose schema, or one it refers to, is not the same on both sides. */
   #differing(): ReadonlySet<string> {
     const { input, output } = this.#made;
-    const found = new Set([...input.keys()].filter((name) => output.has(name) && JSON.stringify(input.get(name)) !== JSON.stringify(output.get(name))));
-    for (let size = -1; size !== found.size; ) {
+    const found = new Set(
+      [...input.keys()].filter(
+        (name) => output.has(name) && JSON.stringify(input.get(name)) !== JSON.stringify(output.get(name)),
+      ),
+    );
+    for (let size = -1; size !== found.size;) {
       size = found.size;
-      for (const name of input.keys()) if (output.has(name) && referencesOf(input.get(name)).some((of) => found.has(of))) found.add(name);
+      for (const name of input.keys())
+        if (output.has(name) && referencesOf(input.get(name)).some((of) => found.has(of))) found.add(name);
     }
     return found;
   }
@@ -205,7 +308,8 @@ function rewritten(value: unknown, rename: (name: string) => string): unknown {
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, member]) => {
-      if (key !== "$ref" || typeof member !== "string" || !referenceStart.test(member)) return [key, rewritten(member, rename)];
+      if (key !== "$ref" || typeof member !== "string" || !referenceStart.test(member))
+        return [key, rewritten(member, rename)];
       return [key, `#/components/schemas/${rename(member.replace(referenceStart, ""))}`];
     }),
   );

@@ -15,7 +15,16 @@ import { checkConfiguration, loadConfiguration, startingBindings } from "./gover
 import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
 import { type Ledger, openLedger } from "./ledger/index.js";
 import { checkReadiness } from "./ops/index.js";
-import { defaultHost, defaultPort, type Log, newId, openDataDirectory, openLog, openSealing, systemClock } from "./platform/index.js";
+import {
+  defaultHost,
+  defaultPort,
+  type Log,
+  newId,
+  openDataDirectory,
+  openLog,
+  openSealing,
+  systemClock,
+} from "./platform/index.js";
 import { migrateUp, openStorage, type Storage } from "./storage/index.js";
 import { createTargets, openBlobs } from "./targets/index.js";
 import { deploymentTenant, type IssuedCode, openTenancy, type Tenancy } from "./tenancy/index.js";
@@ -95,8 +104,16 @@ export async function startServer(config: ServerConfig): Promise<RunningServer> 
 async function start(config: ServerConfig, opened: Opened): Promise<RunningServer> {
   const log = config.log ?? openLog({ level: "info" });
   const dataDirectory = openDataDirectory(config.dataDirectory);
-  const sealing = openSealing({ dataDirectory, ...(config.sealingKeys === undefined ? {} : { keys: config.sealingKeys }) });
-  const storage = await openStorage({ dataDirectory, databaseUrl: config.databaseUrl, applicationDatabaseUrl: config.applicationDatabaseUrl, doing: "countersign server (starting)" });
+  const sealing = openSealing({
+    dataDirectory,
+    ...(config.sealingKeys === undefined ? {} : { keys: config.sealingKeys }),
+  });
+  const storage = await openStorage({
+    dataDirectory,
+    databaseUrl: config.databaseUrl,
+    applicationDatabaseUrl: config.applicationDatabaseUrl,
+    doing: "countersign server (starting)",
+  });
   opened.add(() => storage.close());
   await migrate(storage, log);
 
@@ -105,11 +122,23 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const report = (event: string, details: Readonly<Record<string, unknown>>): void => log.warn(details, event);
   const ledger = await openLedger({ storage, sealing, clock, report });
   opened.add(() => ledger.close());
-  const roles: Parameters<typeof openTenancy>[0]["roles"] = async (snapshot) => (await loadConfiguration(snapshot)).roles;
+  const roles: Parameters<typeof openTenancy>[0]["roles"] = async (snapshot) =>
+    (await loadConfiguration(snapshot)).roles;
   const tenancy = openTenancy({ ledger, storage, clock, newId, roles, startingBindings, log });
   opened.add(() => tenancy.close());
-  const targets = createTargets({ dataDirectory, checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer) });
-  const changeSets = openChangeSets({ ledger, storage, tenancy, targets, blobs: (tenant) => openBlobs(storage, sealing, tenant), now, log });
+  const targets = createTargets({
+    dataDirectory,
+    checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer),
+  });
+  const changeSets = openChangeSets({
+    ledger,
+    storage,
+    tenancy,
+    targets,
+    blobs: (tenant) => openBlobs(storage, sealing, tenant),
+    now,
+    log,
+  });
   opened.add(() => changeSets.idle());
 
   const tenant = await tenancy.setUp(firstStart(config));
@@ -118,7 +147,14 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
 
   const dispatch = openDispatch({ ledger, tenancy, changeSets, storage, dataDirectory, now, log });
   const stopping = { yes: false };
-  const http = openHttp({ dispatch, openApi: JSON.stringify(openApiDocument({ version: serverVersion })), readiness: () => checkReadiness({ storage, ledger, stopping: stopping.yes }), newId, log, ...(config.timeouts === undefined ? {} : { timeouts: config.timeouts }) });
+  const http = openHttp({
+    dispatch,
+    openApi: JSON.stringify(openApiDocument({ version: serverVersion })),
+    readiness: () => checkReadiness({ storage, ledger, stopping: stopping.yes }),
+    newId,
+    log,
+    ...(config.timeouts === undefined ? {} : { timeouts: config.timeouts }),
+  });
   opened.add(() => http.close());
   const url = await listen(http, config);
   storage.nameYourself(`countersign server at ${url}`);
@@ -133,7 +169,17 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     stopping.yes = true;
     return (closing ??= opened.close());
   };
-  return { url, dataDirectory, tenant, ...(firstCode === undefined ? {} : { firstCode }), storage, ledger, tenancy, changeSets, close };
+  return {
+    url,
+    dataDirectory,
+    tenant,
+    ...(firstCode === undefined ? {} : { firstCode }),
+    storage,
+    ledger,
+    tenancy,
+    changeSets,
+    close,
+  };
 }
 
 async function migrate(storage: Storage, log: Log): Promise<void> {
@@ -163,7 +209,10 @@ function userName(): string {
  * While nobody of a tenant can sign in, a one-time code lies in the data directory: whoever may read that is the operator.
  * A code that is still good is left as it is, so that a restart does not spoil one that was just copied.
  */
-async function letFirstHumanIn(tenancy: Tenancy, { tenant, file, now }: { tenant: TenantId; file: string; now: () => number }): Promise<RunningServer["firstCode"]> {
+async function letFirstHumanIn(
+  tenancy: Tenancy,
+  { tenant, file, now }: { tenant: TenantId; file: string; now: () => number },
+): Promise<RunningServer["firstCode"]> {
   if (!(await tenancy.nobodyCanSignIn(tenant))) {
     rmSync(file, { force: true });
     return undefined;
@@ -178,7 +227,9 @@ async function letFirstHumanIn(tenancy: Tenancy, { tenant, file, now }: { tenant
 function readCode(file: string): IssuedCode | undefined {
   try {
     const [text, expiresAt, human] = readFileSync(file, "utf8").split("\n");
-    return text === undefined || expiresAt === undefined || human === undefined ? undefined : { text, expiresAt, human };
+    return text === undefined || expiresAt === undefined || human === undefined
+      ? undefined
+      : { text, expiresAt, human };
   } catch {
     return undefined; // there is none
   }
@@ -190,7 +241,14 @@ async function listen(http: HttpServer, config: ServerConfig): Promise<string> {
     return await http.listen({ host, port });
   } catch (cause) {
     const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    throw new RefusalError({ kind: "refused", code: "configuration_invalid", message: `cannot listen on \`${host}:${port}\` (${why}); choose another port: \`countersign start --port 0\`` }, { cause });
+    throw new RefusalError(
+      {
+        kind: "refused",
+        code: "configuration_invalid",
+        message: `cannot listen on \`${host}:${port}\` (${why}); choose another port: \`countersign start --port 0\``,
+      },
+      { cause },
+    );
   }
 }
 

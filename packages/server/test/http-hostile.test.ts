@@ -39,14 +39,29 @@ async function raw(text: string | Buffer): Promise<string> {
   return answer;
 }
 
-const head = (line: string, ...headers: string[]): string => [line, "Host: localhost", "Connection: close", ...headers, "", ""].join("\r\n");
+const head = (line: string, ...headers: string[]): string =>
+  [line, "Host: localhost", "Connection: close", ...headers, "", ""].join("\r\n");
 const post = (body: string | Buffer, ...headers: string[]): Buffer =>
-  Buffer.concat([Buffer.from(head("POST /api/ledger/kill-switch/engage HTTP/1.1", `Authorization: Bearer ${ada.apiKey}`, `Content-Length: ${Buffer.byteLength(body)}`, ...headers)), Buffer.from(body)]);
+  Buffer.concat([
+    Buffer.from(
+      head(
+        "POST /api/ledger/kill-switch/engage HTTP/1.1",
+        `Authorization: Bearer ${ada.apiKey}`,
+        `Content-Length: ${Buffer.byteLength(body)}`,
+        ...headers,
+      ),
+    ),
+    Buffer.from(body),
+  ]);
 const statusOf = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0);
 const codeOf = (answer: string): string | undefined => /"code":"(\w+)"/.exec(answer)?.[1];
 
 async function send(body: string | Buffer, type = "application/json"): Promise<Problem> {
-  const response = await fetch(`${server.url}/api/ledger/kill-switch/engage`, { method: "POST", headers: { authorization: `Bearer ${ada.apiKey}`, "content-type": type }, body });
+  const response = await fetch(`${server.url}/api/ledger/kill-switch/engage`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${ada.apiKey}`, "content-type": type },
+    body,
+  });
   expect(response.headers.get("content-type")).toBe("application/problem+json");
   return (await response.json()) as Problem;
 }
@@ -61,7 +76,12 @@ describe("bodies", () => {
     ["a byte order mark", "\ufeff{}", 400, "malformed_json"],
     ["two documents", "{}{}", 400, "malformed_json"],
     ["invalid UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x3a, 0x31, 0x7d]), 400, "malformed_json"],
-    ["overlong UTF-8", Buffer.concat([Buffer.from('{"reason":"'), Buffer.from([0xc0, 0xaf]), Buffer.from('"}')]), 400, "malformed_json"],
+    [
+      "overlong UTF-8",
+      Buffer.concat([Buffer.from('{"reason":"'), Buffer.from([0xc0, 0xaf]), Buffer.from('"}')]),
+      400,
+      "malformed_json",
+    ],
     ["a member twice", '{"reason":"x","reason":"y"}', 422, "json_duplicate_key"],
     ["a member twice, once escaped", '{"reason":"x","r\\u0065ason":"y"}', 422, "json_duplicate_key"],
     ["U+0000", '{"reason":"a\\u0000b"}', 422, "text_unstorable"],
@@ -81,7 +101,14 @@ describe("bodies", () => {
   });
 
   test("larger than the limit is refused before it is read", async () => {
-    const big = await raw(head("POST /api/ledger/kill-switch/engage HTTP/1.1", `Authorization: Bearer ${ada.apiKey}`, "Content-Type: application/json", `Content-Length: ${limits.requestBytesMax + 1}`));
+    const big = await raw(
+      head(
+        "POST /api/ledger/kill-switch/engage HTTP/1.1",
+        `Authorization: Bearer ${ada.apiKey}`,
+        "Content-Type: application/json",
+        `Content-Length: ${limits.requestBytesMax + 1}`,
+      ),
+    );
     expect([statusOf(big), codeOf(big)]).toEqual([413, "body_too_large"]);
   });
 
@@ -89,7 +116,14 @@ describe("bodies", () => {
     expect(await send(`{"reason":[${"0,".repeat(400_000)}0]}`)).toMatchObject({ status: 422, code: "json_too_large" });
   });
 
-  test.each(["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/json; charset=utf-16", "application/x-www-form-urlencoded", "application/jsonp"])("as %s is not taken", async (type) => {
+  test.each([
+    "text/plain",
+    "application/xml",
+    "multipart/form-data; boundary=x",
+    "application/json; charset=utf-16",
+    "application/x-www-form-urlencoded",
+    "application/jsonp",
+  ])("as %s is not taken", async (type) => {
     expect(await send('{"reason":"x"}', type)).toMatchObject({ status: 415, code: "unsupported_media_type" });
   });
 
@@ -99,13 +133,24 @@ describe("bodies", () => {
   });
 
   test("a content type with line feeds, nulls or nonsense is refused", async () => {
-    for (const type of ["application/json\u0001", ";;;", "a".repeat(5_000)]) expect([400, 415]).toContain(statusOf(await raw(post("{}", `Content-Type: ${type}`))));
+    for (const type of ["application/json\u0001", ";;;", "a".repeat(5_000)])
+      expect([400, 415]).toContain(statusOf(await raw(post("{}", `Content-Type: ${type}`))));
   });
 
   test("all problems at once, with pointers", async () => {
-    const answer = await ada.call("createAgent", { name: "", kind: "robot", keyDays: 0, admin: true, scopes: ["change_sets.read", "everything"] } as never, { proof: null });
+    const answer = await ada.call(
+      "createAgent",
+      { name: "", kind: "robot", keyDays: 0, admin: true, scopes: ["change_sets.read", "everything"] } as never,
+      { proof: null },
+    );
     const { problems } = answer.body as unknown as Problem;
-    expect(problems?.map((problem) => problem.pointer).sort()).toEqual(["/admin", "/keyDays", "/kind", "/name", "/scopes/1"]);
+    expect(problems?.map((problem) => problem.pointer).sort()).toEqual([
+      "/admin",
+      "/keyDays",
+      "/kind",
+      "/name",
+      "/scopes/1",
+    ]);
   });
 });
 
@@ -123,12 +168,22 @@ describe("who is asking", () => {
   });
 
   test("a path parameter that stands in the body too is refused", async () => {
-    const response = await fetch(`${server.url}/api/ledger/keys/${agent.keyId}/revoke`, { method: "POST", headers: { authorization: `Bearer ${ada.apiKey}`, "content-type": "application/json" }, body: JSON.stringify({ id: ada.id }) });
+    const response = await fetch(`${server.url}/api/ledger/keys/${agent.keyId}/revoke`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${ada.apiKey}`, "content-type": "application/json" },
+      body: JSON.stringify({ id: ada.id }),
+    });
     expect(await response.json()).toMatchObject({ status: 422, problems: [{ pointer: "/id" }] });
   });
 
   test("headers that claim who one is change nothing", async () => {
-    const headers = { "x-forwarded-user": "ada", "x-tenant": server.tenant, "x-principal": ada.id, "x-http-method-override": "DELETE", cookie: `key=${ada.apiKey}` };
+    const headers = {
+      "x-forwarded-user": "ada",
+      "x-tenant": server.tenant,
+      "x-principal": ada.id,
+      "x-http-method-override": "DELETE",
+      cookie: `key=${ada.apiKey}`,
+    };
     expect((await call(server.url, "whoAmI", {}, { headers })).status).toBe(401);
     expect((await agent.call("whoAmI", {}, { headers })).body.principal.name).toBe("agent");
   });
@@ -139,7 +194,9 @@ describe("who is asking", () => {
     ["two keys", "Bearer a b", "unauthenticated"],
     ["a very long key", `Bearer csk_${"a".repeat(8_000)}`, "key_malformed"],
   ])("%s is no credential", async (_, authorization, code) => {
-    expect((await (await fetch(`${server.url}/api/ledger/whoami`, { headers: { authorization } })).json()) as Problem).toMatchObject({ status: 401, code });
+    expect(
+      (await (await fetch(`${server.url}/api/ledger/whoami`, { headers: { authorization } })).json()) as Problem,
+    ).toMatchObject({ status: 401, code });
   });
 
   test("an answer to nobody tells nothing about what is there", async () => {
@@ -185,9 +242,19 @@ describe("paths and queries", () => {
 
 describe("methods", () => {
   test("HEAD answers as GET without a body", async () => {
-    const answer = await fetch(`${server.url}/api/ledger/whoami`, { method: "HEAD", headers: { authorization: `Bearer ${ada.apiKey}` } });
+    const answer = await fetch(`${server.url}/api/ledger/whoami`, {
+      method: "HEAD",
+      headers: { authorization: `Bearer ${ada.apiKey}` },
+    });
     expect([answer.status, await answer.text()]).toEqual([200, ""]);
-    expect((await fetch(`${server.url}/api/ledger/audit/export`, { method: "HEAD", headers: { authorization: `Bearer ${ada.apiKey}` } })).status).toBe(200);
+    expect(
+      (
+        await fetch(`${server.url}/api/ledger/audit/export`, {
+          method: "HEAD",
+          headers: { authorization: `Bearer ${ada.apiKey}` },
+        })
+      ).status,
+    ).toBe(200);
   });
 
   test("a method a path does not take is 405 with those it takes; TRACE and others are refused", async () => {
@@ -199,13 +266,21 @@ describe("methods", () => {
   });
 
   test("other origins are given nothing", async () => {
-    const headers = { origin: "https://evil.example", "access-control-request-method": "GET", authorization: `Bearer ${ada.apiKey}` };
+    const headers = {
+      origin: "https://evil.example",
+      "access-control-request-method": "GET",
+      authorization: `Bearer ${ada.apiKey}`,
+    };
     for (const method of ["OPTIONS", "GET"]) {
       const answer = await fetch(`${server.url}/api/ledger/whoami`, { method, headers });
       expect([...answer.headers.keys()].filter((name) => name.startsWith("access-control"))).toEqual([]);
     }
     const answer = await fetch(`${server.url}/api/ledger/whoami`, { headers });
-    expect(Object.fromEntries(answer.headers)).toMatchObject({ "x-content-type-options": "nosniff", "cache-control": "no-store", "x-frame-options": "DENY" });
+    expect(Object.fromEntries(answer.headers)).toMatchObject({
+      "x-content-type-options": "nosniff",
+      "cache-control": "no-store",
+      "x-frame-options": "DENY",
+    });
     expect(answer.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
   });
 });
@@ -217,7 +292,11 @@ describe("connections", () => {
     ["a header with a null", head("GET /healthz HTTP/1.1", "X-Null: a\u0000b"), 400],
     ["a header without a colon", head("GET /healthz HTTP/1.1", "Nonsense"), 400],
     ["two lengths", head("POST /api/ledger/enrol HTTP/1.1", "Content-Length: 1", "Content-Length: 2"), 400],
-    ["a length and chunks: two readings of one request", head("POST /api/ledger/enrol HTTP/1.1", "Content-Length: 1", "Transfer-Encoding: chunked"), 400],
+    [
+      "a length and chunks: two readings of one request",
+      head("POST /api/ledger/enrol HTTP/1.1", "Content-Length: 1", "Transfer-Encoding: chunked"),
+      400,
+    ],
     ["a negative length", head("POST /api/ledger/enrol HTTP/1.1", "Content-Length: -1"), 400],
     ["no host", "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", 400],
   ])("%s", async (_, text, status) => {
@@ -237,7 +316,9 @@ describe("connections", () => {
   });
 
   test("who sends a header a little at a time is cut off", async () => {
-    const slow = await startTestServer({ timeouts: { headers: 300, request: 400, keepAlive: 1_000, stalledReader: 1_000 } });
+    const slow = await startTestServer({
+      timeouts: { headers: 300, request: 400, keepAlive: 1_000, stalledReader: 1_000 },
+    });
     const { hostname, port } = new URL(slow.url);
     const socket = connect(Number(port), hostname);
     socket.on("error", () => undefined);

@@ -5,7 +5,13 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startEmbedded } from "../src/storage/embedded.js";
-import { startTestPostgres, testSettings, type TestDatabase, type TestPostgres, withClient } from "./support/postgres.js";
+import {
+  startTestPostgres,
+  testSettings,
+  type TestDatabase,
+  type TestPostgres,
+  withClient,
+} from "./support/postgres.js";
 import { addAgent, type Agent, call, newKey, type Person, startTestServer, type TestServer } from "./support/server.js";
 
 const embedded = (process.env["COUNTERSIGN_TEST_DATABASE_URL"] ?? "") === "";
@@ -48,7 +54,17 @@ describe.runIf(embedded)("the database is away for a while", () => {
     expect(await make("while away")).toBe(503);
     expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
     const notReady = await fetch(`${server.url}/readyz`);
-    expect([notReady.status, await notReady.json()]).toMatchObject([503, { status: "not_ready", checks: [{ name: "database", ok: false }, { name: "migrations", ok: false }, { name: "door", ok: true }] }]);
+    expect([notReady.status, await notReady.json()]).toMatchObject([
+      503,
+      {
+        status: "not_ready",
+        checks: [
+          { name: "database", ok: false },
+          { name: "migrations", ok: false },
+          { name: "door", ok: true },
+        ],
+      },
+    ]);
 
     const again = await startEmbedded(postgres.dataDirectory ?? "", { settings: testSettings });
     expect((await agent.call("whoAmI", {})).status).toBe(200);
@@ -67,7 +83,10 @@ describe("a server that is told to stop", () => {
   test("answers what is in flight, refuses what comes later, and ends", async () => {
     const server = await startTestServer();
     const ada = await server.firstPerson();
-    expect(JSON.parse(readFileSync(join(server.dataDirectory, "server.json"), "utf8"))).toEqual({ url: server.url, pid: process.pid });
+    expect(JSON.parse(readFileSync(join(server.dataDirectory, "server.json"), "utf8"))).toEqual({
+      url: server.url,
+      pid: process.pid,
+    });
     // Kept open by a client: it must not hold up the stop.
     const idle = connect(Number(new URL(server.url).port), "127.0.0.1");
     idle.on("error", () => undefined); // it is ended by the server
@@ -90,7 +109,9 @@ describe("a server that is told to stop", () => {
     const server = await startTestServer();
     const ada = await server.firstPerson();
     for (let n = 0; n < 30; n++) await ada.call("engageKillSwitch", { reason: "x" });
-    const response = await fetch(`${server.url}/api/ledger/audit/export`, { headers: { authorization: `Bearer ${ada.apiKey}` } });
+    const response = await fetch(`${server.url}/api/ledger/audit/export`, {
+      headers: { authorization: `Bearer ${ada.apiKey}` },
+    });
     const closing = server.close();
     const lines = (await response.text()).trimEnd().split("\n");
     await closing;
@@ -104,25 +125,42 @@ describe("an export", () => {
     const server = await startTestServer({ timeouts: { stalledReader: 500 } });
     const ada = await server.firstPerson();
     // Bodies of 2,000 characters each: more than fits into the buffers on the way.
-    const kill = (n: number) => ada.call("engageKillSwitch", { reason: String(n).padEnd(2_000, "x") }).then(() => ada.call("releaseKillSwitch", {}));
+    const kill = (n: number) =>
+      ada
+        .call("engageKillSwitch", { reason: String(n).padEnd(2_000, "x") })
+        .then(() => ada.call("releaseKillSwitch", {}));
     for (let n = 0; n < 20; n++) await kill(n);
     const { port, hostname } = new URL(server.url);
     const many = Array.from({ length: 40 }, () => {
       const socket = connect(Number(port), hostname);
       socket.on("error", () => undefined); // the server cuts it off
-      socket.write(`GET /api/ledger/audit/export HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${ada.apiKey}\r\n\r\n`);
+      socket.write(
+        `GET /api/ledger/audit/export HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${ada.apiKey}\r\n\r\n`,
+      );
       return socket;
     });
     await Promise.all(many.map((socket) => once(socket, "readable")));
     for (const socket of many) socket.destroy();
-    for (let n = 0; n < 20; n++) expect((await fetch(`${server.url}/api/ledger/audit/export`, { method: "HEAD", headers: { authorization: `Bearer ${ada.apiKey}` } })).status).toBe(200);
+    for (let n = 0; n < 20; n++)
+      expect(
+        (
+          await fetch(`${server.url}/api/ledger/audit/export`, {
+            method: "HEAD",
+            headers: { authorization: `Bearer ${ada.apiKey}` },
+          })
+        ).status,
+      ).toBe(200);
     // The connections to the database are given back.
     await expect.poll(() => readingConnections(server), { timeout: 20_000 }).toBe(0);
     expect((await ada.call("whoAmI", {})).status).toBe(200);
-    const whole = await fetch(`${server.url}/api/ledger/audit/export`, { headers: { authorization: `Bearer ${ada.apiKey}` } });
+    const whole = await fetch(`${server.url}/api/ledger/audit/export`, {
+      headers: { authorization: `Bearer ${ada.apiKey}` },
+    });
     expect(whole.headers.get("content-type")).toContain("application/jsonl");
     expect((await whole.text()).length).toBeGreaterThan(40_000);
-    const refused = await fetch(`${server.url}/api/ledger/audit/export?from=1000000`, { headers: { authorization: `Bearer ${ada.apiKey}` } });
+    const refused = await fetch(`${server.url}/api/ledger/audit/export?from=1000000`, {
+      headers: { authorization: `Bearer ${ada.apiKey}` },
+    });
     expect([refused.status, refused.headers.get("content-type")]).toEqual([404, "application/problem+json"]);
     await server.close();
   });
@@ -131,7 +169,9 @@ describe("an export", () => {
 /** Connections that an export reads with. */
 async function readingConnections(server: TestServer): Promise<number> {
   return withClient(server.database.superuser, async (client) => {
-    const found = await client.query<{ count: string }>("select count(*) from pg_stat_activity where application_name = 'countersign reading' and datname = current_database()");
+    const found = await client.query<{ count: string }>(
+      "select count(*) from pg_stat_activity where application_name = 'countersign reading' and datname = current_database()",
+    );
     return Number(found.rows[0]?.count);
   });
 }

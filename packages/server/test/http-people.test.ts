@@ -19,7 +19,10 @@ test("the first human enrols with the code of the first start, once", async () =
 test("an agent is created under its human, and its key stops working when it is revoked", async () => {
   const ada = await server.firstPerson();
   const agent = await addAgent(ada, "builder");
-  expect((await agent.call("whoAmI", {})).body.principal).toMatchObject({ name: "builder", answerable: { id: ada.id } });
+  expect((await agent.call("whoAmI", {})).body.principal).toMatchObject({
+    name: "builder",
+    answerable: { id: ada.id },
+  });
   expect((await ada.call("revokeKey", { id: agent.keyId })).status).toBe(200);
   const after = await agent.call("whoAmI", {});
   expect(after.status).toBe(401);
@@ -47,5 +50,6 @@ test("whoever has no key is told so", async () => {
 });
 
 test("the ledger accounts for everything", async () => {
-  for (const tenant of await server.tenancy.tenants()) expect((await server.ledger.checkTenant(tenant)).findings).toEqual([]);
+  for (const tenant of await server.tenancy.tenants())
+    expect((await server.ledger.checkTenant(tenant)).findings).toEqual([]);
 });

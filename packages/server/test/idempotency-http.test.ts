@@ -1,7 +1,15 @@
 /** Idempotency keys and key proofs: of equal requests one has an effect; a proof is good once. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import pg from "pg";
-import { type Agent, addAgent, newKey, type Person, proofOf, startTestServer, type TestServer } from "./support/server.js";
+import {
+  type Agent,
+  addAgent,
+  newKey,
+  type Person,
+  proofOf,
+  startTestServer,
+  type TestServer,
+} from "./support/server.js";
 
 let server: TestServer;
 let ada: Person;
@@ -31,7 +39,12 @@ test("50 equal requests at once: one effect, one response", async () => {
   const input = { name: "fifty" };
   // Each is signed by itself, as 50 processes would do it.
   const answers = await Promise.all(
-    Array.from({ length: 50 }, (_, n) => ada.call("createAgent", input, { idempotencyKey: key, proof: proofOf(ada, "createAgent", input, Date.now() - n) })),
+    Array.from({ length: 50 }, (_, n) =>
+      ada.call("createAgent", input, {
+        idempotencyKey: key,
+        proof: proofOf(ada, "createAgent", input, Date.now() - n),
+      }),
+    ),
   );
   expect(answers.map((answer) => answer.status)).toEqual(Array.from({ length: 50 }, () => 201));
   expect(new Set(answers.map((answer) => answer.body.principal.id)).size).toBe(1);
@@ -40,7 +53,10 @@ test("50 equal requests at once: one effect, one response", async () => {
   expect(answers.filter((answer) => answer.body.secret !== undefined)).toHaveLength(1);
   expect(answers.filter((answer) => answer.headers.get("idempotency-replayed") === "true")).toHaveLength(49);
   expect(await agentsNamed("fifty")).toBe(1);
-  const [row] = await asSuperuser<{ use_count: number; hours: string }>("select use_count, (expires_ms - first_used_ms) / 3600000 as hours from countersign.idempotency_keys where key = $1", [key]);
+  const [row] = await asSuperuser<{ use_count: number; hours: string }>(
+    "select use_count, (expires_ms - first_used_ms) / 3600000 as hours from countersign.idempotency_keys where key = $1",
+    [key],
+  );
   expect(row).toEqual({ use_count: 50, hours: "72" });
 });
 
@@ -57,8 +73,13 @@ test("a key belongs to who sent it and to the operation; after 72 hours it is fr
   const made = await ada.call("createAgent", { name: "mine" }, { idempotencyKey: key });
   const agent = await addAgent(ada, "other caller");
   // Another operation with the same key is another request.
-  expect((await ada.call("mintKey", { principal: agent.id, name: "second" }, { idempotencyKey: key })).status).toBe(201);
-  await asSuperuser("update countersign.idempotency_keys set first_used_ms = 1, last_used_ms = 1, expires_ms = 2 where key = $1", [key]);
+  expect((await ada.call("mintKey", { principal: agent.id, name: "second" }, { idempotencyKey: key })).status).toBe(
+    201,
+  );
+  await asSuperuser(
+    "update countersign.idempotency_keys set first_used_ms = 1, last_used_ms = 1, expires_ms = 2 where key = $1",
+    [key],
+  );
   const again = await ada.call("createAgent", { name: "mine, again" }, { idempotencyKey: key });
   expect(again.status).toBe(201);
   expect(again.body.principal.id).not.toBe(made.body.principal.id);
@@ -74,7 +95,10 @@ test("a repeat is answered although its proof is stale by now", async () => {
   const key = newKey();
   const input = { name: "stale later" };
   const first = await ada.call("createAgent", input, { idempotencyKey: key });
-  const repeated = await ada.call("createAgent", input, { idempotencyKey: key, proof: proofOf(ada, "createAgent", input, Date.now() - 3_600_000) });
+  const repeated = await ada.call("createAgent", input, {
+    idempotencyKey: key,
+    proof: proofOf(ada, "createAgent", input, Date.now() - 3_600_000),
+  });
   expect([repeated.status, repeated.body.principal.id]).toEqual([201, first.body.principal.id]);
 });
 
@@ -118,14 +142,21 @@ test("an agent proves nothing, whatever it signs", async () => {
   const agent = await addAgent(ada, "signer");
   await ada.call("setBindings", { id: agent.id, roles: ["admin"], groups: [] });
   const input = { name: "by an agent" };
-  const answer = await agent.call("createAgent", { ...input, proof: proofOf({ ...ada, id: agent.id }, "createAgent", input) });
+  const answer = await agent.call("createAgent", {
+    ...input,
+    proof: proofOf({ ...ada, id: agent.id }, "createAgent", input),
+  });
   expect([answer.status, code(answer)]).toEqual([403, "forbidden"]);
 });
 
 test("the proof is on record: anybody can verify the signature again", async () => {
   const made = await ada.call("createAgent", { name: "on record" });
   const audit = await ada.call("listAudit", { subject: made.body.principal.id, order: "asc" });
-  expect(audit.body.rows[0]).toMatchObject({ action: "principal.created", actor: { name: "ada" }, data: { proof: { operation: "createAgent", key: ada.keyId } } });
+  expect(audit.body.rows[0]).toMatchObject({
+    action: "principal.created",
+    actor: { name: "ada" },
+    data: { proof: { operation: "createAgent", key: ada.keyId } },
+  });
 });
 
 test("the ledger accounts for everything", async () => {

@@ -7,7 +7,15 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { checkKill, loadKill } from "../src/governance/index.js";
 import type { KillMessage } from "./support/killProgram.js";
 import { startProgram } from "./support/processes.js";
-import { addAgent, addHuman, newKey, type Person, proofOf, startTestServer, type TestServer } from "./support/server.js";
+import {
+  addAgent,
+  addHuman,
+  newKey,
+  type Person,
+  proofOf,
+  startTestServer,
+  type TestServer,
+} from "./support/server.js";
 
 let server: TestServer;
 let ada: Person;
@@ -22,8 +30,13 @@ const code = (answer: { body: unknown }): string => (answer.body as { code: stri
 
 async function sequenceNumbers(action: string): Promise<number[]> {
   const all: number[] = [];
-  for (let cursor: string | undefined; ; ) {
-    const page = await ada.call("listAudit", { action: action as never, order: "asc", limit: 200, ...(cursor === undefined ? {} : { cursor }) });
+  for (let cursor: string | undefined; ;) {
+    const page = await ada.call("listAudit", {
+      action: action as never,
+      order: "asc",
+      limit: 200,
+      ...(cursor === undefined ? {} : { cursor }),
+    });
     all.push(...page.body.rows.map((row) => row.seq));
     if (page.body.nextCursor === null) return all;
     cursor = page.body.nextCursor;
@@ -31,13 +44,20 @@ async function sequenceNumbers(action: string): Promise<number[]> {
 }
 
 test("two processes start items; after the entry that engages it none of them starts another", async () => {
-  const started = [startProgram<KillMessage>(program, [server.database.appUrl, server.tenant]), startProgram<KillMessage>(program, [server.database.appUrl, server.tenant])];
+  const started = [
+    startProgram<KillMessage>(program, [server.database.appUrl, server.tenant]),
+    startProgram<KillMessage>(program, [server.database.appUrl, server.tenant]),
+  ];
   // Both are at work when it is engaged.
-  for (const one of started) for (let message = await one.next(); message.kind === "started" && message.count < 20; message = await one.next());
+  for (const one of started)
+    for (let message = await one.next(); message.kind === "started" && message.count < 20; message = await one.next());
   const engaged = await ada.call("engageKillSwitch", { reason: "something is off" }, { idempotencyKey: newKey() });
   expect([engaged.status, engaged.body.killSwitch.status]).toEqual([200, "ENGAGED"]);
   const ends = await Promise.all(started.map((one) => one.ended));
-  expect(ends.map((end) => [end.code, end.output])).toEqual([[0, ""], [0, ""]]);
+  expect(ends.map((end) => [end.code, end.output])).toEqual([
+    [0, ""],
+    [0, ""],
+  ]);
 
   const engagedAt = engaged.body.receipts[0]?.seq ?? -1;
   const items = await sequenceNumbers("item.started");
@@ -65,7 +85,16 @@ test("who looked before it was engaged and commits after it is stopped by the gu
     (kill, { nowMs, uuid }) =>
       checkKill(kill.rows, nowMs) ?? {
         kind: "change",
-        change: { guards: [{ kind: "epoch", name: "kill", value: kill.epoch }], entries: [{ actor: { type: "system", id: server.tenant, humans: [] }, action: "item.started", subject: { type: "change_set", id: uuid() } }] },
+        change: {
+          guards: [{ kind: "epoch", name: "kill", value: kill.epoch }],
+          entries: [
+            {
+              actor: { type: "system", id: server.tenant, humans: [] },
+              action: "item.started",
+              subject: { type: "change_set", id: uuid() },
+            },
+          ],
+        },
         result: undefined,
       },
   );
@@ -79,7 +108,9 @@ test("who looked before it was engaged and commits after it is stopped by the gu
 
 test("it is released by two people, each with their key, and by nobody twice", async () => {
   const rows = async () => (await ada.call("listKillSwitches", {})).body.rows;
-  expect(await rows()).toMatchObject([{ status: "ENGAGED", releaseVotesRequired: 2, releaseVotes: 0, reason: "again" }]);
+  expect(await rows()).toMatchObject([
+    { status: "ENGAGED", releaseVotesRequired: 2, releaseVotes: 0, reason: "again" },
+  ]);
   expect(code(await ada.call("releaseKillSwitch", {}, { proof: null }))).toBe("precondition_required");
   const first = await release(ada);
   expect(first.body.killSwitch).toMatchObject({ status: "ENGAGED", releaseVotes: 1 });
@@ -101,7 +132,9 @@ test("an agent's is a hold, which a person confirms; ten people at once engage o
   await release(ada);
   await release(await addHuman(ada, "dora", ["admin"]));
 
-  const answers = await Promise.all(Array.from({ length: 10 }, (_, n) => ada.call("engageKillSwitch", { reason: `at once ${n}` })));
+  const answers = await Promise.all(
+    Array.from({ length: 10 }, (_, n) => ada.call("engageKillSwitch", { reason: `at once ${n}` })),
+  );
   expect(answers.filter((answer) => answer.status === 200)).toHaveLength(1);
   expect(new Set(answers.filter((answer) => answer.status !== 200).map(code))).toEqual(new Set(["already_exists"]));
   expect((await ada.call("listKillSwitches", {})).body.rows).toHaveLength(1);

@@ -20,7 +20,8 @@ describe("a credential", () => {
     expect(minted.text).not.toContain(minted.secretHash);
   });
 
-  const at = (position: number, char: string): string => minted.text.slice(0, position) + char + minted.text.slice(position + 1);
+  const at = (position: number, char: string): string =>
+    minted.text.slice(0, position) + char + minted.text.slice(position + 1);
   const other = (char: string | undefined): string => (char === "A" ? "B" : "A");
   test.each([
     ["empty", ""],
@@ -48,7 +49,13 @@ describe("a credential", () => {
 });
 
 describe("permissions", () => {
-  const configuration = { roles: { reader: { description: "", permissions: ["change_sets.read" as const] }, admin: { description: "", permissions: [...permissionNames] } }, groups: {} };
+  const configuration = {
+    roles: {
+      reader: { description: "", permissions: ["change_sets.read" as const] },
+      admin: { description: "", permissions: [...permissionNames] },
+    },
+    groups: {},
+  };
   test.each([
     [["reader"], ["*"], ["change_sets.read"]],
     [["reader", "nobody"], ["*"], ["change_sets.read"]],

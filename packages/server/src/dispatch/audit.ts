@@ -1,5 +1,14 @@
 /** The ledger as operations show it: entries with names beside ids, verification, bundles. */
-import { type CheckedInput, type EntryView, isUuid, type OperationOutput, refused, type Refusal, type TenantId, type VerifyReport } from "@countersign/contract";
+import {
+  type CheckedInput,
+  type EntryView,
+  isUuid,
+  type OperationOutput,
+  refused,
+  type Refusal,
+  type TenantId,
+  type VerifyReport,
+} from "@countersign/contract";
 import type { Finding } from "@countersign/proof";
 import type { ChangeSets } from "../change-sets/index.js";
 import type { AuditEntry, AuditQuery, Ledger } from "../ledger/index.js";
@@ -12,9 +21,15 @@ export interface AuditDesk {
 
 const iso = (ms: number): string => new Date(ms).toISOString();
 
-export async function listAudit(desk: AuditDesk, caller: Caller, input: CheckedInput<"listAudit">): Promise<OperationOutput<"listAudit"> | Refusal> {
-  const changeSet = input.changeSet === undefined ? undefined : await desk.changeSets.idOf(caller.tenant, input.changeSet);
-  if (input.changeSet !== undefined && changeSet === undefined) return refused("not_found", `there is no change-set \`${input.changeSet}\``);
+export async function listAudit(
+  desk: AuditDesk,
+  caller: Caller,
+  input: CheckedInput<"listAudit">,
+): Promise<OperationOutput<"listAudit"> | Refusal> {
+  const changeSet =
+    input.changeSet === undefined ? undefined : await desk.changeSets.idOf(caller.tenant, input.changeSet);
+  if (input.changeSet !== undefined && changeSet === undefined)
+    return refused("not_found", `there is no change-set \`${input.changeSet}\``);
   const actorId = input.actor === undefined ? undefined : await actorOf(desk.ledger, caller.tenant, input.actor);
   const subjects = [changeSet, input.subject].filter((id): id is string => id !== undefined);
   // Nobody of that name, or two subjects that differ: nothing can match.
@@ -43,12 +58,22 @@ async function actorOf(ledger: Ledger, tenant: TenantId, actor: string): Promise
 /** Entries of one page of a history: more of them are read page by page. */
 const historyPage = 500;
 
-export async function changeSetHistory(desk: AuditDesk, caller: Caller, input: CheckedInput<"getChangeSetHistory">): Promise<OperationOutput<"getChangeSetHistory"> | Refusal> {
+export async function changeSetHistory(
+  desk: AuditDesk,
+  caller: Caller,
+  input: CheckedInput<"getChangeSetHistory">,
+): Promise<OperationOutput<"getChangeSetHistory"> | Refusal> {
   const id = await desk.changeSets.idOf(caller.tenant, input.id);
-  if (id === undefined) return refused("not_found", `there is no change-set \`${input.id}\`; \`countersign change-set list\` shows them`);
+  if (id === undefined)
+    return refused("not_found", `there is no change-set \`${input.id}\`; \`countersign change-set list\` shows them`);
   const entries: AuditEntry[] = [];
-  for (let cursor: string | undefined; ; ) {
-    const page = await desk.ledger.auditLog(caller.tenant, { subjectId: id, order: "oldest", limit: historyPage, ...(cursor === undefined ? {} : { cursor }) });
+  for (let cursor: string | undefined; ;) {
+    const page = await desk.ledger.auditLog(caller.tenant, {
+      subjectId: id,
+      order: "oldest",
+      limit: historyPage,
+      ...(cursor === undefined ? {} : { cursor }),
+    });
     entries.push(...page.entries);
     cursor = page.next;
     if (cursor === undefined) return { rows: await named(desk.ledger, caller.tenant, entries) };
@@ -56,7 +81,9 @@ export async function changeSetHistory(desk: AuditDesk, caller: Caller, input: C
 }
 
 async function named(ledger: Ledger, tenant: TenantId, entries: readonly AuditEntry[]): Promise<EntryView[]> {
-  const ids = new Set(entries.flatMap((entry) => [entry.actor.id, ...(entry.subject.type === "principal" ? [entry.subject.id] : [])]));
+  const ids = new Set(
+    entries.flatMap((entry) => [entry.actor.id, ...(entry.subject.type === "principal" ? [entry.subject.id] : [])]),
+  );
   const names = await ledger.snapshot(tenant, (snapshot) => principalNames(snapshot, [...ids]));
   return entries.map((entry) => entryView(entry, names));
 }
@@ -67,9 +94,18 @@ function entryView(entry: AuditEntry, names: ReadonlyMap<string, { readonly name
     seq: entry.seq,
     at: iso(entry.timeMs),
     entryId: entry.entryId,
-    actor: { type: actor.type, id: actor.id, name: actor.type === "system" ? "Countersign" : (names.get(actor.id)?.name ?? null), humans: [...actor.humans] },
+    actor: {
+      type: actor.type,
+      id: actor.id,
+      name: actor.type === "system" ? "Countersign" : (names.get(actor.id)?.name ?? null),
+      humans: [...actor.humans],
+    },
     action: entry.action,
-    subject: { type: subject.type, id: subject.id, label: subject.type === "principal" ? (names.get(subject.id)?.name ?? null) : null },
+    subject: {
+      type: subject.type,
+      id: subject.id,
+      label: subject.type === "principal" ? (names.get(subject.id)?.name ?? null) : null,
+    },
     refs: entry.refs.map((ref) => ({ type: ref.type, id: ref.id })),
     data: entry.data,
     body: entry.body,
@@ -77,12 +113,29 @@ function entryView(entry: AuditEntry, names: ReadonlyMap<string, { readonly name
   };
 }
 
-export function exportAudit(desk: AuditDesk, caller: Caller, input: CheckedInput<"exportAudit">): AsyncIterable<string> {
-  return desk.ledger.exportRange(caller.tenant, { from: input.from, ...(input.to === undefined ? {} : { to: input.to }), bodies: input.bodies, deployment: deploymentTenant });
+export function exportAudit(
+  desk: AuditDesk,
+  caller: Caller,
+  input: CheckedInput<"exportAudit">,
+): AsyncIterable<string> {
+  return desk.ledger.exportRange(caller.tenant, {
+    from: input.from,
+    ...(input.to === undefined ? {} : { to: input.to }),
+    bodies: input.bodies,
+    deployment: deploymentTenant,
+  });
 }
 
-export async function verifyChain(desk: AuditDesk, caller: Caller, input: CheckedInput<"verifyChain">): Promise<VerifyReport> {
-  const report = await desk.ledger.verifyTenant(caller.tenant, { from: input.from, state: input.state && input.from === 0, bodies: true });
+export async function verifyChain(
+  desk: AuditDesk,
+  caller: Caller,
+  input: CheckedInput<"verifyChain">,
+): Promise<VerifyReport> {
+  const report = await desk.ledger.verifyTenant(caller.tenant, {
+    from: input.from,
+    state: input.state && input.from === 0,
+    bodies: true,
+  });
   return {
     tenant: caller.tenant,
     integrity: report.integrity,
@@ -102,6 +155,11 @@ function findingView(finding: Finding): VerifyReport["findings"][number] {
   const row = finding.table === undefined ? "" : ` ${finding.table} ${finding.id ?? ""}`;
   const suspect = finding.suspect === undefined ? "" : ` (suspect ${finding.suspect})`;
   const detail = finding.detail === undefined ? "" : `: ${finding.detail}`;
-  return { class: finding.class, seq: finding.seq, message: `${finding.class}${place}${row}${suspect}${detail}`, expected: finding.expected, actual: finding.actual };
+  return {
+    class: finding.class,
+    seq: finding.seq,
+    message: `${finding.class}${place}${row}${suspect}${detail}`,
+    expected: finding.expected,
+    actual: finding.actual,
+  };
 }
-

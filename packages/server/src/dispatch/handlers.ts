@@ -22,13 +22,19 @@ export interface Call<K extends OperationId> {
   readonly request: RequestContext;
 }
 
-type Answered<K extends OperationId> = K extends "exportAudit" ? AsyncIterable<string> : Promise<OperationOutput<K> | Refusal>;
+type Answered<K extends OperationId> = K extends "exportAudit"
+  ? AsyncIterable<string>
+  : Promise<OperationOutput<K> | Refusal>;
 export type Handlers = { readonly [K in OperationId]: (call: Call<K>) => Answered<K> };
 
 export function handlersOver({ ledger, tenancy, changeSets, dataDirectory, now }: Modules): Handlers {
   const auditDesk = { ledger, changeSets };
   const killDesk = { ledger, changeSets, now };
-  const recordsDesk = { ledger, dataDirectory, changeSetNumbers: (snapshot: Snapshot, ids: readonly string[]) => changeSets.numbersOf(snapshot, ids) };
+  const recordsDesk = {
+    ledger,
+    dataDirectory,
+    changeSetNumbers: (snapshot: Snapshot, ids: readonly string[]) => changeSets.numbersOf(snapshot, ids),
+  };
   return {
     createChangeSet: ({ caller, input, request }) => changeSets.create(caller, input, request),
     listChangeSets: ({ caller, input }) => changeSets.list(caller, input),
@@ -70,7 +76,8 @@ export function handlersOver({ ledger, tenancy, changeSets, dataDirectory, now }
     createTenant: ({ caller, input, request }) => tenancy.createTenant(caller, input, request),
 
     listWorkspaces: ({ caller }) => records.workspaces(recordsDesk, caller),
-    registerWorkspace: ({ caller, input, request }) => records.addWorkspace(recordsDesk, caller, input, request.transact),
+    registerWorkspace: ({ caller, input, request }) =>
+      records.addWorkspace(recordsDesk, caller, input, request.transact),
     removeWorkspace: ({ caller, input, request }) => records.dropWorkspace(caller, input, request.transact),
     listKillSwitches: ({ caller }) => kill.list(killDesk, caller),
     engageKillSwitch: ({ caller, input, request }) => kill.engage(killDesk, caller, input, request.transact),

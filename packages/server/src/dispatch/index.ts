@@ -17,7 +17,6 @@ import {
   refused,
   type Refusal,
   RefusalError,
-  refusedForProblems,
 } from "@countersign/contract";
 import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
 import type { Ledger } from "../ledger/index.js";
@@ -73,7 +72,8 @@ export function openDispatch(options: DispatchOptions): Dispatch {
   const sweeper = new Sweeper(options);
   return async (request) => {
     const state: { caller?: Caller } = {};
-    const by = (): Pick<DispatchAnswer, "tenant" | "principal"> => (state.caller === undefined ? {} : { tenant: state.caller.tenant, principal: state.caller.principal.id });
+    const by = (): Pick<DispatchAnswer, "tenant" | "principal"> =>
+      state.caller === undefined ? {} : { tenant: state.caller.tenant, principal: state.caller.principal.id };
     try {
       const answer = await run({ ...options, handlers, sweeper }, request, state);
       return { ...answer, ...by() };
@@ -107,7 +107,20 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
   const idempotency = row.idempotent === true ? idempotencyOf(row, caller, request) : undefined;
   try {
     const proof = row.proof === true ? await provenBy(on, caller, { request, sent, idempotency }) : undefined;
-    const transact = open ? on.ledger.transact : transactFor({ ...on, credential: request.credential, caller, permission: row.permission, operation: request.operation, status: row.status, subjectId: subjectId(sent), idempotency, proof, nowMs: on.now });
+    const transact = open
+      ? on.ledger.transact
+      : transactFor({
+          ...on,
+          credential: request.credential,
+          caller,
+          permission: row.permission,
+          operation: request.operation,
+          status: row.status,
+          subjectId: subjectId(sent),
+          idempotency,
+          proof,
+          nowMs: on.now,
+        });
     const call = { caller, input: value, request: { transact, nowMs: on.now(), requestId: request.requestId } };
     const answer = handle(on.handlers, request.operation, call);
     if (isStream(answer)) return { kind: "stream", status: row.status, headers: {}, body: await begun(answer) };
@@ -115,12 +128,17 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
     if (idempotency !== undefined || proof !== undefined) on.sweeper.after(caller);
     return { kind: "answer", status: row.status, headers: {}, body };
   } catch (error) {
-    if (error instanceof Replayed && idempotency !== undefined) return replay(on, { caller, request, row, idempotency, stored: error.stored });
+    if (error instanceof Replayed && idempotency !== undefined)
+      return replay(on, { caller, request, row, idempotency, stored: error.stored });
     throw error;
   }
 }
 
-function handle(handlers: Handlers, operation: OperationId, call: { caller: Caller; input: unknown; request: Call<OperationId>["request"] }): AsyncIterable<string> | Promise<object | Refusal> {
+function handle(
+  handlers: Handlers,
+  operation: OperationId,
+  call: { caller: Caller; input: unknown; request: Call<OperationId>["request"] },
+): AsyncIterable<string> | Promise<object | Refusal> {
   // The row's schema made `input`, and the row's id picked the handler: they are of one operation.
   const handler = handlers[operation] as (call: unknown) => AsyncIterable<string> | Promise<object | Refusal>;
   return handler(call);
@@ -152,7 +170,12 @@ function idempotencyOf(row: Operation, caller: Caller, request: DispatchRequest)
   const { idempotencyKey: key, operation } = request;
   if (key === undefined) return undefined;
   if (!/^[\x21-\x7e]+$/.test(key) || key.length > limits.idempotencyKeyLengthMax) {
-    throw new RefusalError(refused("invalid_request", `\`Idempotency-Key\` is 1 to ${limits.idempotencyKeyLengthMax} visible ASCII characters; a UUID will do`));
+    throw new RefusalError(
+      refused(
+        "invalid_request",
+        `\`Idempotency-Key\` is 1 to ${limits.idempotencyKeyLengthMax} visible ASCII characters; a UUID will do`,
+      ),
+    );
   }
   // The proof is not part of what is asked: a repeat may be signed anew.
   const { proof: _, ...input } = request.input as JsonObject;
@@ -160,13 +183,26 @@ function idempotencyOf(row: Operation, caller: Caller, request: DispatchRequest)
   return { scope: { principalId: caller.principal.id, operation, key }, fingerprint };
 }
 
-async function provenBy(on: Running, caller: Caller, given: { request: DispatchRequest; sent: JsonObject; idempotency: Idempotency | undefined }): Promise<CheckedProof> {
+async function provenBy(
+  on: Running,
+  caller: Caller,
+  given: { request: DispatchRequest; sent: JsonObject; idempotency: Idempotency | undefined },
+): Promise<CheckedProof> {
   const { idempotency, request } = given;
   // A repeat is answered from what is stored, also when its proof is stale by now.
-  const stored = idempotency === undefined ? undefined : await on.ledger.snapshot(caller.tenant, (snapshot) => findStored(snapshot, idempotency, on.now()));
+  const stored =
+    idempotency === undefined
+      ? undefined
+      : await on.ledger.snapshot(caller.tenant, (snapshot) => findStored(snapshot, idempotency, on.now()));
   if (stored !== undefined) throw new Replayed(stored);
   const { proof, ...input } = given.sent;
-  const question = { operation: request.operation, input, proof: proof as KeyProof | undefined, caller, nowMs: on.now() };
+  const question = {
+    operation: request.operation,
+    input,
+    proof: proof as KeyProof | undefined,
+    caller,
+    nowMs: on.now(),
+  };
   return must(await checkProof(question, (read) => on.ledger.snapshot(caller.tenant, read)));
 }
 
@@ -187,7 +223,12 @@ async function replay(on: Running, { caller, request, row, idempotency, stored }
   }
   const application = must(await on.changeSets.application(caller, { applicationId: stored.applicationId }));
   const changeSet = must(await on.changeSets.get(caller, { id: application.changeSetId }));
-  return { kind: "answer", status: 202, headers: { ...headers, location: `/api/ledger/applications/${application.id}` }, body: { changeSet, application, receipts } };
+  return {
+    kind: "answer",
+    status: 202,
+    headers: { ...headers, location: `/api/ledger/applications/${application.id}` },
+    body: { changeSet, application, receipts },
+  };
 }
 
 const hourMs = 3_600_000;
@@ -214,7 +255,9 @@ class Sweeper {
   }
 
   replayed({ tenant }: Caller, { scope }: Idempotency): Promise<void> {
-    return this.#attempt(() => writeOperational(this.#options.storage.app, tenant, noteReplay(tenant, scope, this.#options.now())));
+    return this.#attempt(() =>
+      writeOperational(this.#options.storage.app, tenant, noteReplay(tenant, scope, this.#options.now())),
+    );
   }
 
   async #attempt(work: () => Promise<unknown>): Promise<void> {
@@ -222,7 +265,10 @@ class Sweeper {
       await work();
     } catch (error) {
       // The answer stands without it; the next request tries again.
-      this.#options.log.warn({ message: error instanceof Error ? error.message : String(error) }, "housekeeping of idempotency keys failed");
+      this.#options.log.warn(
+        { message: error instanceof Error ? error.message : String(error) },
+        "housekeeping of idempotency keys failed",
+      );
     }
   }
 }
@@ -236,7 +282,11 @@ function refusalOf(error: unknown, { operation, requestId }: DispatchRequest, lo
 }
 
 /** Where the database is and why it does not answer is the operator's to know: it goes to the log. */
-function shownRefusal(refusal: Refusal, about: { operation: OperationId; requestId: string }, log: DispatchOptions["log"]): Refusal {
+function shownRefusal(
+  refusal: Refusal,
+  about: { operation: OperationId; requestId: string },
+  log: DispatchOptions["log"],
+): Refusal {
   if (refusal.code !== "database_unavailable") return refusal;
   log.warn({ ...about, message: refusal.message }, "the database is away");
   return { ...refusal, message: "the database does not answer; it is tried again with every request" };
@@ -246,23 +296,30 @@ function shownRefusal(refusal: Refusal, about: { operation: OperationId; request
 function record(ledger: Ledger, caller: Caller, request: DispatchRequest, refusal: Refusal): void {
   if (!isRecorded(refusal.code)) return;
   const named = refusal.details?.["changeSetId"];
-  ledger.recordRefusal(caller.tenant, { actor: caller.actor, code: refusal.code, subject: typeof named === "string" ? { type: "change_set", id: named } : subjectOf(request) });
+  ledger.recordRefusal(caller.tenant, {
+    actor: caller.actor,
+    code: refusal.code,
+    subject: typeof named === "string" ? { type: "change_set", id: named } : subjectOf(request),
+  });
 }
 
-const subjectTypes: Readonly<Record<string, string>> = { "Change-sets": "change_set", Principals: "principal", Targets: "resource", "Kill-switch": "kill_switch" };
+const subjectTypes: Readonly<Record<string, string>> = {
+  "Change-sets": "change_set",
+  Principals: "principal",
+  Targets: "resource",
+  "Kill-switch": "kill_switch",
+};
 
 function subjectOf({ operation, input }: DispatchRequest): { type: string; id: string } {
   const row = operationRow(operation);
   const id = subjectId(input);
   const type = subjectTypes[row.tag];
-  return id === undefined || type === undefined || !pathParameters(row.path).includes("id") ? { type: "operation", id: operation } : { type, id };
+  return id === undefined || type === undefined || !pathParameters(row.path).includes("id")
+    ? { type: "operation", id: operation }
+    : { type, id };
 }
 
 function subjectId(input: Readonly<Record<string, unknown>>): string | undefined {
   const { id } = input;
   return typeof id === "string" ? id : undefined;
-}
-
-export function malformed(pointer: string, message: string): Refusal {
-  return refusedForProblems([{ code: "invalid_request", pointer, message }]);
 }

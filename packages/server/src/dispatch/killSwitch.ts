@@ -1,7 +1,23 @@
 /** The kill-switch over the interfaces: what governance decides, with names beside ids and what was in flight. */
-import { type CheckedInput, isRefusal, type KillSwitchView, type OperationOutput, type Refusal } from "@countersign/contract";
+import {
+  type CheckedInput,
+  isRefusal,
+  type KillSwitchView,
+  type OperationOutput,
+  type Refusal,
+} from "@countersign/contract";
 import type { ChangeSets } from "../change-sets/index.js";
-import { engageKill, killInForce, type KillLoaded, type KillResult, type KillRow, loadConfiguration, loadKill, releaseKill, releaseVotesRequired } from "../governance/index.js";
+import {
+  engageKill,
+  killInForce,
+  type KillLoaded,
+  type KillResult,
+  type KillRow,
+  loadConfiguration,
+  loadKill,
+  releaseKill,
+  releaseVotesRequired,
+} from "../governance/index.js";
 import type { Decided, DecideContext, Ledger, Outcome, Snapshot } from "../ledger/index.js";
 import { type Caller, loadPeople, type People } from "../tenancy/index.js";
 import { receiptViews } from "./receipts.js";
@@ -20,13 +36,23 @@ interface Loaded {
 }
 
 async function load(desk: KillDesk, snapshot: Snapshot): Promise<Loaded> {
-  const [kill, people, configuration, inFlight] = await Promise.all([loadKill(snapshot), loadPeople(snapshot), loadConfiguration(snapshot), desk.changeSets.running(snapshot)]);
+  const [kill, people, configuration, inFlight] = await Promise.all([
+    loadKill(snapshot),
+    loadPeople(snapshot),
+    loadConfiguration(snapshot),
+    desk.changeSets.running(snapshot),
+  ]);
   return { kill, people, configuration, inFlight };
 }
 
 type Transact = Ledger["transact"];
 
-export async function engage(desk: KillDesk, caller: Caller, input: CheckedInput<"engageKillSwitch">, transact: Transact): Promise<OperationOutput<"engageKillSwitch"> | Refusal> {
+export async function engage(
+  desk: KillDesk,
+  caller: Caller,
+  input: CheckedInput<"engageKillSwitch">,
+  transact: Transact,
+): Promise<OperationOutput<"engageKillSwitch"> | Refusal> {
   return answered(
     transact(
       caller.tenant,
@@ -40,20 +66,31 @@ export async function engage(desk: KillDesk, caller: Caller, input: CheckedInput
   );
 }
 
-export async function release(desk: KillDesk, caller: Caller, transact: Transact): Promise<OperationOutput<"releaseKillSwitch"> | Refusal> {
+export async function release(
+  desk: KillDesk,
+  caller: Caller,
+  transact: Transact,
+): Promise<OperationOutput<"releaseKillSwitch"> | Refusal> {
   return answered(
     transact(
       caller.tenant,
       (snapshot) => load(desk, snapshot),
       (loaded, context) => {
-        const decision = releaseKill(loaded.kill, { actor: caller.actor, permissions: caller.permissions }, loaded.people.mode, context);
+        const decision = releaseKill(
+          loaded.kill,
+          { actor: caller.actor, permissions: caller.permissions },
+          loaded.people.mode,
+          context,
+        );
         return shown(decision, loaded, { caller }, context);
       },
     ),
   );
 }
 
-async function answered(outcome: Promise<Outcome<{ killSwitch: KillSwitchView }>>): Promise<OperationOutput<"engageKillSwitch"> | Refusal> {
+async function answered(
+  outcome: Promise<Outcome<{ killSwitch: KillSwitchView }>>,
+): Promise<OperationOutput<"engageKillSwitch"> | Refusal> {
   const done = await outcome;
   if (isRefusal(done)) return done;
   return { killSwitch: done.result.killSwitch, receipts: done.kind === "committed" ? receiptViews(done.receipts) : [] };
@@ -68,13 +105,24 @@ function shown(
   if (isRefusal(decision)) return decision;
   const { result } = decision;
   const before = loaded.kill.rows.find((row) => row.id === result.id);
-  const row = before ?? { id: result.id, scope: "tenant", reason: by.reason ?? null, engagedBy: by.caller.principal.id, engagedAtMs: nowMs };
+  const row = before ?? {
+    id: result.id,
+    scope: "tenant",
+    reason: by.reason ?? null,
+    engagedBy: by.caller.principal.id,
+    engagedAtMs: nowMs,
+  };
   const killSwitch = view({ ...row, ...result, reason: by.reason ?? row.reason }, loaded);
   if (decision.kind === "nothing") return { kind: "nothing", result: { killSwitch } };
-  return { kind: "change", change: { ...decision.change, guards: [...by.caller.guards, ...decision.change.guards] }, result: { killSwitch } };
+  return {
+    kind: "change",
+    change: { ...decision.change, guards: [...by.caller.guards, ...decision.change.guards] },
+    result: { killSwitch },
+  };
 }
 
-type Shown = Pick<KillRow, "id" | "scope" | "status" | "reason" | "engagedBy" | "engagedAtMs" | "holdUntilMs"> & Pick<KillResult, "releaseVotesRequired"> & { readonly releaseVotes: number };
+type Shown = Pick<KillRow, "id" | "scope" | "status" | "reason" | "engagedBy" | "engagedAtMs" | "holdUntilMs"> &
+  Pick<KillResult, "releaseVotesRequired"> & { readonly releaseVotes: number };
 
 function view(row: Shown, { people, inFlight }: Pick<Loaded, "people" | "inFlight">): KillSwitchView {
   const person = people.principals.get(row.engagedBy);
@@ -99,7 +147,16 @@ export async function list(desk: KillDesk, caller: Caller): Promise<OperationOut
     const nowMs = desk.now();
     const inForce = loaded.kill.rows.filter((row) => killInForce([row], nowMs) !== undefined);
     return {
-      rows: inForce.map((row) => view({ ...row, releaseVotes: row.releaseVotes.length, releaseVotesRequired: releaseVotesRequired(row, loaded.people.mode) }, loaded)),
+      rows: inForce.map((row) =>
+        view(
+          {
+            ...row,
+            releaseVotes: row.releaseVotes.length,
+            releaseVotesRequired: releaseVotesRequired(row, loaded.people.mode),
+          },
+          loaded,
+        ),
+      ),
     };
   });
 }

@@ -33,34 +33,69 @@ export interface ProofQuestion {
   readonly nowMs: number;
 }
 
-export async function checkProof(question: ProofQuestion, snapshot: (read: (snapshot: Snapshot) => ReturnType<typeof loadPeople>) => ReturnType<typeof loadPeople>): Promise<CheckedProof | Refusal> {
+export async function checkProof(
+  question: ProofQuestion,
+  snapshot: (read: (snapshot: Snapshot) => ReturnType<typeof loadPeople>) => ReturnType<typeof loadPeople>,
+): Promise<CheckedProof | Refusal> {
   const { operation, input, proof, caller, nowMs } = question;
   if (caller.principal.kind !== "human") {
-    return refused("forbidden", `\`${operation}\` needs a person with their signing key; \`${caller.principal.name}\` is no human`);
+    return refused(
+      "forbidden",
+      `\`${operation}\` needs a person with their signing key; \`${caller.principal.name}\` is no human`,
+    );
   }
   if (proof === undefined) {
-    return refused("precondition_required", `\`${operation}\` needs \`proof\`: the request signed with your own key, unlocked now (docs/authentication.md); the command line asks for the passphrase`, {
-      details: { operation, tenant: caller.tenant, principal: caller.principal.id },
-    });
+    return refused(
+      "precondition_required",
+      `\`${operation}\` needs \`proof\`: the request signed with your own key, unlocked now (docs/authentication.md); the command line asks for the passphrase`,
+      {
+        details: { operation, tenant: caller.tenant, principal: caller.principal.id },
+      },
+    );
   }
   const people = await snapshot(loadPeople);
   const key = people.signingKeys.get(proof.keyId);
   if (key === undefined || key.principalId !== caller.principal.id) {
-    return refused("signing_key_unknown", `\`${proof.keyId}\` is no signing key of \`${caller.principal.name}\`; enrol one: \`countersign enrol\``);
+    return refused(
+      "signing_key_unknown",
+      `\`${proof.keyId}\` is no signing key of \`${caller.principal.name}\`; enrol one: \`countersign enrol\``,
+    );
   }
-  if (key.status !== "ACTIVE") return refused("signing_key_revoked", `the signing key \`${key.id}\` was revoked; enrol another: \`countersign enrol\``);
-  const bytes = keyProofBytes({ tenant: caller.tenant, operation, input, principal: caller.principal.id, atMs: proof.atMs });
+  if (key.status !== "ACTIVE")
+    return refused(
+      "signing_key_revoked",
+      `the signing key \`${key.id}\` was revoked; enrol another: \`countersign enrol\``,
+    );
+  const bytes = keyProofBytes({
+    tenant: caller.tenant,
+    operation,
+    input,
+    principal: caller.principal.id,
+    atMs: proof.atMs,
+  });
   if (!verifySignature(key.publicKey, bytes, proof.signature)) {
-    return refused("signature_invalid", "the proof's signature does not verify over this request; sign exactly what is sent (docs/authentication.md)");
+    return refused(
+      "signature_invalid",
+      "the proof's signature does not verify over this request; sign exactly what is sent (docs/authentication.md)",
+    );
   }
   if (nowMs - proof.atMs > proofMinutes * minuteMs || proof.atMs - nowMs > aheadMinutes * minuteMs) {
-    return refused("signature_invalid", `the proof was made at ${new Date(proof.atMs).toISOString()} and is good for ${proofMinutes} minutes; look at the clock of this machine, and sign again`);
+    return refused(
+      "signature_invalid",
+      `the proof was made at ${new Date(proof.atMs).toISOString()} and is good for ${proofMinutes} minutes; look at the clock of this machine, and sign again`,
+    );
   }
   return {
     digest: sha256Hex(bytes),
     expiresMs: proof.atMs + (proofMinutes + 1) * minuteMs,
     guard: { kind: "row", table: "signing_keys", id: key.id, version: key.version },
-    evidence: { operation, input: sha256Hex(canonicalize(input)), key: key.id, atMs: proof.atMs, signature: proof.signature },
+    evidence: {
+      operation,
+      input: sha256Hex(canonicalize(input)),
+      key: key.id,
+      atMs: proof.atMs,
+      signature: proof.signature,
+    },
   };
 }
 

@@ -16,8 +16,16 @@ export interface IdempotencyScope {
 }
 
 /** By idempotency_keys_pkey. Expired rows count as absent, as they do for the door. */
-export async function readStoredResponse(snapshot: Snapshot, scope: IdempotencyScope, nowMs: number): Promise<StoredResponse | undefined> {
-  const rows = await snapshot.query<{ fingerprint: string; response: StoredResponse["response"]; application_id: string | null }>({
+export async function readStoredResponse(
+  snapshot: Snapshot,
+  scope: IdempotencyScope,
+  nowMs: number,
+): Promise<StoredResponse | undefined> {
+  const rows = await snapshot.query<{
+    fingerprint: string;
+    response: StoredResponse["response"];
+    application_id: string | null;
+  }>({
     name: "dispatch_stored_response",
     text: `select fingerprint, response, application_id
              from countersign.idempotency_keys
@@ -29,7 +37,9 @@ export async function readStoredResponse(snapshot: Snapshot, scope: IdempotencyS
     values: [snapshot.tenant, scope.principalId, scope.operation, scope.key, nowMs],
   });
   const row = rows[0];
-  return row === undefined ? undefined : { fingerprint: row.fingerprint, response: row.response, applicationId: row.application_id };
+  return row === undefined
+    ? undefined
+    : { fingerprint: row.fingerprint, response: row.response, applicationId: row.application_id };
 }
 
 /** A replay: last use and count. */

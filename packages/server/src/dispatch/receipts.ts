@@ -5,5 +5,10 @@ import type { Receipt } from "../ledger/index.js";
 export type ReceiptView = OperationOutput<"revokeKey">["receipts"][number];
 
 export function receiptViews(receipts: readonly Receipt[]): ReceiptView[] {
-  return receipts.map((receipt) => ({ seq: receipt.seq, entryId: receipt.entryId, hash: receipt.hash, at: new Date(receipt.timeMs).toISOString() }));
+  return receipts.map((receipt) => ({
+    seq: receipt.seq,
+    entryId: receipt.entryId,
+    hash: receipt.hash,
+    at: new Date(receipt.timeMs).toISOString(),
+  }));
 }

@@ -1,9 +1,35 @@
 /** JSON resources, the configuration in force and the registered workspaces, as operations show and change them. */
-import { type CheckedInput, type OperationOutput, type Problem, refused, type Refusal, refusedForProblems, isRefusal, type WorkspaceView } from "@countersign/contract";
+import {
+  type CheckedInput,
+  type OperationOutput,
+  type Problem,
+  refused,
+  type Refusal,
+  refusedForProblems,
+  isRefusal,
+  type WorkspaceView,
+} from "@countersign/contract";
 import type { JsonObject } from "@countersign/proof";
-import { type Configuration, decideRead, loadConfiguration, permissionsOf, policySet, type TargetFacts } from "../governance/index.js";
+import {
+  type Configuration,
+  decideRead,
+  loadConfiguration,
+  permissionsOf,
+  policySet,
+  type TargetFacts,
+} from "../governance/index.js";
 import type { DecideContext, Ledger, Snapshot } from "../ledger/index.js";
-import { allWorkspaces, listResources, registerWorkspace, removeWorkspace, resourceByName, resourceVersions, type ResourceRow, type WorkspaceChange, type WorkspaceRow } from "../targets/index.js";
+import {
+  allWorkspaces,
+  listResources,
+  registerWorkspace,
+  removeWorkspace,
+  resourceByName,
+  resourceVersions,
+  type ResourceRow,
+  type WorkspaceChange,
+  type WorkspaceRow,
+} from "../targets/index.js";
 import type { Caller } from "../tenancy/index.js";
 import { receiptViews } from "./receipts.js";
 
@@ -22,7 +48,12 @@ interface Name {
   readonly id: string;
 }
 
-const factsOf = (name: Name): TargetFacts => ({ kind: "resource", type: name.type, id: name.id, environment: name.environment });
+const factsOf = (name: Name): TargetFacts => ({
+  kind: "resource",
+  type: name.type,
+  id: name.id,
+  environment: name.environment,
+});
 
 /** The `read` grant, asked before anything is looked at. */
 function checkRead(caller: Caller, configuration: Configuration, name: Name): Refusal | undefined {
@@ -36,10 +67,19 @@ function checkRead(caller: Caller, configuration: Configuration, name: Name): Re
     permissions: permissionsOf(caller.roles, configuration),
     ...(principal.agentType === null ? {} : { agentType: principal.agentType }),
   };
-  return decideRead(policyPrincipal, [{ sequence: 1, targets: [factsOf(name)] }], policySet(configuration), () => "/id");
+  return decideRead(
+    policyPrincipal,
+    [{ sequence: 1, targets: [factsOf(name)] }],
+    policySet(configuration),
+    () => "/id",
+  );
 }
 
-export async function list(desk: RecordsDesk, caller: Caller, input: CheckedInput<"listResources">): Promise<OperationOutput<"listResources"> | Refusal> {
+export async function list(
+  desk: RecordsDesk,
+  caller: Caller,
+  input: CheckedInput<"listResources">,
+): Promise<OperationOutput<"listResources"> | Refusal> {
   const after = input.cursor === undefined ? undefined : readCursor(input.cursor);
   if (input.cursor !== undefined && after === undefined) return badCursor();
   return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
@@ -54,35 +94,73 @@ export async function list(desk: RecordsDesk, caller: Caller, input: CheckedInpu
     const found = await listResources(snapshot, { ...filter, limit: input.limit + 1 });
     const page = found.slice(0, input.limit);
     const last = found.length > page.length ? page.at(-1) : undefined;
-    const visible = page.filter((row) => checkRead(caller, configuration, { environment: row.environment, type: row.type, id: row.resourceId }) === undefined);
+    const visible = page.filter(
+      (row) =>
+        checkRead(caller, configuration, { environment: row.environment, type: row.type, id: row.resourceId }) ===
+        undefined,
+    );
     return { rows: visible.map(withoutDocument), nextCursor: last === undefined ? null : writeCursor(last) };
   });
 }
 
 function withoutDocument(row: Omit<ResourceRow, "document">) {
-  return { uuid: row.id, environment: row.environment, type: row.type, id: row.resourceId, revision: row.revision, deleted: row.deleted, hash: row.hash };
+  return {
+    uuid: row.id,
+    environment: row.environment,
+    type: row.type,
+    id: row.resourceId,
+    revision: row.revision,
+    deleted: row.deleted,
+    hash: row.hash,
+  };
 }
 
-export async function get(desk: RecordsDesk, caller: Caller, input: CheckedInput<"getResource">): Promise<OperationOutput<"getResource"> | Refusal> {
+export async function get(
+  desk: RecordsDesk,
+  caller: Caller,
+  input: CheckedInput<"getResource">,
+): Promise<OperationOutput<"getResource"> | Refusal> {
   return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
     const row = await readGranted(snapshot, caller, input);
     if (isRefusal(row)) return row;
-    if (input.revision === undefined || input.revision === row.revision) return { ...withoutDocument(row), document: row.deleted ? null : row.document };
+    if (input.revision === undefined || input.revision === row.revision)
+      return { ...withoutDocument(row), document: row.deleted ? null : row.document };
     const [version] = await resourceVersions(snapshot, row.id, { before: input.revision + 1, limit: 1 });
-    if (version?.revision !== input.revision) return refused("not_found", `\`${input.type} ${input.id}\` has no revision \`${input.revision}\`; it is at \`${row.revision}\``);
-    return { ...withoutDocument(row), revision: version.revision, deleted: version.deleted, hash: version.hash, document: version.deleted ? null : version.document };
+    if (version?.revision !== input.revision)
+      return refused(
+        "not_found",
+        `\`${input.type} ${input.id}\` has no revision \`${input.revision}\`; it is at \`${row.revision}\``,
+      );
+    return {
+      ...withoutDocument(row),
+      revision: version.revision,
+      deleted: version.deleted,
+      hash: version.hash,
+      document: version.deleted ? null : version.document,
+    };
   });
 }
 
-export async function history(desk: RecordsDesk, caller: Caller, input: CheckedInput<"getResourceHistory">): Promise<OperationOutput<"getResourceHistory"> | Refusal> {
+export async function history(
+  desk: RecordsDesk,
+  caller: Caller,
+  input: CheckedInput<"getResourceHistory">,
+): Promise<OperationOutput<"getResourceHistory"> | Refusal> {
   const before = input.cursor === undefined ? undefined : Number(input.cursor);
-  if (before !== undefined && !(Number.isSafeInteger(before) && before > 0 && before <= 2 ** 31 - 1)) return badCursor();
+  if (before !== undefined && !(Number.isSafeInteger(before) && before > 0 && before <= 2 ** 31 - 1))
+    return badCursor();
   return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
     const row = await readGranted(snapshot, caller, input);
     if (isRefusal(row)) return row;
-    const found = await resourceVersions(snapshot, row.id, { limit: input.limit + 1, ...(before === undefined ? {} : { before }) });
+    const found = await resourceVersions(snapshot, row.id, {
+      limit: input.limit + 1,
+      ...(before === undefined ? {} : { before }),
+    });
     const page = found.slice(0, input.limit);
-    const numbers = await desk.changeSetNumbers(snapshot, page.flatMap((version) => version.changeSetId ?? []));
+    const numbers = await desk.changeSetNumbers(
+      snapshot,
+      page.flatMap((version) => version.changeSetId ?? []),
+    );
     return {
       rows: page.map((version) => ({
         revision: version.revision,
@@ -101,7 +179,13 @@ async function readGranted(snapshot: Snapshot, caller: Caller, name: Name): Prom
   const refusal = checkRead(caller, await loadConfiguration(snapshot), name);
   if (refusal !== undefined) return refusal;
   const row = await resourceByName(snapshot, name.environment, name.type, name.id);
-  return row ?? refused("not_found", `there is no resource \`${name.type} ${name.id}\` in \`${name.environment}\`; \`countersign resource list\` shows them`);
+  return (
+    row ??
+    refused(
+      "not_found",
+      `there is no resource \`${name.type} ${name.id}\` in \`${name.environment}\`; \`countersign resource list\` shows them`,
+    )
+  );
 }
 
 function writeCursor(row: Omit<ResourceRow, "document">): string {
@@ -111,7 +195,8 @@ function writeCursor(row: Omit<ResourceRow, "document">): string {
 function readCursor(text: string): Name | undefined {
   try {
     const parts: unknown = JSON.parse(Buffer.from(text, "base64url").toString("utf8"));
-    if (!Array.isArray(parts) || parts.length !== 3 || !parts.every((part) => typeof part === "string")) return undefined;
+    if (!Array.isArray(parts) || parts.length !== 3 || !parts.every((part) => typeof part === "string"))
+      return undefined;
     const [environment, type, id] = parts as [string, string, string];
     return { environment, type, id };
   } catch {
@@ -120,14 +205,23 @@ function readCursor(text: string): Name | undefined {
 }
 
 export function badCursor(): Refusal {
-  return refusedForProblems([{ code: "invalid_request", pointer: "/cursor", message: "`cursor` is not one of this list; start without it" }]);
+  return refusedForProblems([
+    { code: "invalid_request", pointer: "/cursor", message: "`cursor` is not one of this list; start without it" },
+  ]);
 }
 
 // ── Configuration ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export async function configuration(desk: RecordsDesk, caller: Caller): Promise<OperationOutput<"getConfiguration">> {
   const { sources } = await desk.ledger.snapshot(caller.tenant, loadConfiguration);
-  return { rows: Object.entries(sources).map(([name, source]) => ({ name, document: source.document as JsonObject, source: source.source, revision: source.revision })) };
+  return {
+    rows: Object.entries(sources).map(([name, source]) => ({
+      name,
+      document: source.document as JsonObject,
+      source: source.source,
+      revision: source.revision,
+    })),
+  };
 }
 
 // ── Workspaces ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -139,25 +233,54 @@ export async function workspaces(desk: RecordsDesk, caller: Caller): Promise<Ope
 
 type WorkspaceAnswer = Promise<{ workspace: WorkspaceView; receipts: ReturnType<typeof receiptViews> } | Refusal>;
 
-export function addWorkspace(desk: RecordsDesk, caller: Caller, input: CheckedInput<"registerWorkspace">, transact: Ledger["transact"]): WorkspaceAnswer {
+export function addWorkspace(
+  desk: RecordsDesk,
+  caller: Caller,
+  input: CheckedInput<"registerWorkspace">,
+  transact: Ledger["transact"],
+): WorkspaceAnswer {
   const { name, root, environment } = input;
-  return changeWorkspace(caller, transact, (snapshot) => registerWorkspace({ name, root, environment }, { actor: caller.actor, snapshot, dataDirectory: desk.dataDirectory }));
+  return changeWorkspace(caller, transact, (snapshot) =>
+    registerWorkspace(
+      { name, root, environment },
+      { actor: caller.actor, snapshot, dataDirectory: desk.dataDirectory },
+    ),
+  );
 }
 
-export function dropWorkspace(caller: Caller, input: CheckedInput<"removeWorkspace">, transact: Ledger["transact"]): WorkspaceAnswer {
+export function dropWorkspace(
+  caller: Caller,
+  input: CheckedInput<"removeWorkspace">,
+  transact: Ledger["transact"],
+): WorkspaceAnswer {
   return changeWorkspace(caller, transact, (snapshot) => removeWorkspace(input.id, { actor: caller.actor, snapshot }));
 }
 
-async function changeWorkspace(caller: Caller, transact: Ledger["transact"], prepare: (snapshot: Snapshot) => Promise<WorkspaceChange | readonly Problem[]>): WorkspaceAnswer {
+async function changeWorkspace(
+  caller: Caller,
+  transact: Ledger["transact"],
+  prepare: (snapshot: Snapshot) => Promise<WorkspaceChange | readonly Problem[]>,
+): WorkspaceAnswer {
   const outcome = await transact(caller.tenant, prepare, (change, context: DecideContext) => {
     if (typeof change !== "function") return refusedForProblems(change);
     const { guards, entries, workspace } = change(context);
-    return { kind: "change", change: { guards: [...caller.guards, ...guards], entries }, result: { workspace: workspaceView(workspace) } };
+    return {
+      kind: "change",
+      change: { guards: [...caller.guards, ...guards], entries },
+      result: { workspace: workspaceView(workspace) },
+    };
   });
   if (isRefusal(outcome)) return outcome;
   return { ...outcome.result, receipts: outcome.kind === "committed" ? receiptViews(outcome.receipts) : [] };
 }
 
 function workspaceView(row: WorkspaceRow): WorkspaceView {
-  return { id: row.id, name: row.name, root: row.root, environment: row.environment, status: row.status, createdAt: new Date(row.createdAtMs).toISOString() };
+  return {
+    id: row.id,
+    name: row.name,
+    root: row.root,
+    environment: row.environment,
+    status: row.status,
+    createdAt: new Date(row.createdAtMs).toISOString(),
+  };
 }

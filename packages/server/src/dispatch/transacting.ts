@@ -7,7 +7,15 @@
  *
  * If we die before the commit, nothing is stored and a repeat does the work; if we die after it, a repeat finds the answer.
  */
-import { isRefusal, isUuid, limits, type OperationId, type Permission, refused, RefusalError } from "@countersign/contract";
+import {
+  isRefusal,
+  isUuid,
+  limits,
+  type OperationId,
+  type Permission,
+  refused,
+  RefusalError,
+} from "@countersign/contract";
 import type { JsonObject } from "@countersign/proof";
 import type { AttachedRow, Change, Decided, DecideContext, Guard, Ledger, Snapshot } from "../ledger/index.js";
 import { type Caller, checkPermission, type Tenancy } from "../tenancy/index.js";
@@ -47,10 +55,19 @@ export interface Transacting {
 const hourMs = 3_600_000;
 
 /** The stored answer, or the refusal of a key that was used for something else. */
-export async function findStored(snapshot: Snapshot, { scope, fingerprint }: Idempotency, nowMs: number): Promise<StoredResponse | undefined> {
+export async function findStored(
+  snapshot: Snapshot,
+  { scope, fingerprint }: Idempotency,
+  nowMs: number,
+): Promise<StoredResponse | undefined> {
   const stored = await readStoredResponse(snapshot, scope, nowMs);
   if (stored === undefined || stored.fingerprint === fingerprint) return stored;
-  throw new RefusalError(refused("idempotency_key_reused", `\`Idempotency-Key: ${scope.key}\` was used with another request within ${limits.idempotencyHours} hours; send a new key with a new request`));
+  throw new RefusalError(
+    refused(
+      "idempotency_key_reused",
+      `\`Idempotency-Key: ${scope.key}\` was used with another request within ${limits.idempotencyHours} hours; send a new key with a new request`,
+    ),
+  );
 }
 
 export function transactFor(request: Transacting): Ledger["transact"] {
@@ -98,7 +115,11 @@ async function refresh(request: Transacting, snapshot: Snapshot): Promise<void> 
   Object.assign(request.caller, fresh);
 }
 
-function completed<R>(request: Transacting, decision: Decided<R> & { kind: "change" }, context: DecideContext): Decided<R> {
+function completed<R>(
+  request: Transacting,
+  decision: Decided<R> & { kind: "change" },
+  context: DecideContext,
+): Decided<R> {
   const { idempotency, proof } = request;
   const entries = decision.change.entries.map((entry, index) => ({
     ...entry,
@@ -114,15 +135,28 @@ function completed<R>(request: Transacting, decision: Decided<R> & { kind: "chan
   if (idempotency !== undefined) {
     const { principalId, operation, key } = idempotency.scope;
     guards.push({ kind: "absent", table: "idempotency_keys", key: { principal_id: principalId, operation, key } });
-    attached.push(responseRow(request, idempotency, { result: decision.result, entries: entries.map((entry) => entry.id) }, context.nowMs));
+    attached.push(
+      responseRow(
+        request,
+        idempotency,
+        { result: decision.result, entries: entries.map((entry) => entry.id) },
+        context.nowMs,
+      ),
+    );
   }
   const change: Omit<Change, "tenant"> = { ...decision.change, guards, entries, attached };
   return { kind: "change", change, result: decision.result };
 }
 
-function responseRow(request: Transacting, { scope, fingerprint }: Idempotency, answered: { result: unknown; entries: readonly string[] }, nowMs: number): AttachedRow {
+function responseRow(
+  request: Transacting,
+  { scope, fingerprint }: Idempotency,
+  answered: { result: unknown; entries: readonly string[] },
+  nowMs: number,
+): AttachedRow {
   // Through JSON: members that are undefined are left out, as they are when the answer is sent.
-  const body = answered.result === undefined ? null : (JSON.parse(JSON.stringify(answered.result)) as JsonObject | null);
+  const body =
+    answered.result === undefined ? null : (JSON.parse(JSON.stringify(answered.result)) as JsonObject | null);
   const applicationId = applicationOf(body);
   const changeSetId = request.subjectId !== undefined && isUuid(request.subjectId) ? request.subjectId : undefined;
   return {

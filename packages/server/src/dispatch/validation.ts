@@ -1,12 +1,22 @@
 /** What was sent against what the operation takes: everything that is wrong at once, with JSON pointers. */
-import { type ErrorCode, errorCatalogue, type Operation, type Problem, refusedForProblems, type Refusal } from "@countersign/contract";
+import {
+  type ErrorCode,
+  errorCatalogue,
+  type Operation,
+  type Problem,
+  refusedForProblems,
+  type Refusal,
+} from "@countersign/contract";
 import { isStorable } from "@countersign/proof";
 import type { z } from "zod";
 
 /** Problems listed at most: a body of a hundred thousand wrong members is answered briefly. */
 const problemsMax = 100;
 
-export function validate(operation: Operation, input: Readonly<Record<string, unknown>>): { readonly kind: "checked"; readonly value: unknown } | Refusal {
+export function validate(
+  operation: Operation,
+  input: Readonly<Record<string, unknown>>,
+): { readonly kind: "checked"; readonly value: unknown } | Refusal {
   const unstorable = unstorableTexts(input);
   if (unstorable.length > 0) return refusedForProblems(unstorable.slice(0, problemsMax));
   const parsed = operation.input.safeParse(input, { reportInput: true });
@@ -20,11 +30,17 @@ function problemsOf(issue: Issue, base: readonly PropertyKey[]): Problem[] {
   const path = [...base, ...issue.path];
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => ({ code: "invalid_request", pointer: pointerOf([...path, key]), message: `\`${key}\` is no member of this; leave it out` }));
+      return issue.keys.map((key) => ({
+        code: "invalid_request",
+        pointer: pointerOf([...path, key]),
+        message: `\`${key}\` is no member of this; leave it out`,
+      }));
     case "invalid_union": {
       // The branch that fits best is the one whose discriminator fits: the fewest problems.
       const best = [...issue.errors].sort((a, b) => a.length - b.length)[0];
-      return best === undefined || best.length === 0 ? [problem(issue, path)] : best.flatMap((inner) => problemsOf(inner, path));
+      return best === undefined || best.length === 0
+        ? [problem(issue, path)]
+        : best.flatMap((inner) => problemsOf(inner, path));
     }
     case "invalid_key":
     case "invalid_element":
@@ -60,8 +76,18 @@ export function pointerOf(path: readonly PropertyKey[]): string {
 function unstorableTexts(input: Readonly<Record<string, unknown>>): Problem[] {
   const problems: Problem[] = [];
   for (const [name, value] of Object.entries(input)) {
-    const texts = typeof value === "string" ? [value] : Array.isArray(value) ? value.filter((one): one is string => typeof one === "string") : [];
-    if (texts.some((text) => !isStorable(text))) problems.push({ code: "text_unstorable", pointer: pointerOf([name]), message: `\`${name}\` holds U+0000 or a lone surrogate; leave it out` });
+    const texts =
+      typeof value === "string"
+        ? [value]
+        : Array.isArray(value)
+          ? value.filter((one): one is string => typeof one === "string")
+          : [];
+    if (texts.some((text) => !isStorable(text)))
+      problems.push({
+        code: "text_unstorable",
+        pointer: pointerOf([name]),
+        message: `\`${name}\` holds U+0000 or a lone surrogate; leave it out`,
+      });
   }
   return problems;
 }

@@ -8,8 +8,23 @@
 import { Readable } from "node:stream";
 import { type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import { errorCatalogue, limits, operationIds, operationRow, type Operation, type OperationId, refused, type Refusal } from "@countersign/contract";
-import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from "fastify";
+import {
+  errorCatalogue,
+  limits,
+  operationIds,
+  operationRow,
+  type Operation,
+  type OperationId,
+  refused,
+  type Refusal,
+} from "@countersign/contract";
+import Fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type HTTPMethods,
+} from "fastify";
 import { type Dispatch, type DispatchAnswer, problemOf } from "../dispatch/index.js";
 import { bearerOf, mapRequest } from "./mapping.js";
 
@@ -72,7 +87,12 @@ export function openHttp(options: HttpOptions): HttpServer {
   app.addHook("onRequest", (request, reply, done) => {
     void reply.headers({ ...securityHeaders, "x-request-id": request.id });
     connections.begun(request.raw.socket);
-    if (connections.closing) void sendRefusal(reply, refused("shutting_down", "the server is stopping; try again in a moment", { retryAfterSeconds: 5 }), request.id);
+    if (connections.closing)
+      void sendRefusal(
+        reply,
+        refused("shutting_down", "the server is stopping; try again in a moment", { retryAfterSeconds: 5 }),
+        request.id,
+      );
     else done();
   });
   app.addHook("onSend", (_request, reply, payload, done) => {
@@ -81,15 +101,32 @@ export function openHttp(options: HttpOptions): HttpServer {
   });
   app.addHook("onResponse", (request, reply, done) => {
     connections.answered(request.raw.socket);
-    options.log.info({ requestId: request.id, method: request.method, route: request.routeOptions.url ?? null, status: reply.statusCode, ms: Math.round(reply.elapsedTime), ...outcomes.get(request) }, "request");
+    options.log.info(
+      {
+        requestId: request.id,
+        method: request.method,
+        route: request.routeOptions.url ?? null,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+        ...outcomes.get(request),
+      },
+      "request",
+    );
     done();
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const refusal = frameworkRefusal(error);
-    if (refusal.code === "internal") options.log.error({ err: error, requestId: request.id }, "a request failed inside");
+    if (refusal.code === "internal")
+      options.log.error({ err: error, requestId: request.id }, "a request failed inside");
     return sendRefusal(reply, refusal, request.id);
   });
-  app.setNotFoundHandler((request, reply) => sendRefusal(reply, refused("not_found", `there is nothing at \`${pathOf(request)}\`; \`/api/openapi.json\` lists what there is`), request.id));
+  app.setNotFoundHandler((request, reply) =>
+    sendRefusal(
+      reply,
+      refused("not_found", `there is nothing at \`${pathOf(request)}\`; \`/api/openapi.json\` lists what there is`),
+      request.id,
+    ),
+  );
 
   for (const id of operationIds) addOperation(app, id, options, timeouts.stalledReader);
   addOwnRoutes(app, options);
@@ -148,9 +185,15 @@ function addOperation(app: FastifyInstance, id: OperationId, { dispatch }: HttpO
     method: row.method,
     url: routeOf(row),
     handler: async (request, reply) => {
-      const received = { path: request.params as Record<string, string>, url: request.raw.url ?? "", headers: request.headers, body: request.body as Buffer | undefined };
+      const received = {
+        path: request.params as Record<string, string>,
+        url: request.raw.url ?? "",
+        headers: request.headers,
+        body: request.body as Buffer | undefined,
+      };
       const mapped = mapRequest(row, received);
-      if (mapped.kind === "refused" && mapped.code !== "precondition_required") return sendRefusal(reply, mapped, request.id);
+      if (mapped.kind === "refused" && mapped.code !== "precondition_required")
+        return sendRefusal(reply, mapped, request.id);
       const key = request.headers["idempotency-key"];
       const answer = await dispatch({
         operation: id,
@@ -160,7 +203,8 @@ function addOperation(app: FastifyInstance, id: OperationId, { dispatch }: HttpO
         idempotencyKey: Array.isArray(key) ? key[0] : key,
       });
       // Who is not known is told so before what the request lacks.
-      if (mapped.kind === "refused" && answer.status !== 401 && answer.status !== 403) return sendRefusal(reply, mapped, request.id);
+      if (mapped.kind === "refused" && answer.status !== 401 && answer.status !== 403)
+        return sendRefusal(reply, mapped, request.id);
       return send(reply, answer, { request, row, stalledReaderMs });
     },
   });
@@ -170,9 +214,17 @@ function routeOf(row: Operation): string {
   return row.path.replaceAll(/\{([A-Za-z]+)\}/g, ":$1");
 }
 
-async function send(reply: FastifyReply, answer: DispatchAnswer, { request, row, stalledReaderMs }: { request: FastifyRequest; row: Operation; stalledReaderMs: number }): Promise<FastifyReply> {
+async function send(
+  reply: FastifyReply,
+  answer: DispatchAnswer,
+  { request, row, stalledReaderMs }: { request: FastifyRequest; row: Operation; stalledReaderMs: number },
+): Promise<FastifyReply> {
   const { tenant, principal, code } = answer;
-  outcomes.set(request, { ...(tenant === undefined ? {} : { tenant }), ...(principal === undefined ? {} : { principal }), ...(code === undefined ? {} : { code }) });
+  outcomes.set(request, {
+    ...(tenant === undefined ? {} : { tenant }),
+    ...(principal === undefined ? {} : { principal }),
+    ...(code === undefined ? {} : { code }),
+  });
   void reply.code(answer.status).headers(answer.headers);
   switch (answer.kind) {
     case "problem":
@@ -186,7 +238,11 @@ async function send(reply: FastifyReply, answer: DispatchAnswer, { request, row,
 }
 
 /** Streams with backpressure: what the reader does not take is not read from the database. */
-async function sendLines(reply: FastifyReply, lines: AsyncIterable<string>, { request, stalledReaderMs }: { request: FastifyRequest; stalledReaderMs: number }): Promise<FastifyReply> {
+async function sendLines(
+  reply: FastifyReply,
+  lines: AsyncIterable<string>,
+  { request, stalledReaderMs }: { request: FastifyRequest; stalledReaderMs: number },
+): Promise<FastifyReply> {
   if (request.method === "HEAD") {
     await lines[Symbol.asyncIterator]().return?.();
     return reply.send("");
@@ -214,7 +270,9 @@ const everyMethod: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "DELE
 
 /** A path that is known with a method that is not: 405 with what it takes, instead of 404. */
 function addMethodsNotAllowed(app: FastifyInstance): void {
-  const taken = new Map<string, Set<string>>(["/healthz", "/readyz", "/api/openapi.json"].map((path) => [path, new Set(["GET", "HEAD"])]));
+  const taken = new Map<string, Set<string>>(
+    ["/healthz", "/readyz", "/api/openapi.json"].map((path) => [path, new Set(["GET", "HEAD"])]),
+  );
   for (const id of operationIds) {
     const row = operationRow(id);
     const methods = taken.get(routeOf(row)) ?? new Set();
@@ -225,7 +283,12 @@ function addMethodsNotAllowed(app: FastifyInstance): void {
     app.route({
       method: everyMethod.filter((method) => !methods.has(method)),
       url,
-      handler: (request, reply) => sendRefusal(reply.header("allow", allowed), refused("method_not_allowed", `\`${pathOf(request)}\` takes ${allowed}`), request.id),
+      handler: (request, reply) =>
+        sendRefusal(
+          reply.header("allow", allowed),
+          refused("method_not_allowed", `\`${pathOf(request)}\` takes ${allowed}`),
+          request.id,
+        ),
     });
   }
 }
@@ -255,14 +318,19 @@ function frameworkRefusal(error: { readonly code?: string; readonly statusCode?:
     case "FST_ERR_BAD_URL":
     case "FST_ERR_MAX_PARAM_LENGTH":
     case "FST_ERR_ASYNC_CONSTRAINT":
-      return refused("not_found", "the path is not percent-encoded UTF-8 or too long; `/api/openapi.json` lists what there is");
+      return refused(
+        "not_found",
+        "the path is not percent-encoded UTF-8 or too long; `/api/openapi.json` lists what there is",
+      );
     case "FST_ERR_CTP_INVALID_CONTENT_LENGTH":
       return refused("malformed_json", "the body is shorter or longer than `Content-Length` says");
     case "FST_ERR_CTP_INVALID_MEDIA_TYPE":
     case "FST_ERR_CTP_EMPTY_TYPE":
       return refused("unsupported_media_type", "the body has no usable `Content-Type`; send `application/json`");
     default:
-      return error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500 ? refused("invalid_request", "the request is not valid HTTP") : refused("internal", "something went wrong in the server; its log has the cause");
+      return error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500
+        ? refused("invalid_request", "the request is not valid HTTP")
+        : refused("internal", "something went wrong in the server; its log has the cause");
   }
 }
 
@@ -274,8 +342,17 @@ function refuseConnection(error: NodeJS.ErrnoException, socket: Socket, requestI
   }
   const [status, detail] = connectionProblem(error.code);
   const title = STATUS_CODES[status] ?? "";
-  const body = JSON.stringify({ type: "https://countersign.dev/problems/invalid_request", title: errorCatalogue.invalid_request.title, status, detail, code: "invalid_request", instance: `urn:uuid:${requestId}` });
-  socket.end(`HTTP/1.1 ${status} ${title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+  const body = JSON.stringify({
+    type: "https://countersign.dev/problems/invalid_request",
+    title: errorCatalogue.invalid_request.title,
+    status,
+    detail,
+    code: "invalid_request",
+    instance: `urn:uuid:${requestId}`,
+  });
+  socket.end(
+    `HTTP/1.1 ${status} ${title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
 }
 
 function connectionProblem(code: string | undefined): [status: number, detail: string] {

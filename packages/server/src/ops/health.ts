@@ -18,11 +18,21 @@ export interface Readiness {
 /** A probe asks often and must be answered before it gives up. */
 const answerMs = 2_000;
 
-export async function checkReadiness({ storage, ledger, stopping }: { readonly storage: Storage; readonly ledger: Ledger; readonly stopping: boolean }): Promise<Readiness> {
+export async function checkReadiness({
+  storage,
+  ledger,
+  stopping,
+}: {
+  readonly storage: Storage;
+  readonly ledger: Ledger;
+  readonly stopping: boolean;
+}): Promise<Readiness> {
   const database = await within(answerMs, ask(storage.app, "select 1"));
   const checks: Check[] = [
     database ? { name: "database", ok: true } : { name: "database", ok: false, note: "it does not answer" },
-    database ? await checkMigrations(storage) : { name: "migrations", ok: false, note: "unknown while the database is away" },
+    database
+      ? await checkMigrations(storage)
+      : { name: "migrations", ok: false, note: "unknown while the database is away" },
     checkDoor(ledger),
     ...(stopping ? [{ name: "stopping", ok: false, note: "the server is stopping" } as const] : []),
   ];
@@ -41,19 +51,29 @@ async function checkMigrations(storage: Storage): Promise<Check> {
   };
   const known = await within(answerMs, read());
   if (!known) return { name: "migrations", ok: false, note: "their state cannot be read" };
-  return pending.count === 0 ? { name: "migrations", ok: true } : { name: "migrations", ok: false, note: `${pending.count} are pending; run \`countersign migrate up\`` };
+  return pending.count === 0
+    ? { name: "migrations", ok: true }
+    : { name: "migrations", ok: false, note: `${pending.count} are pending; run \`countersign migrate up\`` };
 }
 
 function checkDoor(ledger: Ledger): Check {
   const { waiting } = ledger.stats();
-  return waiting < limits.queueChangesMax ? { name: "door", ok: true } : { name: "door", ok: false, note: "too many changes wait" };
+  return waiting < limits.queueChangesMax
+    ? { name: "door", ok: true }
+    : { name: "door", ok: false, note: "too many changes wait" };
 }
 
 /** Whether it succeeded in time. A probe is told what is wrong, not why: the log of the first request that failed has it. */
 async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
   const { promise, cancel } = timer(ms);
   try {
-    return await Promise.race([work.then(() => true, () => false), promise]);
+    return await Promise.race([
+      work.then(
+        () => true,
+        () => false,
+      ),
+      promise,
+    ]);
   } finally {
     cancel();
   }

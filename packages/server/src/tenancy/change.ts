@@ -3,7 +3,17 @@
  * in this process, because each one moves that epoch and would only make the others decide again.
  */
 import { isRefusal, type Refusal, type TenantId } from "@countersign/contract";
-import { type Decided, type DecideContext, type EntryDraft, type Guard, type Ledger, moveEpoch, type Outcome, type Snapshot, type Write } from "../ledger/index.js";
+import {
+  type Decided,
+  type DecideContext,
+  type EntryDraft,
+  type Guard,
+  type Ledger,
+  moveEpoch,
+  type Outcome,
+  type Snapshot,
+  type Write,
+} from "../ledger/index.js";
 import { loadMembers, membersEpoch, membersOf, type Members } from "./people.js";
 import type { RolesConfiguration } from "./permissions.rules.js";
 import { type BindingRow, type PrincipalRow, type SigningKeyRow, update } from "./rows.js";
@@ -29,7 +39,12 @@ export interface Loaded<X> {
 }
 
 export type Plan<R> =
-  | { readonly kind: "plan"; readonly entries: readonly [EntryDraft, ...EntryDraft[]]; readonly guards?: readonly Guard[]; readonly result: R }
+  | {
+      readonly kind: "plan";
+      readonly entries: readonly [EntryDraft, ...EntryDraft[]];
+      readonly guards?: readonly Guard[];
+      readonly result: R;
+    }
   | { readonly kind: "nothing"; readonly result: R };
 
 export interface MembersChange<X, R> {
@@ -42,7 +57,11 @@ export interface MembersChange<X, R> {
 
 const queues = new Map<TenantId, Promise<unknown>>();
 
-export function changeMembers<X, R>(desk: TenancyDesk, request: TenancyRequest, change: MembersChange<X, R>): Promise<Outcome<R>> {
+export function changeMembers<X, R>(
+  desk: TenancyDesk,
+  request: TenancyRequest,
+  change: MembersChange<X, R>,
+): Promise<Outcome<R>> {
   return inTurn(change.tenant, () =>
     request.transact(
       change.tenant,
@@ -61,7 +80,11 @@ function decided<X, R>(change: MembersChange<X, R>, loaded: Loaded<X>, context: 
   const { epoch } = loaded.members;
   const [first, ...others] = plan.entries;
   const entries = [{ ...first, writes: [...(first.writes ?? []), moveEpoch(membersEpoch, epoch)] }, ...others];
-  const guards: Guard[] = [...change.guards(), { kind: "epoch", name: membersEpoch, value: epoch }, ...(plan.guards ?? [])];
+  const guards: Guard[] = [
+    ...change.guards(),
+    { kind: "epoch", name: membersEpoch, value: epoch },
+    ...(plan.guards ?? []),
+  ];
   return { kind: "change", change: { guards, entries }, result: plan.result };
 }
 
@@ -77,13 +100,24 @@ async function inTurn<T>(tenant: TenantId, work: () => Promise<T>): Promise<T> {
 }
 
 /** The answer of a command: its result, its receipts, and what is shown once and therefore stood in no result. */
-export function answer<R extends object, S extends object>(outcome: Outcome<R>, secrets: S): (R & S & { receipts: ReceiptView[] }) | Refusal {
+export function answer<R extends object, S extends object>(
+  outcome: Outcome<R>,
+  secrets: S,
+): (R & S & { receipts: ReceiptView[] }) | Refusal {
   if (isRefusal(outcome)) return outcome;
-  return { ...outcome.result, ...secrets, receipts: outcome.kind === "committed" ? receiptViews(outcome.receipts) : [] };
+  return {
+    ...outcome.result,
+    ...secrets,
+    receipts: outcome.kind === "committed" ? receiptViews(outcome.receipts) : [],
+  };
 }
 
 /** A change of what belongs to a principal moves the principal's version too: whoever decided by it decides again. */
-export function touched(members: Members, principalId: string, changes: Partial<Omit<PrincipalRow, "id" | "version">> = {}): Write {
+export function touched(
+  members: Members,
+  principalId: string,
+  changes: Partial<Omit<PrincipalRow, "id" | "version">> = {},
+): Write {
   const row = members.rows.principals.get(principalId);
   if (row === undefined) throw new Error(`principal ${principalId} is missing`);
   return update("principals", row, changes);
@@ -92,7 +126,11 @@ export function touched(members: Members, principalId: string, changes: Partial<
 /** The members as they are once rows replaced those of the same id. */
 export function membersWith(
   members: Members,
-  rows: { readonly principals?: readonly PrincipalRow[]; readonly bindings?: readonly BindingRow[]; readonly signingKeys?: readonly SigningKeyRow[] },
+  rows: {
+    readonly principals?: readonly PrincipalRow[];
+    readonly bindings?: readonly BindingRow[];
+    readonly signingKeys?: readonly SigningKeyRow[];
+  },
 ): Members {
   return membersOf({
     epoch: members.epoch,

@@ -31,7 +31,12 @@ const checksumLength = 6;
 /** `csk_` + 43 + `_` + 43 + 6. */
 export const credentialLength = 4 + encodedLength + 1 + encodedLength + checksumLength;
 
-export function mintCredential(kind: CredentialKind, tenant: TenantId, id: string, random: (count: number) => Uint8Array): MintedCredential {
+export function mintCredential(
+  kind: CredentialKind,
+  tenant: TenantId,
+  id: string,
+  random: (count: number) => Uint8Array,
+): MintedCredential {
   const place = toBase64Url(Buffer.concat([uuidBytes(tenant), uuidBytes(id)]));
   const secret = toBase64Url(random(secretBytes));
   const head = `${kind}_${place}_${secret}`;
@@ -40,13 +45,18 @@ export function mintCredential(kind: CredentialKind, tenant: TenantId, id: strin
 
 /** Undefined when the text is none of ours: wrong length, prefix, alphabet or checksum. */
 export function parseCredential(kind: CredentialKind, text: string): Credential | undefined {
-  if (text.length !== credentialLength || !text.startsWith(`${kind}_`) || text[4 + encodedLength] !== "_") return undefined;
+  if (text.length !== credentialLength || !text.startsWith(`${kind}_`) || text[4 + encodedLength] !== "_")
+    return undefined;
   const head = text.slice(0, -checksumLength);
   if (text.slice(-checksumLength) !== checksum(head)) return undefined;
   const place = fromBase64Url(head.slice(4, 4 + encodedLength), 32);
   const secret = head.slice(4 + encodedLength + 1);
   if (place === undefined || fromBase64Url(secret, secretBytes) === undefined) return undefined;
-  return { tenant: asTenantId(uuidText(place.subarray(0, 16))), id: uuidText(place.subarray(16)), secretHash: sha256Hex(secret) };
+  return {
+    tenant: asTenantId(uuidText(place.subarray(0, 16))),
+    id: uuidText(place.subarray(16)),
+    secretHash: sha256Hex(secret),
+  };
 }
 
 export function sameSecret(given: Credential, storedHash: string): boolean {

@@ -5,7 +5,15 @@
  * from its commit on, in every process · no secret is stored, only its digest · whoever is not human has a human who
  * accepted to be answerable · a tenant always keeps an administrator · who gave out a credential is on record.
  */
-import { type CheckedInput, isRefusal, type OperationId, type OperationOutput, RefusalError, type Refusal, type TenantId } from "@countersign/contract";
+import {
+  type CheckedInput,
+  isRefusal,
+  type OperationId,
+  type OperationOutput,
+  RefusalError,
+  type Refusal,
+  type TenantId,
+} from "@countersign/contract";
 import type { Ledger, Snapshot } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
@@ -14,16 +22,43 @@ import type { TenancyDesk, TenancyRequest } from "./change.js";
 import { enrol, issueEnrolmentCode, listKeys, listSigningKeys, mintKey, revokeKey, revokeSigningKey } from "./keys.js";
 import { loadMembers, loadPeople, loadTenant, principalNames } from "./people.js";
 import type { RolesConfiguration } from "./permissions.rules.js";
-import { acceptAgent, createAgent, createHuman, listPrincipals, setBindings, setPrincipalStatus } from "./principals.js";
+import {
+  acceptAgent,
+  createAgent,
+  createHuman,
+  listPrincipals,
+  setBindings,
+  setPrincipalStatus,
+} from "./principals.js";
 import { noteKeyUse } from "./queries.js";
-import { createTenant, type FirstStart, getTenant, type IssuedCode, issueCode, nobodyCanSignIn, setTenantMode, setUp, tenantIds } from "./tenants.js";
+import {
+  createTenant,
+  type FirstStart,
+  getTenant,
+  type IssuedCode,
+  issueCode,
+  nobodyCanSignIn,
+  setTenantMode,
+  setUp,
+  tenantIds,
+} from "./tenants.js";
 import { principalView, tenantView } from "./views.rules.js";
 
 export { type Caller, systemCaller } from "./caller.js";
 export type { TenancyRequest } from "./change.js";
 export { credentialLength, mintCredential, parseCredential } from "./credentials.rules.js";
 export { deploymentTenant } from "./deployment.js";
-export { loadPeople, loadTenant, membersEpoch, type MemberVoter, type People, type Person, type PrincipalName, principalNames, type SigningKey } from "./people.js";
+export {
+  loadPeople,
+  loadTenant,
+  membersEpoch,
+  type MemberVoter,
+  type People,
+  type Person,
+  type PrincipalName,
+  principalNames,
+  type SigningKey,
+} from "./people.js";
 export { checkPermission, type RolesConfiguration } from "./permissions.rules.js";
 export type { FirstStart, IssuedCode } from "./tenants.js";
 
@@ -39,8 +74,15 @@ export interface TenancyOptions {
   readonly log: Pick<Log, "warn">;
 }
 
-type Command<K extends OperationId> = (caller: Caller, input: CheckedInput<K>, request: TenancyRequest) => Promise<OperationOutput<K> | Refusal>;
-type Question<K extends OperationId> = (caller: Caller, input: CheckedInput<K>) => Promise<OperationOutput<K> | Refusal>;
+type Command<K extends OperationId> = (
+  caller: Caller,
+  input: CheckedInput<K>,
+  request: TenancyRequest,
+) => Promise<OperationOutput<K> | Refusal>;
+type Question<K extends OperationId> = (
+  caller: Caller,
+  input: CheckedInput<K>,
+) => Promise<OperationOutput<K> | Refusal>;
 
 export interface Tenancy {
   /**
@@ -131,7 +173,9 @@ export function openTenancy(options: TenancyOptions): Tenancy {
     whoAmI: ask(whoAmI),
     getTenant: ask(getTenant),
     setTenantMode: command(setTenantMode),
-    createTenant: command((on, caller, input, request) => createTenant(on, caller, input, request, options.startingBindings(input.mode))),
+    createTenant: command((on, caller, input, request) =>
+      createTenant(on, caller, input, request, options.startingBindings(input.mode)),
+    ),
     listPrincipals: ask(listPrincipals),
     createAgent: command(createAgent),
     createHuman: command(createHuman),
@@ -185,7 +229,10 @@ class KeyUses {
       await writeOperational(this.#options.storage.app, tenant, noteKeyUse(tenant, apiKeyId, nowMs));
     } catch (error) {
       // The request goes on: what is lost is a time somebody might have looked at.
-      this.#options.log.warn({ message: error instanceof RefusalError ? error.refusal.message : String(error) }, "the use of a key was not noted");
+      this.#options.log.warn(
+        { message: error instanceof RefusalError ? error.refusal.message : String(error) },
+        "the use of a key was not noted",
+      );
     }
   }
 

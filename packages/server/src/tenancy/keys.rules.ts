@@ -17,7 +17,12 @@ export function checkedScopes(scopes: readonly string[] | undefined): readonly s
 export function keyMinted(
   by: Pick<Caller, "actor">,
   minted: MintedCredential,
-  key: { readonly principalId: string; readonly name: string; readonly scopes: readonly string[]; readonly days: number },
+  key: {
+    readonly principalId: string;
+    readonly name: string;
+    readonly scopes: readonly string[];
+    readonly days: number;
+  },
   context: DecideContext,
   writes: readonly Write[] = [],
 ): { readonly row: New<ApiKeyRow>; readonly entry: EntryDraft } {

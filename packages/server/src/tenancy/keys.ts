@@ -4,7 +4,16 @@ import { enrolmentBytes, importPublicKey, verifySignature } from "@countersign/p
 import type { DecideContext, EntryDraft } from "../ledger/index.js";
 import { checkSigningAdministratorLeft } from "./administrators.rules.js";
 import { type Caller, enrolledKeyDays } from "./caller.js";
-import { answer, changeMembers, type Loaded, membersWith, type Plan, type TenancyDesk, type TenancyRequest, touched } from "./change.js";
+import {
+  answer,
+  changeMembers,
+  type Loaded,
+  membersWith,
+  type Plan,
+  type TenancyDesk,
+  type TenancyRequest,
+  touched,
+} from "./change.js";
 import { mintCredential, parseCredential, sameSecret, type Credential } from "./credentials.rules.js";
 import { checkedScopes, codeIssued, keyMinted } from "./keys.rules.js";
 import { loadMembers } from "./people.js";
@@ -14,7 +23,12 @@ import { everyScope } from "./permissions.rules.js";
 import { type EnrolmentCodeRow, insert, type SigningKeyRow, update } from "./rows.js";
 import { apiKeyView, principalView, signingKeyView, summaryOf, tenantView } from "./views.rules.js";
 
-export async function mintKey(desk: TenancyDesk, caller: Caller, input: CheckedInput<"mintKey">, request: TenancyRequest): Promise<OperationOutput<"mintKey"> | Refusal> {
+export async function mintKey(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"mintKey">,
+  request: TenancyRequest,
+): Promise<OperationOutput<"mintKey"> | Refusal> {
   const shown = { secret: "" };
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
@@ -24,25 +38,43 @@ export async function mintKey(desk: TenancyDesk, caller: Caller, input: CheckedI
       if (person === undefined) return noPrincipal(input.principal);
       // Whoever holds a person's API key can propose in their name, and would then be free to approve it.
       if (person.kind === "human" && person.id !== caller.principal.id) {
-        return refused("forbidden", `\`${person.name}\` is a person: only they mint their own API keys; issue them a code to sign in with: \`countersign human code\``);
+        return refused(
+          "forbidden",
+          `\`${person.name}\` is a person: only they mint their own API keys; issue them a code to sign in with: \`countersign human code\``,
+        );
       }
       const minted = mintCredential("csk", caller.tenant, context.uuid(), (count) => context.randomBytes(count));
       shown.secret = minted.text;
-      const wanted = { principalId: person.id, name: input.name, scopes: checkedScopes(input.scopes), days: input.days };
+      const wanted = {
+        principalId: person.id,
+        name: input.name,
+        scopes: checkedScopes(input.scopes),
+        days: input.days,
+      };
       const key = keyMinted(caller, minted, wanted, context, [touched(members, person.id)]);
-      return { kind: "plan", entries: [key.entry], result: { key: apiKeyView(key.row, summaryOf(members, person.id)) } };
+      return {
+        kind: "plan",
+        entries: [key.entry],
+        result: { key: apiKeyView(key.row, summaryOf(members, person.id)) },
+      };
     },
   });
   return answer(outcome, shown);
 }
 
-export async function revokeKey(desk: TenancyDesk, caller: Caller, input: CheckedInput<"revokeKey">, request: TenancyRequest): Promise<OperationOutput<"revokeKey"> | Refusal> {
+export async function revokeKey(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"revokeKey">,
+  request: TenancyRequest,
+): Promise<OperationOutput<"revokeKey"> | Refusal> {
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
     also: (snapshot) => readApiKey(snapshot, input.id),
     decide: ({ members, also: row }, context) => {
-      if (row === undefined) return refused("not_found", `there is no API key \`${input.id}\`; \`countersign key list\` shows them`);
+      if (row === undefined)
+        return refused("not_found", `there is no API key \`${input.id}\`; \`countersign key list\` shows them`);
       const principal = summaryOf(members, row.principal_id);
       if (row.revoked_at_ms !== null) return { kind: "nothing", result: { key: apiKeyView(row, principal) } };
       const entry: EntryDraft = {
@@ -52,13 +84,21 @@ export async function revokeKey(desk: TenancyDesk, caller: Caller, input: Checke
         data: { apiKey: row.id },
         writes: [update("api_keys", row, { revoked_at_ms: context.nowMs }), touched(members, row.principal_id)],
       };
-      return { kind: "plan", entries: [entry], result: { key: apiKeyView({ ...row, revoked_at_ms: context.nowMs }, principal) } };
+      return {
+        kind: "plan",
+        entries: [entry],
+        result: { key: apiKeyView({ ...row, revoked_at_ms: context.nowMs }, principal) },
+      };
     },
   });
   return answer(outcome, {});
 }
 
-export async function listKeys(desk: TenancyDesk, caller: Caller, input: CheckedInput<"listKeys">): Promise<OperationOutput<"listKeys"> | Refusal> {
+export async function listKeys(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"listKeys">,
+): Promise<OperationOutput<"listKeys"> | Refusal> {
   if (input.cursor !== undefined && !isUuid(input.cursor)) return badCursor();
   return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
     const page = { principal: input.principal, before: input.cursor, limit: input.limit + 1 };
@@ -85,10 +125,17 @@ export async function issueEnrolmentCode(
     decide: ({ members, also: open }, context) => {
       const person = members.principals.get(input.id);
       if (person === undefined) return noPrincipal(input.id);
-      if (person.kind !== "human") return refused("human_root_required", `\`${person.name}\` is no human: agents and services never sign; mint an API key: \`countersign key create\``);
+      if (person.kind !== "human")
+        return refused(
+          "human_root_required",
+          `\`${person.name}\` is no human: agents and services never sign; mint an API key: \`countersign key create\``,
+        );
       const minted = mintCredential("cse", caller.tenant, context.uuid(), (count) => context.randomBytes(count));
       shown.enrolmentCode = minted.text;
-      const writes = [touched(members, person.id), ...open.map((code) => update("enrolment_codes", code, { expires_at_ms: context.nowMs }))];
+      const writes = [
+        touched(members, person.id),
+        ...open.map((code) => update("enrolment_codes", code, { expires_at_ms: context.nowMs })),
+      ];
       const code = codeIssued(caller, minted, { principalId: person.id }, context, writes);
       return { kind: "plan", entries: [code.entry], result: { expiresAt: code.expiresAt } };
     },
@@ -99,15 +146,24 @@ export async function issueEnrolmentCode(
 type Enrolled = Omit<OperationOutput<"enrol">, "secret" | "receipts">;
 
 /** A person enrols their own key: the code says who they are, the signature that the key is theirs. */
-export async function enrol(desk: TenancyDesk, input: CheckedInput<"enrol">, request: TenancyRequest): Promise<OperationOutput<"enrol"> | Refusal> {
+export async function enrol(
+  desk: TenancyDesk,
+  input: CheckedInput<"enrol">,
+  request: TenancyRequest,
+): Promise<OperationOutput<"enrol"> | Refusal> {
   const credential = parseCredential("cse", input.code.trim());
   if (credential === undefined) return badCode("the enrolment code is not one of ours; copy it again, all of it");
   const key = importPublicKey(input.publicKey);
   if (key === undefined) return badSignature("the public key is no Ed25519 key of 32 bytes in base64url");
   if (!verifySignature(key, enrolmentBytes({ code: input.code.trim(), publicKey: input.publicKey }), input.signature)) {
-    return badSignature("the signature over code and public key does not verify with that key; sign exactly the bytes of docs/authentication.md");
+    return badSignature(
+      "the signature over code and public key does not verify with that key; sign exactly the bytes of docs/authentication.md",
+    );
   }
-  const exists = await desk.ledger.snapshot(credential.tenant, async (snapshot) => (await readEnrolmentCode(snapshot, credential.id)) !== undefined);
+  const exists = await desk.ledger.snapshot(
+    credential.tenant,
+    async (snapshot) => (await readEnrolmentCode(snapshot, credential.id)) !== undefined,
+  );
   if (!exists) return badCode(unknownCode);
   const shown = { secret: "" };
   const outcome = await changeMembers(desk, request, {
@@ -127,11 +183,22 @@ function enrolPlan(
   context: DecideContext,
 ): Refusal | Plan<Enrolled> {
   const { credential, input, shown } = given;
-  if (code === undefined || !sameSecret(credential, code.code_hash) || code.used_at_ms !== null || code.expires_at_ms <= context.nowMs) return badCode(unknownCode);
+  if (
+    code === undefined ||
+    !sameSecret(credential, code.code_hash) ||
+    code.used_at_ms !== null ||
+    code.expires_at_ms <= context.nowMs
+  )
+    return badCode(unknownCode);
   const person = members.principals.get(code.principal_id);
-  if (person?.status !== "ACTIVE") return badCode("the person the code was issued to is suspended; an administrator can let them act again");
+  if (person?.status !== "ACTIVE")
+    return badCode("the person the code was issued to is suspended; an administrator can let them act again");
   const known = members.rows.signingKeys.find((key) => key.public_key === input.publicKey);
-  if (known !== undefined) return refused("already_exists", `this public key is enrolled as \`${known.id}\` already; make a new pair for every enrolment`);
+  if (known !== undefined)
+    return refused(
+      "already_exists",
+      `this public key is enrolled as \`${known.id}\` already; make a new pair for every enrolment`,
+    );
 
   const self = { actor: { type: "human", id: person.id, humans: [person.id] } as const };
   const row = {
@@ -149,20 +216,45 @@ function enrolPlan(
     ...self,
     action: "principal.key_enrolled",
     subject: { type: "principal", id: person.id },
-    data: { key: row.id, algorithm: row.algorithm, publicKey: row.public_key, code: code.id, ...(code.issued_by === null ? {} : { mintedBy: code.issued_by }) },
+    data: {
+      key: row.id,
+      algorithm: row.algorithm,
+      publicKey: row.public_key,
+      code: code.id,
+      ...(code.issued_by === null ? {} : { mintedBy: code.issued_by }),
+    },
     body: { label: row.label },
-    writes: [insert("signing_keys", row), update("enrolment_codes", code, { used_at_ms: context.nowMs }), touched(members, person.id)],
+    writes: [
+      insert("signing_keys", row),
+      update("enrolment_codes", code, { used_at_ms: context.nowMs }),
+      touched(members, person.id),
+    ],
   };
   const minted = mintCredential("csk", credential.tenant, context.uuid(), (count) => context.randomBytes(count));
   shown.secret = minted.text;
-  const apiKey = keyMinted(self, minted, { principalId: person.id, name: input.label === "" ? "enrolled" : input.label, scopes: [everyScope], days: enrolledKeyDays }, context);
+  const apiKey = keyMinted(
+    self,
+    minted,
+    {
+      principalId: person.id,
+      name: input.label === "" ? "enrolled" : input.label,
+      scopes: [everyScope],
+      days: enrolledKeyDays,
+    },
+    context,
+  );
   const after = membersWith(members, { signingKeys: [{ ...row, version: 1 }] });
   const principal = summaryOf(members, person.id);
   return {
     kind: "plan",
     guards: [{ kind: "absent", table: "signing_keys", key: { public_key: input.publicKey } }],
     entries: [enrolled, apiKey.entry],
-    result: { tenant: tenantView(members.tenant), principal: principalView(after, person.id), signingKey: signingKeyView(row, principal), key: apiKeyView(apiKey.row, principal) },
+    result: {
+      tenant: tenantView(members.tenant),
+      principal: principalView(after, person.id),
+      signingKey: signingKeyView(row, principal),
+      key: apiKeyView(apiKey.row, principal),
+    },
   };
 }
 
@@ -174,9 +266,15 @@ function badSignature(message: string): Refusal {
   return refused("signature_invalid", message);
 }
 
-export async function listSigningKeys(desk: TenancyDesk, caller: Caller, input: CheckedInput<"listSigningKeys">): Promise<OperationOutput<"listSigningKeys">> {
+export async function listSigningKeys(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"listSigningKeys">,
+): Promise<OperationOutput<"listSigningKeys">> {
   const members = await desk.ledger.snapshot(caller.tenant, loadMembers);
-  const rows = members.rows.signingKeys.filter((key) => input.principal === undefined || key.principal_id === input.principal);
+  const rows = members.rows.signingKeys.filter(
+    (key) => input.principal === undefined || key.principal_id === input.principal,
+  );
   return { rows: rows.map((row) => signingKeyView(row, summaryOf(members, row.principal_id))) };
 }
 
@@ -191,7 +289,11 @@ export async function revokeSigningKey(
     guards: () => caller.guards,
     decide: ({ members, roles }, context) => {
       const row = members.rows.signingKeys.find((key) => key.id === input.id);
-      if (row === undefined) return refused("not_found", `there is no signing key \`${input.id}\`; \`countersign key list --signing\` shows them`);
+      if (row === undefined)
+        return refused(
+          "not_found",
+          `there is no signing key \`${input.id}\`; \`countersign key list --signing\` shows them`,
+        );
       const principal = summaryOf(members, row.principal_id);
       if (row.status === "REVOKED") return { kind: "nothing", result: { signingKey: signingKeyView(row, principal) } };
       const changes = { status: "REVOKED", revoked_at_ms: context.nowMs } as const;

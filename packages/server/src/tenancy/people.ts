@@ -109,7 +109,9 @@ export function loadPeople(snapshot: Snapshot): Promise<People> {
   return loadMembers(snapshot);
 }
 
-export async function loadTenant(snapshot: Snapshot): Promise<{ readonly id: string; readonly name: string; readonly mode: TenantMode; readonly createdAtMs: number }> {
+export async function loadTenant(
+  snapshot: Snapshot,
+): Promise<{ readonly id: string; readonly name: string; readonly mode: TenantMode; readonly createdAtMs: number }> {
   const { tenant } = await loadMembers(snapshot);
   return { id: tenant.id, name: tenant.name, mode: tenant.mode, createdAtMs: tenant.created_at_ms };
 }
@@ -121,7 +123,10 @@ export interface PrincipalName {
 }
 
 /** For lists; an id nobody has is left out. */
-export async function principalNames(snapshot: Snapshot, ids: readonly string[]): Promise<ReadonlyMap<string, PrincipalName>> {
+export async function principalNames(
+  snapshot: Snapshot,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, PrincipalName>> {
   const { principals } = await loadMembers(snapshot);
   return new Map(
     ids.flatMap((id) => {
@@ -142,7 +147,8 @@ export interface MemberRows {
 export function membersOf({ epoch, tenant, principals: rows, bindings, signingKeys: keyRows }: MemberRows): Members {
   const bound = new Map<string, BindingRow[]>();
   for (const binding of bindings) {
-    if (binding.status === "ACTIVE") bound.set(binding.principal_id, [...(bound.get(binding.principal_id) ?? []), binding]);
+    if (binding.status === "ACTIVE")
+      bound.set(binding.principal_id, [...(bound.get(binding.principal_id) ?? []), binding]);
   }
   const principals = new Map(rows.map((row) => [row.id, personOf(row, bound.get(row.id) ?? [])]));
   const humansOf = (id: string): readonly string[] => {
@@ -152,13 +158,25 @@ export function membersOf({ epoch, tenant, principals: rows, bindings, signingKe
     return [person.answerable, person.answerableBefore].filter((human): human is string => human !== null);
   };
   const signingKeys = new Map(keyRows.map((row) => [row.id, signingKeyOf(row)]));
-  const voters = [...principals.values()].filter((person) => person.kind === "human").map((person) => voterOf(person, keyRows, humansOf));
+  const voters = [...principals.values()]
+    .filter((person) => person.kind === "human")
+    .map((person) => voterOf(person, keyRows, humansOf));
   const byId = new Map(rows.map((row) => [row.id, row]));
-  return { mode: tenant.mode, epoch, tenant, principals, signingKeys, voters, humansOf, rows: { principals: byId, bindings, signingKeys: keyRows } };
+  return {
+    mode: tenant.mode,
+    epoch,
+    tenant,
+    principals,
+    signingKeys,
+    voters,
+    humansOf,
+    rows: { principals: byId, bindings, signingKeys: keyRows },
+  };
 }
 
 function personOf(row: PrincipalRow, bindings: readonly BindingRow[]): Person {
-  const names = (kind: BindingRow["kind"]): string[] => bindings.filter((binding) => binding.kind === kind).map((binding) => binding.name);
+  const names = (kind: BindingRow["kind"]): string[] =>
+    bindings.filter((binding) => binding.kind === kind).map((binding) => binding.name);
   const [boundRoles, groups] = [names("role"), names("group")];
   return {
     id: row.id,
@@ -202,6 +220,10 @@ function voterOf(person: Person, keys: readonly SigningKeyRow[], humansOf: Peopl
     groups: person.groups,
     keys: own
       .filter((key) => key.status === "ACTIVE")
-      .map((key) => ({ id: key.id, mintedBy: key.minted_by === null ? [] : humansOf(key.minted_by), first: key.id === first })),
+      .map((key) => ({
+        id: key.id,
+        mintedBy: key.minted_by === null ? [] : humansOf(key.minted_by),
+        first: key.id === first,
+      })),
   };
 }

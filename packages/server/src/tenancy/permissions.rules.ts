@@ -1,5 +1,11 @@
 /** Who may do what: roles carry permissions, an API key's scopes narrow them. A role that is not known permits nothing. */
-import { type ConfigurationValue, type Permission, permissionNames, refused, type Refusal } from "@countersign/contract";
+import {
+  type ConfigurationValue,
+  type Permission,
+  permissionNames,
+  refused,
+  type Refusal,
+} from "@countersign/contract";
 
 export type RolesConfiguration = ConfigurationValue<"roles">;
 
@@ -10,8 +16,15 @@ export const agentRole = "agent";
 /** What a human is bound to when no role is named. */
 export const memberRole = "member";
 
-export function permissionsOfRoles(roles: readonly string[], configuration: RolesConfiguration): ReadonlySet<Permission> {
-  return new Set(roles.flatMap((role) => (Object.hasOwn(configuration.roles, role) ? (configuration.roles[role]?.permissions ?? []) : [])));
+export function permissionsOfRoles(
+  roles: readonly string[],
+  configuration: RolesConfiguration,
+): ReadonlySet<Permission> {
+  return new Set(
+    roles.flatMap((role) =>
+      Object.hasOwn(configuration.roles, role) ? (configuration.roles[role]?.permissions ?? []) : [],
+    ),
+  );
 }
 
 export function narrow(permissions: ReadonlySet<Permission>, scopes: readonly string[]): ReadonlySet<Permission> {
@@ -23,17 +36,32 @@ export const allPermissions: ReadonlySet<Permission> = new Set(permissionNames);
 
 /** `forbidden` or `scope_missing` unless the caller may. */
 export function checkPermission(
-  caller: { readonly permissions: ReadonlySet<Permission>; readonly rolePermissions: ReadonlySet<Permission>; readonly principal: { readonly name: string } },
+  caller: {
+    readonly permissions: ReadonlySet<Permission>;
+    readonly rolePermissions: ReadonlySet<Permission>;
+    readonly principal: { readonly name: string };
+  },
   permission: Permission,
 ): Refusal | undefined {
   if (caller.permissions.has(permission)) return undefined;
   if (caller.rolePermissions.has(permission)) {
-    return refused("scope_missing", `the API key has no scope \`${permission}\`; mint one that has it: \`countersign key create --scope ${permission}\``, { details: { permission } });
+    return refused(
+      "scope_missing",
+      `the API key has no scope \`${permission}\`; mint one that has it: \`countersign key create --scope ${permission}\``,
+      { details: { permission } },
+    );
   }
-  return refused("forbidden", `\`${caller.principal.name}\` lacks \`${permission}\`; an administrator can bind a role that carries it: \`countersign human grant\``, { details: { permission } });
+  return refused(
+    "forbidden",
+    `\`${caller.principal.name}\` lacks \`${permission}\`; an administrator can bind a role that carries it: \`countersign human grant\``,
+    { details: { permission } },
+  );
 }
 
 /** Roles that no configuration knows, with their place in the list. */
-export function unknownRoles(roles: readonly string[], configuration: RolesConfiguration): { readonly index: number; readonly role: string }[] {
+export function unknownRoles(
+  roles: readonly string[],
+  configuration: RolesConfiguration,
+): { readonly index: number; readonly role: string }[] {
   return roles.map((role, index) => ({ role, index })).filter(({ role }) => !Object.hasOwn(configuration.roles, role));
 }

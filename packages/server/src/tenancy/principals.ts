@@ -1,9 +1,25 @@
 /** Adding people, agents and services; who is answerable; roles and groups; suspending. */
-import { type CheckedInput, isUuid, type OperationOutput, type Problem, refused, type Refusal, refusedForProblems } from "@countersign/contract";
+import {
+  type CheckedInput,
+  isUuid,
+  type OperationOutput,
+  type Problem,
+  refused,
+  type Refusal,
+  refusedForProblems,
+} from "@countersign/contract";
 import type { DecideContext, EntryDraft, Guard } from "../ledger/index.js";
 import { checkAdministratorLeft } from "./administrators.rules.js";
 import type { Caller } from "./caller.js";
-import { answer, changeMembers, membersWith, type Plan, type TenancyDesk, type TenancyRequest, touched } from "./change.js";
+import {
+  answer,
+  changeMembers,
+  membersWith,
+  type Plan,
+  type TenancyDesk,
+  type TenancyRequest,
+  touched,
+} from "./change.js";
 import { mintCredential } from "./credentials.rules.js";
 import { checkedScopes, codeIssued, keyMinted } from "./keys.rules.js";
 import { loadMembers, type Members } from "./people.js";
@@ -13,9 +29,17 @@ import { apiKeyView, newPrincipalView, principalView } from "./views.rules.js";
 
 type Answer<K extends "createAgent" | "createHuman" | "acceptAgent"> = Promise<OperationOutput<K> | Refusal>;
 
-export async function createAgent(desk: TenancyDesk, caller: Caller, input: CheckedInput<"createAgent">, request: TenancyRequest): Answer<"createAgent"> {
+export async function createAgent(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"createAgent">,
+  request: TenancyRequest,
+): Answer<"createAgent"> {
   if (caller.principal.kind !== "human") {
-    return refused("human_root_required", "an agent or service needs a human who is answerable; let a human create it: `countersign agent create`");
+    return refused(
+      "human_root_required",
+      "an agent or service needs a human who is answerable; let a human create it: `countersign agent create`",
+    );
   }
   const shown = { secret: "" };
   const outcome = await changeMembers(desk, request, {
@@ -38,7 +62,12 @@ export async function createAgent(desk: TenancyDesk, caller: Caller, input: Chec
       const bindings = newBindings(row.id, { roles: [agentRole], groups: [] }, caller.principal.id, context);
       const minted = mintCredential("csk", caller.tenant, context.uuid(), (count) => context.randomBytes(count));
       shown.secret = minted.text;
-      const key = keyMinted(caller, minted, { principalId: row.id, name: "first", scopes: checkedScopes(input.scopes), days: input.keyDays }, context);
+      const key = keyMinted(
+        caller,
+        minted,
+        { principalId: row.id, name: "first", scopes: checkedScopes(input.scopes), days: input.keyDays },
+        context,
+      );
       const principal = newPrincipalView(row, bindings, members);
       return {
         kind: "plan",
@@ -51,7 +80,12 @@ export async function createAgent(desk: TenancyDesk, caller: Caller, input: Chec
   return answer(outcome, { secret: shown.secret });
 }
 
-export async function createHuman(desk: TenancyDesk, caller: Caller, input: CheckedInput<"createHuman">, request: TenancyRequest): Answer<"createHuman"> {
+export async function createHuman(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"createHuman">,
+  request: TenancyRequest,
+): Answer<"createHuman"> {
   const shown = { enrolmentCode: "" };
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
@@ -76,16 +110,24 @@ export async function createHuman(desk: TenancyDesk, caller: Caller, input: Chec
   return answer(outcome, shown);
 }
 
-export async function acceptAgent(desk: TenancyDesk, caller: Caller, input: CheckedInput<"acceptAgent">, request: TenancyRequest): Answer<"acceptAgent"> {
-  if (caller.principal.kind !== "human") return refused("human_root_required", "only a human can accept to be answerable");
+export async function acceptAgent(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"acceptAgent">,
+  request: TenancyRequest,
+): Answer<"acceptAgent"> {
+  if (caller.principal.kind !== "human")
+    return refused("human_root_required", "only a human can accept to be answerable");
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
     decide: ({ members }) => {
       const row = members.rows.principals.get(input.id);
       if (row === undefined) return noPrincipal(input.id);
-      if (row.kind === "human") return refused("human_root_required", `\`${row.name}\` is a human and answers for themselves`);
-      if (row.answerable === caller.principal.id) return { kind: "nothing", result: { principal: principalView(members, row.id) } };
+      if (row.kind === "human")
+        return refused("human_root_required", `\`${row.name}\` is a human and answers for themselves`);
+      if (row.answerable === caller.principal.id)
+        return { kind: "nothing", result: { principal: principalView(members, row.id) } };
       // The human before stays on record: neither the old nor the new root approves what was proposed meanwhile.
       const changes = { answerable: caller.principal.id, answerable_before: row.answerable };
       const after = membersWith(members, { principals: [{ ...row, ...changes }] });
@@ -94,7 +136,10 @@ export async function acceptAgent(desk: TenancyDesk, caller: Caller, input: Chec
         action: "principal.answerability_accepted",
         subject: { type: "principal", id: row.id },
         refs: [{ type: "principal", id: caller.principal.id }],
-        data: { answerable: caller.principal.id, ...(row.answerable === null ? {} : { answerableBefore: row.answerable }) },
+        data: {
+          answerable: caller.principal.id,
+          ...(row.answerable === null ? {} : { answerableBefore: row.answerable }),
+        },
         writes: [update("principals", row, changes)],
       };
       return { kind: "plan", entries: [entry], result: { principal: principalView(after, row.id) } };
@@ -103,14 +148,20 @@ export async function acceptAgent(desk: TenancyDesk, caller: Caller, input: Chec
   return answer(outcome, {});
 }
 
-export async function setPrincipalStatus(desk: TenancyDesk, caller: Caller, input: CheckedInput<"setPrincipalStatus">, request: TenancyRequest): Answer<"acceptAgent"> {
+export async function setPrincipalStatus(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"setPrincipalStatus">,
+  request: TenancyRequest,
+): Answer<"acceptAgent"> {
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
     decide: ({ members, roles }) => {
       const row = members.rows.principals.get(input.id);
       if (row === undefined) return noPrincipal(input.id);
-      if (row.status === input.status) return { kind: "nothing", result: { principal: principalView(members, row.id) } };
+      if (row.status === input.status)
+        return { kind: "nothing", result: { principal: principalView(members, row.id) } };
       const after = membersWith(members, { principals: [{ ...row, status: input.status }] });
       const last = checkAdministratorLeft(after, roles);
       if (last !== undefined) return last;
@@ -127,7 +178,12 @@ export async function setPrincipalStatus(desk: TenancyDesk, caller: Caller, inpu
   return answer(outcome, {});
 }
 
-export async function setBindings(desk: TenancyDesk, caller: Caller, input: CheckedInput<"setBindings">, request: TenancyRequest): Answer<"acceptAgent"> {
+export async function setBindings(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"setBindings">,
+  request: TenancyRequest,
+): Answer<"acceptAgent"> {
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
@@ -153,7 +209,8 @@ function bindingsPlan(
   const given = { granted_by: caller.principal.id, granted_at_ms: context.nowMs };
   const restored = known.filter((old) => old.status === "REMOVED" && wanted.some((binding) => same(binding, old)));
   const removed = known.filter((old) => old.status === "ACTIVE" && !wanted.some((binding) => same(binding, old)));
-  if (added.length + restored.length + removed.length === 0) return { kind: "nothing", result: { principal: principalView(members, row.id) } };
+  if (added.length + restored.length + removed.length === 0)
+    return { kind: "nothing", result: { principal: principalView(members, row.id) } };
 
   const now = [
     ...added.map((binding): BindingRow => ({ ...binding, version: 1 })),
@@ -179,14 +236,23 @@ function bindingsPlan(
   return { kind: "plan", entries: [entry], result: { principal: principalView(after, row.id) } };
 }
 
-export async function listPrincipals(desk: TenancyDesk, caller: Caller, input: CheckedInput<"listPrincipals">): Promise<OperationOutput<"listPrincipals"> | Refusal> {
+export async function listPrincipals(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"listPrincipals">,
+): Promise<OperationOutput<"listPrincipals"> | Refusal> {
   if (input.cursor !== undefined && !isUuid(input.cursor)) return badCursor();
   const after = input.cursor ?? "";
   const members = await desk.ledger.snapshot(caller.tenant, loadMembers);
-  const wanted = [...members.principals.values()].filter((person) => (input.kind === undefined || person.kind === input.kind) && person.id > after);
+  const wanted = [...members.principals.values()].filter(
+    (person) => (input.kind === undefined || person.kind === input.kind) && person.id > after,
+  );
   const page = wanted.slice(0, input.limit);
   const more = wanted.length > page.length;
-  return { rows: page.map((person) => principalView(members, person.id)), nextCursor: more ? (page.at(-1)?.id ?? null) : null };
+  return {
+    rows: page.map((person) => principalView(members, person.id)),
+    nextCursor: more ? (page.at(-1)?.id ?? null) : null,
+  };
 }
 
 // ── What they share ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -205,7 +271,12 @@ export function humanRow(name: string, createdBy: string | null, context: Decide
   };
 }
 
-export function newBindings(principalId: string, names: { readonly roles: readonly string[]; readonly groups: readonly string[] }, grantedBy: string | null, context: DecideContext): New<BindingRow>[] {
+export function newBindings(
+  principalId: string,
+  names: { readonly roles: readonly string[]; readonly groups: readonly string[] },
+  grantedBy: string | null,
+  context: DecideContext,
+): New<BindingRow>[] {
   const binding = (kind: BindingRow["kind"], name: string): New<BindingRow> => ({
     id: context.uuid(),
     principal_id: principalId,
@@ -215,16 +286,28 @@ export function newBindings(principalId: string, names: { readonly roles: readon
     granted_by: grantedBy,
     granted_at_ms: context.nowMs,
   });
-  return [...[...new Set(names.roles)].map((name) => binding("role", name)), ...[...new Set(names.groups)].map((name) => binding("group", name))];
+  return [
+    ...[...new Set(names.roles)].map((name) => binding("role", name)),
+    ...[...new Set(names.groups)].map((name) => binding("group", name)),
+  ];
 }
 
-export function principalCreated(by: Pick<Caller, "actor">, row: New<PrincipalRow>, bindings: readonly New<BindingRow>[]): EntryDraft {
-  const names = (kind: BindingRow["kind"]): string[] => bindings.filter((binding) => binding.kind === kind).map((binding) => binding.name);
+export function principalCreated(
+  by: Pick<Caller, "actor">,
+  row: New<PrincipalRow>,
+  bindings: readonly New<BindingRow>[],
+): EntryDraft {
+  const names = (kind: BindingRow["kind"]): string[] =>
+    bindings.filter((binding) => binding.kind === kind).map((binding) => binding.name);
   return {
     actor: by.actor,
     action: "principal.created",
     subject: { type: "principal", id: row.id },
-    data: { kind: row.kind, ...(row.agent_type === null ? {} : { agentType: row.agent_type }), ...(row.answerable === null ? {} : { answerable: row.answerable }) },
+    data: {
+      kind: row.kind,
+      ...(row.agent_type === null ? {} : { agentType: row.agent_type }),
+      ...(row.answerable === null ? {} : { answerable: row.answerable }),
+    },
     body: { name: row.name, roles: names("role"), groups: names("group") },
     writes: [insert("principals", row), ...bindings.map((binding) => insert("role_bindings", binding))],
   };
@@ -237,25 +320,49 @@ function freeName(name: string): Guard {
 function nameTaken(members: Members, name: string): Refusal | undefined {
   const known = [...members.principals.values()].find((person) => person.name === name);
   if (known === undefined) return undefined;
-  return refused("name_taken", `\`${name}\` is the ${known.kind} \`${known.id}\` already; choose another name`, { problems: [{ code: "name_taken", pointer: "/name", message: `\`${name}\` is taken` }] });
+  return refused("name_taken", `\`${name}\` is the ${known.kind} \`${known.id}\` already; choose another name`, {
+    problems: [{ code: "name_taken", pointer: "/name", message: `\`${name}\` is taken` }],
+  });
 }
 
 export function noPrincipal(id: string): Refusal {
-  return refused("not_found", `there is no principal \`${id}\`; \`countersign human list\` and \`countersign agent list\` show them`);
+  return refused(
+    "not_found",
+    `there is no principal \`${id}\`; \`countersign human list\` and \`countersign agent list\` show them`,
+  );
 }
 
 export function badCursor(): Refusal {
-  return refusedForProblems([{ code: "invalid_request", pointer: "/cursor", message: "`cursor` is not one of this list; start without it" }]);
+  return refusedForProblems([
+    { code: "invalid_request", pointer: "/cursor", message: "`cursor` is not one of this list; start without it" },
+  ]);
 }
 
 /** Names a role must have: one word that a terminal and a pattern take as it is. */
 const bindingName = /^[a-z][a-z0-9_.-]{0,62}$/;
 
-function checkBindings(names: { readonly roles: readonly string[]; readonly groups: readonly string[] }, roles: RolesConfiguration): Refusal | undefined {
+function checkBindings(
+  names: { readonly roles: readonly string[]; readonly groups: readonly string[] },
+  roles: RolesConfiguration,
+): Refusal | undefined {
   const known = Object.keys(roles.roles).map((role) => `\`${role}\``);
   const problems: Problem[] = [
-    ...unknownRoles(names.roles, roles).map(({ role, index }): Problem => ({ code: "invalid_request", pointer: `/roles/${index}`, message: `there is no role \`${role}\`; there are ${known.join(", ")}` })),
-    ...names.groups.flatMap((group, index): Problem[] => (bindingName.test(group) ? [] : [{ code: "invalid_request", pointer: `/groups/${index}`, message: `\`${group}\` is no group name; use lower-case letters, digits, \`_\`, \`.\`, \`-\`` }])),
+    ...unknownRoles(names.roles, roles).map(({ role, index }): Problem => ({
+      code: "invalid_request",
+      pointer: `/roles/${index}`,
+      message: `there is no role \`${role}\`; there are ${known.join(", ")}`,
+    })),
+    ...names.groups.flatMap((group, index): Problem[] =>
+      bindingName.test(group)
+        ? []
+        : [
+            {
+              code: "invalid_request",
+              pointer: `/groups/${index}`,
+              message: `\`${group}\` is no group name; use lower-case letters, digits, \`_\`, \`.\`, \`-\``,
+            },
+          ],
+    ),
   ];
   return problems.length === 0 ? undefined : refusedForProblems(problems);
 }

@@ -4,7 +4,16 @@
  */
 import type { TenantId } from "@countersign/contract";
 import type { Query, Snapshot } from "../ledger/index.js";
-import type { ApiKeyRow, BindingRow, DirectoryRow, EnrolmentCodeRow, ModeRequestRow, PrincipalRow, SigningKeyRow, TenantRow } from "./rows.js";
+import type {
+  ApiKeyRow,
+  BindingRow,
+  DirectoryRow,
+  EnrolmentCodeRow,
+  ModeRequestRow,
+  PrincipalRow,
+  SigningKeyRow,
+  TenantRow,
+} from "./rows.js";
 
 async function rows<T>(snapshot: Snapshot, query: Query): Promise<T[]> {
   return (await snapshot.query<{ row: T }>(query)).map(({ row }) => row);
@@ -91,7 +100,10 @@ export interface ApiKeyWithUse extends ApiKeyRow {
 }
 
 /** A page of API keys, newest first (ids grow with time). */
-export function readApiKeys(snapshot: Snapshot, page: { principal?: string | undefined; before?: string | undefined; limit: number }): Promise<ApiKeyWithUse[]> {
+export function readApiKeys(
+  snapshot: Snapshot,
+  page: { principal?: string | undefined; before?: string | undefined; limit: number },
+): Promise<ApiKeyWithUse[]> {
   return rows(snapshot, {
     name: "tenancy_api_keys",
     text: `select to_jsonb(k) - 'tenant_id' - 'row_salt' || jsonb_build_object('last_used_at_ms', u.last_used_at_ms) as row

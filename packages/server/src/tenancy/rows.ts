@@ -98,7 +98,11 @@ export function insert<T extends OwnTable>(table: T, row: New<TableRows[T]>): Wr
   return { verb: "insert", table, row: row as unknown as Row };
 }
 
-export function update<T extends OwnTable>(table: T, row: TableRows[T], changes: Partial<Omit<TableRows[T], "id" | "version">>): Write {
+export function update<T extends OwnTable>(
+  table: T,
+  row: TableRows[T],
+  changes: Partial<Omit<TableRows[T], "id" | "version">>,
+): Write {
   const { version, ...rest } = row;
   return { verb: "update", table, row: { ...rest, ...changes } as unknown as Row, from: version };
 }

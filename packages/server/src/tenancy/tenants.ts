@@ -4,7 +4,16 @@
  * Promises: the first start may be run by any number of processes at once and any number of times; each leaves the same
  * deployment tenant and the same first tenant. Whoever is in the directory is whole or is completed by the next start.
  */
-import { type CheckedInput, isRefusal, type OperationOutput, refused, type Refusal, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
+import {
+  type CheckedInput,
+  isRefusal,
+  type OperationOutput,
+  refused,
+  type Refusal,
+  RefusalError,
+  type TenantId,
+  type TenantMode,
+} from "@countersign/contract";
 import { asTenantId } from "@countersign/contract";
 import type { DecideContext, EntryDraft, Outcome, Write } from "../ledger/index.js";
 import { moveEpoch } from "../ledger/index.js";
@@ -29,7 +38,12 @@ export async function getTenant(desk: TenancyDesk, caller: Caller): Promise<Oper
 
 type ModeAnswer = Omit<OperationOutput<"setTenantMode">, "receipts">;
 
-export async function setTenantMode(desk: TenancyDesk, caller: Caller, input: CheckedInput<"setTenantMode">, request: TenancyRequest): Promise<OperationOutput<"setTenantMode"> | Refusal> {
+export async function setTenantMode(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"setTenantMode">,
+  request: TenancyRequest,
+): Promise<OperationOutput<"setTenantMode"> | Refusal> {
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
@@ -39,16 +53,26 @@ export async function setTenantMode(desk: TenancyDesk, caller: Caller, input: Ch
   return answer(outcome, {});
 }
 
-function modePlan(caller: Caller, mode: TenantMode, { members, pending }: { members: Members; pending: ModeRequestRow | undefined }, context: DecideContext): Refusal | Plan<ModeAnswer> {
+function modePlan(
+  caller: Caller,
+  mode: TenantMode,
+  { members, pending }: { members: Members; pending: ModeRequestRow | undefined },
+  context: DecideContext,
+): Refusal | Plan<ModeAnswer> {
   const { tenant } = members;
   const now = { tenant: tenantView(tenant), waitingForSecondPerson: false };
   if (tenant.mode === mode) return { kind: "nothing", result: now };
-  const open = pending !== undefined && pending.mode === mode && pending.expires_at_ms > context.nowMs ? pending : undefined;
+  const open =
+    pending !== undefined && pending.mode === mode && pending.expires_at_ms > context.nowMs ? pending : undefined;
   const closed: Write[] = pending === undefined ? [] : [update("mode_requests", pending, { status: "DONE" })];
   if (isDownward(tenant.mode, mode)) {
     if (open === undefined) return requestMode(caller, mode, { members, pending }, context);
     if (open.requested_by === caller.principal.id) {
-      return refused("release_needs_another", `you asked for \`${mode}\` already; another person must agree: \`countersign init --mode ${mode}\``, { details: { until: new Date(open.expires_at_ms).toISOString() } });
+      return refused(
+        "release_needs_another",
+        `you asked for \`${mode}\` already; another person must agree: \`countersign init --mode ${mode}\``,
+        { details: { until: new Date(open.expires_at_ms).toISOString() } },
+      );
     }
   }
   const entry: EntryDraft = {
@@ -58,15 +82,31 @@ function modePlan(caller: Caller, mode: TenantMode, { members, pending }: { memb
     data: { from: tenant.mode, to: mode, ...(open === undefined ? {} : { requestedBy: open.requested_by }) },
     writes: [update("tenants", tenant, { mode }), ...closed],
   };
-  return { kind: "plan", entries: [entry], result: { tenant: tenantView({ ...tenant, mode }), waitingForSecondPerson: false } };
+  return {
+    kind: "plan",
+    entries: [entry],
+    result: { tenant: tenantView({ ...tenant, mode }), waitingForSecondPerson: false },
+  };
 }
 
-function requestMode(caller: Caller, mode: TenantMode, { members, pending }: { members: Members; pending: ModeRequestRow | undefined }, context: DecideContext): Plan<ModeAnswer> {
+function requestMode(
+  caller: Caller,
+  mode: TenantMode,
+  { members, pending }: { members: Members; pending: ModeRequestRow | undefined },
+  context: DecideContext,
+): Plan<ModeAnswer> {
   const { tenant } = members;
-  const request = { mode, requested_by: caller.principal.id, requested_at_ms: context.nowMs, expires_at_ms: context.nowMs + modeRequestHours * 3_600_000 };
+  const request = {
+    mode,
+    requested_by: caller.principal.id,
+    requested_at_ms: context.nowMs,
+    expires_at_ms: context.nowMs + modeRequestHours * 3_600_000,
+  };
   // One row is pending at most: one that ended or asked for another mode is written over.
   const write =
-    pending === undefined ? insert("mode_requests", { id: context.uuid(), status: "PENDING", ...request }) : update("mode_requests", pending, request);
+    pending === undefined
+      ? insert("mode_requests", { id: context.uuid(), status: "PENDING", ...request })
+      : update("mode_requests", pending, request);
   const entry: EntryDraft = {
     actor: caller.actor,
     action: "tenant.mode_requested",
@@ -74,8 +114,14 @@ function requestMode(caller: Caller, mode: TenantMode, { members, pending }: { m
     data: { from: tenant.mode, to: mode },
     writes: [write],
   };
-  const guard = pending === undefined ? [{ kind: "absent", table: "mode_requests", key: { status: "PENDING" } } as const] : [];
-  return { kind: "plan", guards: guard, entries: [entry], result: { tenant: tenantView(tenant), waitingForSecondPerson: true } };
+  const guard =
+    pending === undefined ? [{ kind: "absent", table: "mode_requests", key: { status: "PENDING" } } as const] : [];
+  return {
+    kind: "plan",
+    guards: guard,
+    entries: [entry],
+    result: { tenant: tenantView(tenant), waitingForSecondPerson: true },
+  };
 }
 
 // ── Making tenants ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -98,7 +144,14 @@ async function makeTenant(desk: TenancyDesk, wanted: NewTenant): Promise<void> {
     (snapshot) => findMembers(snapshot),
     (members, context) => {
       if (members !== undefined) return { kind: "nothing", result: undefined };
-      const row: New<TenantRow> = { id: wanted.id, kind: wanted.kind, name: wanted.name, mode: wanted.mode, status: "ACTIVE", created_at_ms: context.nowMs };
+      const row: New<TenantRow> = {
+        id: wanted.id,
+        kind: wanted.kind,
+        name: wanted.name,
+        mode: wanted.mode,
+        status: "ACTIVE",
+        created_at_ms: context.nowMs,
+      };
       const human = humanRow(wanted.human, null, context);
       const created: EntryDraft = {
         actor: by.actor,
@@ -111,7 +164,13 @@ async function makeTenant(desk: TenancyDesk, wanted: NewTenant): Promise<void> {
       const first = principalCreated(by, human, newBindings(human.id, wanted.bindings, null, context));
       return {
         kind: "change",
-        change: { guards: [{ kind: "absent", table: "tenants", key: { id: wanted.id } }, { kind: "epoch", name: membersEpoch, value: 0 }], entries: [created, first] },
+        change: {
+          guards: [
+            { kind: "absent", table: "tenants", key: { id: wanted.id } },
+            { kind: "epoch", name: membersEpoch, value: 0 },
+          ],
+          entries: [created, first],
+        },
         result: undefined,
       };
     },
@@ -119,8 +178,15 @@ async function makeTenant(desk: TenancyDesk, wanted: NewTenant): Promise<void> {
   succeeded(outcome);
 }
 
-export async function createTenant(desk: TenancyDesk, caller: Caller, input: CheckedInput<"createTenant">, request: TenancyRequest, bindings: NewTenant["bindings"]): Promise<OperationOutput<"createTenant"> | Refusal> {
-  if (caller.tenant !== deploymentTenant) return refused("forbidden", "tenants are created in the deployment's tenant, with a key of its own");
+export async function createTenant(
+  desk: TenancyDesk,
+  caller: Caller,
+  input: CheckedInput<"createTenant">,
+  request: TenancyRequest,
+  bindings: NewTenant["bindings"],
+): Promise<OperationOutput<"createTenant"> | Refusal> {
+  if (caller.tenant !== deploymentTenant)
+    return refused("forbidden", "tenants are created in the deployment's tenant, with a key of its own");
   const made = { id: undefined as TenantId | undefined };
   const outcome = await request.transact(
     deploymentTenant,
@@ -133,7 +199,10 @@ export async function createTenant(desk: TenancyDesk, caller: Caller, input: Che
     ({ members }, context) => {
       if (members === undefined) return nameTaken(input.name);
       const human = firstHuman(members);
-      const result = { tenant: tenantView(members.tenant), principal: newPrincipalView(human, members.rows.bindings, members) };
+      const result = {
+        tenant: tenantView(members.tenant),
+        principal: newPrincipalView(human, members.rows.bindings, members),
+      };
       return {
         kind: "change",
         change: {
@@ -144,19 +213,28 @@ export async function createTenant(desk: TenancyDesk, caller: Caller, input: Che
       };
     },
   );
-  if (isRefusal(outcome) || outcome.kind === "nothing" || made.id === undefined) return answer(outcome as Outcome<never>, { enrolmentCode: "", expiresAt: "" });
+  if (isRefusal(outcome) || outcome.kind === "nothing" || made.id === undefined)
+    return answer(outcome as Outcome<never>, { enrolmentCode: "", expiresAt: "" });
   const code = await issueCode(desk, made.id);
   return answer(outcome, { enrolmentCode: code.text, expiresAt: code.expiresAt });
 }
 
 /** Made whole before it is listed: whoever is in the directory can be used. One that is never listed is never seen. */
-async function makeUnlisted(desk: TenancyDesk, input: CheckedInput<"createTenant">, bindings: NewTenant["bindings"]): Promise<TenantId> {
+async function makeUnlisted(
+  desk: TenancyDesk,
+  input: CheckedInput<"createTenant">,
+  bindings: NewTenant["bindings"],
+): Promise<TenantId> {
   const id = asTenantId(desk.newId());
   await makeTenant(desk, { id, kind: "customer", name: input.name, mode: input.mode, human: input.human, bindings });
   return id;
 }
 
-function listed(by: Pick<Caller, "actor">, tenant: Pick<TenantRow, "id" | "name" | "mode">, context: DecideContext): EntryDraft {
+function listed(
+  by: Pick<Caller, "actor">,
+  tenant: Pick<TenantRow, "id" | "name" | "mode">,
+  context: DecideContext,
+): EntryDraft {
   return {
     actor: by.actor,
     action: "tenant.listed",
@@ -168,7 +246,9 @@ function listed(by: Pick<Caller, "actor">, tenant: Pick<TenantRow, "id" | "name"
 }
 
 function nameTaken(name: string): Refusal {
-  return refused("name_taken", `there is a tenant \`${name}\` already; choose another name`, { problems: [{ code: "name_taken", pointer: "/name", message: `\`${name}\` is taken` }] });
+  return refused("name_taken", `there is a tenant \`${name}\` already; choose another name`, {
+    problems: [{ code: "name_taken", pointer: "/name", message: `\`${name}\` is taken` }],
+  });
 }
 
 // ── The first start ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,7 +264,14 @@ export interface FirstStart {
 /** Makes what is missing; the first tenant's id. */
 export async function setUp(desk: TenancyDesk, wanted: FirstStart): Promise<TenantId> {
   const { mode, human } = wanted;
-  await makeTenant(desk, { id: deploymentTenant, kind: "deployment", name: "deployment", mode, human, bindings: { roles: ["admin"], groups: [] } });
+  await makeTenant(desk, {
+    id: deploymentTenant,
+    kind: "deployment",
+    name: "deployment",
+    mode,
+    human,
+    bindings: { roles: ["admin"], groups: [] },
+  });
   const outcome = await desk.ledger.transact(
     deploymentTenant,
     (snapshot) => readDirectory(snapshot),
@@ -193,7 +280,14 @@ export async function setUp(desk: TenancyDesk, wanted: FirstStart): Promise<Tena
       if (known !== undefined) return { kind: "nothing", result: known.id };
       const id = context.uuid();
       const entry = listed(systemCaller(deploymentTenant), { id, name: wanted.tenant, mode }, context);
-      return { kind: "change", change: { guards: [{ kind: "absent", table: "tenant_directory", key: { name: wanted.tenant } }], entries: [entry] }, result: id };
+      return {
+        kind: "change",
+        change: {
+          guards: [{ kind: "absent", table: "tenant_directory", key: { name: wanted.tenant } }],
+          entries: [entry],
+        },
+        result: id,
+      };
     },
   );
   const id = asTenantId(succeeded(outcome));
@@ -231,8 +325,13 @@ export async function issueCode(desk: TenancyDesk, tenant: TenantId): Promise<Is
       const human = members.rows.principals.get(administrator ?? firstHuman(members).id) ?? firstHuman(members);
       const minted = mintCredential("cse", tenant, context.uuid(), (count) => context.randomBytes(count));
       shown.text = minted.text;
-      const earlier = open.filter((code) => code.principal_id === human.id).map((code) => update("enrolment_codes", code, { expires_at_ms: context.nowMs }));
-      const code = codeIssued(by, minted, { principalId: human.id }, context, [update("principals", human, {}), ...earlier]);
+      const earlier = open
+        .filter((code) => code.principal_id === human.id)
+        .map((code) => update("enrolment_codes", code, { expires_at_ms: context.nowMs }));
+      const code = codeIssued(by, minted, { principalId: human.id }, context, [
+        update("principals", human, {}),
+        ...earlier,
+      ]);
       return { kind: "plan", entries: [code.entry], result: { expiresAt: code.expiresAt, human: human.name } };
     },
   });

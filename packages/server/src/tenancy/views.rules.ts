@@ -17,7 +17,9 @@ export function tenantView(row: TenantRow): TenantView {
 
 export function summaryOf(people: Pick<People, "principals">, id: string): PrincipalSummary {
   const person = people.principals.get(id);
-  return person === undefined ? { id, kind: "system", name: "Countersign" } : { id, kind: person.kind, name: person.name };
+  return person === undefined
+    ? { id, kind: "system", name: "Countersign" }
+    : { id, kind: person.kind, name: person.name };
 }
 
 export function principalView(members: Members, id: string): PrincipalView {
@@ -28,8 +30,13 @@ export function principalView(members: Members, id: string): PrincipalView {
 }
 
 /** A principal that this change makes. */
-export function newPrincipalView(row: New<PrincipalRow>, bindings: readonly New<BindingRow>[], people: Pick<People, "principals">): PrincipalView {
-  const names = (kind: BindingRow["kind"]): string[] => bindings.filter((binding) => binding.kind === kind).map((binding) => binding.name);
+export function newPrincipalView(
+  row: New<PrincipalRow>,
+  bindings: readonly New<BindingRow>[],
+  people: Pick<People, "principals">,
+): PrincipalView {
+  const names = (kind: BindingRow["kind"]): string[] =>
+    bindings.filter((binding) => binding.kind === kind).map((binding) => binding.name);
   const person = {
     id: row.id,
     kind: row.kind,
@@ -44,9 +51,15 @@ export function newPrincipalView(row: New<PrincipalRow>, bindings: readonly New<
   return viewOf(person, { people, signingKeys: 0 });
 }
 
-type Shown = Pick<Person, "id" | "kind" | "name" | "status" | "agentType" | "answerable" | "boundRoles" | "groups" | "createdAtMs">;
+type Shown = Pick<
+  Person,
+  "id" | "kind" | "name" | "status" | "agentType" | "answerable" | "boundRoles" | "groups" | "createdAtMs"
+>;
 
-function viewOf(person: Shown, { people, signingKeys }: { people: Pick<People, "principals">; signingKeys: number }): PrincipalView {
+function viewOf(
+  person: Shown,
+  { people, signingKeys }: { people: Pick<People, "principals">; signingKeys: number },
+): PrincipalView {
   return {
     id: person.id,
     kind: person.kind,
@@ -61,7 +74,10 @@ function viewOf(person: Shown, { people, signingKeys }: { people: Pick<People, "
   };
 }
 
-export function apiKeyView(row: New<ApiKeyRow> & Partial<Pick<ApiKeyWithUse, "last_used_at_ms">>, principal: PrincipalSummary): ApiKeyView {
+export function apiKeyView(
+  row: New<ApiKeyRow> & Partial<Pick<ApiKeyWithUse, "last_used_at_ms">>,
+  principal: PrincipalSummary,
+): ApiKeyView {
   const used = row.last_used_at_ms ?? null;
   return {
     id: row.id,
@@ -89,5 +105,10 @@ export function signingKeyView(row: New<SigningKeyRow>, principal: PrincipalSumm
 }
 
 export function receiptViews(receipts: readonly Receipt[]): ReceiptView[] {
-  return receipts.map((receipt) => ({ seq: receipt.seq, entryId: receipt.entryId, hash: receipt.hash, at: iso(receipt.timeMs) }));
+  return receipts.map((receipt) => ({
+    seq: receipt.seq,
+    entryId: receipt.entryId,
+    hash: receipt.hash,
+    at: iso(receipt.timeMs),
+  }));
 }

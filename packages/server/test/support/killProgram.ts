@@ -3,26 +3,27 @@
  * does. Arguments: application URL of the database, tenant. Says `started` for each, and `stopped` when it is refused.
  */
 import { asTenantId, isRefusal } from "@countersign/contract";
-import pg from "pg";
 import { checkKill, loadKill } from "../../src/governance/index.js";
-import { type LedgerOptions, openLedger } from "../../src/ledger/index.js";
+import { openLedger } from "../../src/ledger/index.js";
 import { newId, sealingWith, systemClock } from "../../src/platform/index.js";
-import { inTenant, withSnapshot } from "../../src/storage/index.js";
+import { storageOver } from "../../src/storage/index.js";
 
-export type KillMessage = { readonly kind: "started"; readonly count: number } | { readonly kind: "stopped"; readonly code: string; readonly count: number };
+export type KillMessage =
+  | { readonly kind: "started"; readonly count: number }
+  | { readonly kind: "stopped"; readonly code: string; readonly count: number };
 
 const [url = "", tenantText = "", lanes = "4"] = process.argv.slice(2);
 const tenant = asTenantId(tenantText);
 const say = (message: KillMessage): void => void process.send?.(message);
 
-const app = new pg.Pool({ connectionString: url, max: 8, pipeline: true });
-const storage: LedgerOptions["storage"] = {
-  app,
-  applicationLogin: { connectionString: url },
-  withSnapshot: (of, read) => withSnapshot(app, of, read),
-  inTenant: (of, work) => inTenant(app, of, work),
-};
-const ledger = await openLedger({ storage, sealing: sealingWith([new Uint8Array(32).fill(7)]), clock: systemClock, groupsInFlight: 1 });
+const login = { connectionString: url };
+const storage = storageOver({ kind: "external", how: "connected", at: "", owner: login, application: login });
+const ledger = await openLedger({
+  storage,
+  sealing: sealingWith([new Uint8Array(32).fill(7)]),
+  clock: systemClock,
+  groupsInFlight: 1,
+});
 let count = 0;
 
 async function lane(): Promise<string> {
@@ -30,8 +31,16 @@ async function lane(): Promise<string> {
     const outcome = await ledger.transact(tenant, loadKill, (kill, { nowMs }) => {
       const refusal = checkKill(kill.rows, nowMs);
       if (refusal !== undefined) return refusal;
-      const entry = { actor: { type: "system", id: tenant, humans: [] }, action: "item.started", subject: { type: "change_set", id: newId() } } as const;
-      return { kind: "change", change: { guards: [{ kind: "epoch", name: "kill", value: kill.epoch }], entries: [entry] }, result: undefined };
+      const entry = {
+        actor: { type: "system", id: tenant, humans: [] },
+        action: "item.started",
+        subject: { type: "change_set", id: newId() },
+      } as const;
+      return {
+        kind: "change",
+        change: { guards: [{ kind: "epoch", name: "kill", value: kill.epoch }], entries: [entry] },
+        result: undefined,
+      };
     });
     // Beaten to it too often: an engagement and a release in a row look like this. It tries again.
     if (isRefusal(outcome) && outcome.code === "conflict") continue;
@@ -44,5 +53,5 @@ async function lane(): Promise<string> {
 const codes = await Promise.all(Array.from({ length: Number(lanes) }, lane));
 say({ kind: "stopped", code: codes.join(), count });
 await ledger.close();
-await app.end();
+await storage.close();
 process.disconnect();
