@@ -3,6 +3,7 @@ import { type AgentType, type Category, type ChangeSetView, type Permission, typ
 import {
   type ApprovalContext,
   type AuthorFacts,
+  type CastVote,
   checkLimits,
   type Configuration,
   type LimitedCommand,
@@ -114,8 +115,7 @@ export function policyPrincipal(people: People, id: string, configuration: Confi
 export function standing(loaded: Loaded, whole: Whole = loaded.whole): RouteTally | null {
   const route = whole.revision.route as Route | null;
   if (route === null || route === undefined) return null;
-  const votes = liveVotes(whole).map((vote) => ({ voter: vote.voter_id, decision: vote.decision, atMs: vote.at_ms }));
-  return tally(route, votes, approvalContext(loaded, whole));
+  return tally(route, castVotes(loaded, whole), approvalContext(loaded, whole));
 }
 
 /** Whom approving is about, now. */
@@ -124,17 +124,22 @@ export function approvalContext({ people, configuration }: Pick<Loaded, "people"
 }
 
 /** The counters a command counts against, or which limit is used up. The guards keep it exact at the commit. */
-export async function countersFor(desk: Desk, snapshot: Snapshot, of: { command: LimitedCommand; caller: Caller; items: number; configuration: Configuration }): Promise<Guard[] | Refusal> {
-  const { caller, configuration } = of;
-  if (caller.actor.type === "system") return [];
+export async function countersFor(desk: Desk, snapshot: Snapshot, of: { command: LimitedCommand; by: Pick<Caller["principal"], "id" | "kind">; items: number; configuration: Configuration }): Promise<Guard[] | Refusal> {
+  const { by, configuration } = of;
   const nowMs = desk.now();
-  const { guards } = limitGuards(of.command, { principal: caller.principal.id, type: caller.principal.kind, nowMs, items: of.items }, configuration.limits);
+  const { guards } = limitGuards(of.command, { principal: by.id, type: by.kind, nowMs, items: of.items }, configuration.limits);
   const used = await Promise.all(guards.map(async (guard) => [guard.key, await snapshot.counter(guard.key)] as const));
   return checkLimits(guards, new Map(used), nowMs) ?? [...guards];
 }
 
 export function liveVotes(whole: Whole): Whole["votes"] {
   return whole.votes.filter((vote) => vote.revision_id === whole.revision.id && !vote.dismissed);
+}
+
+/** Votes that are counted: one whose key was revoked since is not, for whoever had the key may have cast it. */
+export function castVotes({ people }: Pick<Loaded, "people">, whole: Whole): CastVote[] {
+  const stands = (vote: Whole["votes"][number]): boolean => people.signingKeys.get(vote.key_id)?.status === "ACTIVE";
+  return liveVotes(whole).filter(stands).map((vote) => ({ voter: vote.voter_id, decision: vote.decision, atMs: vote.at_ms }));
 }
 
 export function view(loaded: Loaded, whole: Whole = loaded.whole): ChangeSetView {

@@ -49,7 +49,7 @@ export async function create(desk: Desk, numbers: NumberBlocks, caller: Caller, 
     if (early !== undefined) return refusedForProblems([early]);
     const [people, configuration, configurationEpoch] = await Promise.all([desk.tenancy.loadPeople(snapshot), loadConfiguration(snapshot), snapshot.epoch("config")]);
     const [counters, dependsOn, proposal] = await Promise.all([
-      countersFor(desk, snapshot, { command: "propose", caller, items: input.items.length, configuration }),
+      countersFor(desk, snapshot, { command: "propose", by: caller.principal, items: input.items.length, configuration }),
       resolveDependencies(snapshot, input.dependsOn),
       propose(desk, snapshot, { items: input.items, category: input.category, people, configuration, authorId: caller.principal.id }),
     ]);

@@ -3,29 +3,31 @@
  * in the ledger; the intent entry is committed; `runPlan` does the rest.
  */
 import { type ApplicationAnswer, type CheckedInput, isRefusal, type JsonObject, limits, type Refusal, refused } from "@countersign/contract";
-import { type Finding, verifySignature, voteSigningBytes } from "@countersign/proof";
 import {
   checkFreeze,
   checkKill,
   checkSatisfiable,
   deadlineMs,
+  decidePolicy,
   type KillLoaded,
   loadKill,
   mayRollBack,
   policyRefusal,
+  policySet,
   riskHigher,
   tally,
 } from "../governance/index.js";
 import type { Decided, Guard, Snapshot, Write } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
-import { approvalContext, authorOf, countersFor, type Desk, entry, guardsOf, liveVotes, type Loaded, loadForCommand, namesOf, type RequestContext, standing, view } from "./desk.js";
+import { authorityMismatch } from "./authority.js";
+import { approvalContext, authorOf, castVotes, countersFor, type Desk, entry, guardsOf, liveVotes, type Loaded, loadForCommand, namesOf, policyPrincipal, type RequestContext, standing, view } from "./desk.js";
 import { dismissVotes, transition } from "./lifecycle.rules.js";
 import { readStates } from "./plan.js";
 import { findDrift, reversibilityOf } from "./plan.rules.js";
 import { readApplication, readByRefs, readHolds, readOverlaps, readWhole } from "./queries.js";
 import { digestApproval, driftOf, judge, type Judgement, routeOf } from "./review.js";
 import { reverseEffects } from "../targets/index.js";
-import { type ApplicationRow, type ChangeSetRow, type HoldRow, insert, type NewRow, type RevisionRow, update, type Whole } from "./rows.js";
+import { type ApplicationRow, type ChangeSetRow, type HoldRow, insert, type ItemRow, type NewRow, type RevisionRow, update, type Whole } from "./rows.js";
 import type { Runner } from "./run.js";
 import { timely } from "./timely.js";
 import { applicationOf, receiptsOf } from "./view.rules.js";
@@ -34,21 +36,31 @@ interface Intent {
   readonly applicationId: string;
 }
 
+/** The items of what was decided last, as they were held against the ledger. */
+interface Held {
+  items?: readonly ItemRow[];
+}
+
 export async function apply(desk: Desk, runner: Runner, caller: Caller, id: string, request: RequestContext, mode: "AUTO" | "MANUAL" = "MANUAL"): Promise<ApplicationAnswer | Refusal> {
+  const held: Held = {};
   const load = async (snapshot: Snapshot) => {
     const loaded = await loadForCommand(desk, snapshot, id);
     if (isRefusal(loaded)) return loaded;
     const executable = await assertExecutable(desk, snapshot, loaded, caller);
     if (isRefusal(executable)) return executable;
-    const counters = await countersFor(desk, snapshot, { command: "apply", caller, items: loaded.whole.items.length, configuration: loaded.configuration });
+    held.items = loaded.whole.items;
+    // What the engine applies by itself counts for its author: AUTO is no way around a limit.
+    const author = loaded.people.principals.get(loaded.whole.changeSet.author_id);
+    const by = caller.actor.type === "system" && author !== undefined ? author : caller.principal;
+    const counters = await countersFor(desk, snapshot, { command: "apply", by, items: loaded.whole.items.length, configuration: loaded.configuration });
     return isRefusal(counters) ? counters : { ...loaded, ...executable, counters };
   };
   const outcome = await timely(desk, caller, request, load, (loaded, context): Decided<Intent> | Refusal => {
     if (isRefusal(loaded)) return loaded;
     const changes: Partial<ChangeSetRow> = { attempts: loaded.whole.changeSet.attempts + 1, blocked: null };
-    return begin(loaded, caller, { kind: "APPLY", mode, status: "APPLYING", action: "apply_started", changes, resumed: false, reason: null, kill: loaded.kill, holds: loaded.holds, counters: loaded.counters }, context);
+    return begin(loaded, caller, { kind: "APPLY", mode, status: "APPLYING", action: "apply_started", changes, resumed: false, reason: null, kill: loaded.kill, holds: loaded.holds, counters: [...loaded.counters, ...loaded.dependencies] }, context);
   });
-  if (outcome.kind !== "refused") return finishRequest(desk, runner, caller, outcome);
+  if (outcome.kind !== "refused") return finishRequest(desk, runner, caller, outcome, held);
   if (outcome.code === "drift") return markBlocked(desk, caller, id, outcome);
   return outcome.code === "approvals_missing" ? reroute(desk, caller, id, outcome) : outcome;
 }
@@ -56,6 +68,8 @@ export async function apply(desk: Desk, runner: Runner, caller: Caller, id: stri
 interface Executable {
   readonly kill: KillLoaded;
   readonly holds: readonly HoldRow[];
+  /** That what it depends on is applied still. */
+  readonly dependencies: readonly Guard[];
 }
 
 /**
@@ -63,7 +77,7 @@ interface Executable {
  * route, risk level and policy outcome. A status column counts for nothing.
  */
 export async function assertExecutable(desk: Desk, snapshot: Snapshot, loaded: Loaded, caller: Caller): Promise<Executable | Refusal> {
-  const { whole, configuration } = loaded;
+  const { whole } = loaded;
   const { changeSet } = whole;
   const kill = await loadKill(snapshot);
   const early = checkKill(kill.rows, desk.now()) ?? transition(changeSet, "apply") ?? mayApply(caller, whole);
@@ -71,7 +85,7 @@ export async function assertExecutable(desk: Desk, snapshot: Snapshot, loaded: L
   if (changeSet.attempts >= limits.applyAttemptsMax) {
     return refused("attempts_exhausted", `\`${changeSet.number}\` was tried \`${changeSet.attempts}\` times; revise it`);
   }
-  const mismatch = (await ledgerMismatch(desk, snapshot, loaded)) ?? dutiesRefusal(loaded);
+  const mismatch = (await authorityMismatch(desk, snapshot, loaded, kill.rows)) ?? (caller.actor.type === "system" ? authorRefusal(loaded) : undefined) ?? dutiesRefusal(loaded);
   if (mismatch !== undefined) return mismatch;
 
   const judgement = await judge(desk, snapshot, loaded);
@@ -81,7 +95,7 @@ export async function assertExecutable(desk: Desk, snapshot: Snapshot, loaded: L
     return refused("risk_increased", `\`${changeSet.number}\` was approved at risk ${changeSet.risk_level} and is ${judgement.risk.level} now; revise it so that people see the new assessment`, { details: { approved: changeSet.risk_level, now: judgement.risk.level } });
   }
   const route = routeOf(loaded, judgement);
-  const votes = liveVotes(whole).map((vote) => ({ voter: vote.voter_id, decision: vote.decision, atMs: vote.at_ms }));
+  const votes = castVotes(loaded, whole);
   if (!(route.auto && route.required === 0)) {
     const now = tally(route, votes, approvalContext(loaded, whole));
     if (now.state !== "satisfied") {
@@ -94,42 +108,10 @@ export async function assertExecutable(desk: Desk, snapshot: Snapshot, loaded: L
   if (unmet.length > 0) {
     return refused("dependency_unmet", `\`${changeSet.number}\` depends on ${unmet.map((one) => `\`${one.number}\` (${one.status})`).join(", ")}; apply those first`, { details: { waitingFor: unmet.map((one) => one.number) } });
   }
-  const frozen = checkFreeze({ nowMs: desk.now(), category: changeSet.category, targets: whole.items.flatMap((item) => item.effects.map((effect) => effect.target)) }, configuration.freeze);
+  const frozen = freezeNow(desk, loaded);
   if (frozen !== undefined) return frozen;
   const holds = await holdsFor(desk, snapshot, whole);
-  return isRefusal(holds) ? holds : { kill, holds };
-}
-
-/** Hashes the change-set's entries again and holds every row that gives authority against them. */
-async function ledgerMismatch(desk: Desk, snapshot: Snapshot, loaded: Loaded): Promise<Refusal | undefined> {
-  const { whole, people } = loaded;
-  const { changeSet, revision } = whole;
-  const own = await desk.ledger.attest(snapshot, {
-    subjectId: changeSet.id,
-    rows: [
-      { table: "change_sets", id: changeSet.id },
-      { table: "revisions", id: revision.id },
-      ...whole.items.map((item) => ({ table: "items" as const, id: item.id })),
-      ...liveVotes(whole).map((vote) => ({ table: "votes" as const, id: vote.id })),
-    ],
-  });
-  const wrong: string[] = own.mismatches.map(describeFinding);
-  for (const vote of liveVotes(whole)) {
-    const key = people.signingKeys.get(vote.key_id);
-    const voter = await desk.ledger.attest(snapshot, { subjectId: vote.voter_id, rows: [{ table: "signing_keys", id: vote.key_id }, { table: "principals", id: vote.voter_id }] });
-    wrong.push(...voter.mismatches.map(describeFinding));
-    const bytes = voteSigningBytes({ tenant: snapshot.tenant, changeSetId: changeSet.id, approvalDigest: vote.digest, decision: vote.decision, voterId: vote.voter_id, atMs: vote.at_ms });
-    const genuine = key !== undefined && key.principalId === vote.voter_id && vote.digest === changeSet.approval_digest && verifySignature(key.publicKey, bytes, vote.signature);
-    if (!genuine) wrong.push(`votes \`${vote.id}\` (its signature is not by the voter's key over the approval digest)`);
-  }
-  if (changeSet.approval_digest !== revision.approval_digest) wrong.push(`revisions \`${revision.id}\` (another approval digest)`);
-  if (wrong.length === 0) return undefined;
-  return refused("ledger_mismatch", `the database and the ledger disagree about \`${changeSet.number}\`: ${wrong.slice(0, 5).join(", ")}${wrong.length > 5 ? ` and ${wrong.length - 5} more` : ""}; nothing was applied: run \`countersign audit verify\``, { details: { mismatches: wrong } });
-}
-
-function describeFinding(finding: Finding): string {
-  const what = finding.table === undefined ? `entry ${finding.seq ?? "?"}` : `${finding.table} \`${finding.id ?? "?"}\``;
-  return `${what} (${finding.class})`;
+  return isRefusal(holds) ? holds : { kill, holds, dependencies: dependencies.map((one) => ({ kind: "row", table: "change_sets", id: one.id, version: one.version })) };
 }
 
 /** A voter who became the author's human root since, or lost the role, does not count any more. */
@@ -141,6 +123,13 @@ function dutiesRefusal(loaded: Loaded): Refusal | undefined {
   return refused("approvals_missing", `the approvals of \`${loaded.whole.changeSet.number}\` do not hold any more: ${state.missing}`, { details: { approved: state.approved, required: state.required } });
 }
 
+/** By itself the engine does nothing for somebody who was stopped; a person may still apply what was approved. */
+function authorRefusal({ whole, people }: Loaded): Refusal | undefined {
+  const { author_id: author, number } = whole.changeSet;
+  const stopped = [author, ...people.humansOf(author).slice(0, 1)].map((id) => people.principals.get(id)).find((person) => person?.status !== "ACTIVE");
+  return stopped === undefined ? undefined : refused("forbidden", `\`${stopped.name}\` is suspended: \`${number}\` is not applied by itself; an operator can apply it`);
+}
+
 function mayApply(caller: Caller, whole: Whole): Refusal | undefined {
   const { author_id: author, author_humans: humans, number } = whole.changeSet;
   const own = caller.principal.id === author || humans.includes(caller.principal.id);
@@ -149,11 +138,20 @@ function mayApply(caller: Caller, whole: Whole): Refusal | undefined {
 }
 
 /** Rolls back the newest application; `cascade` takes back what builds on it first. */
-export async function rollBack(desk: Desk, runner: Runner, caller: Caller, input: CheckedInput<"rollbackChangeSet">, request: RequestContext): Promise<ApplicationAnswer | Refusal> {
+export async function rollBack(
+  desk: Desk,
+  runner: Runner,
+  caller: Caller,
+  input: CheckedInput<"rollbackChangeSet">,
+  request: RequestContext,
+  above: ReadonlySet<string> = new Set(),
+): Promise<ApplicationAnswer | Refusal> {
+  const held: Held = {};
   const load = async (snapshot: Snapshot) => {
     const loaded = await loadForCommand(desk, snapshot, input.id);
     if (isRefusal(loaded)) return loaded;
     const preflight = await rollbackPreflight(desk, snapshot, loaded, caller);
+    held.items = loaded.whole.items;
     return isRefusal(preflight) ? preflight : { ...loaded, ...preflight };
   };
   const outcome = await timely(desk, caller, request, load, (loaded, context): Decided<Intent> | Refusal => {
@@ -162,17 +160,28 @@ export async function rollBack(desk: Desk, runner: Runner, caller: Caller, input
     return begin(loaded, caller, { kind: "ROLLBACK", mode: "MANUAL", status: "ROLLING_BACK", action: "rollback_started", changes: {}, resumed, reason: input.reason ?? null, kill: undefined, holds: loaded.holds, as: loaded.as }, context);
   });
   if (outcome.kind === "refused") {
-    return input.cascade && outcome.code === "rollback_blocked" ? cascade(desk, runner, caller, input, request, outcome) : outcome;
+    return input.cascade && outcome.code === "rollback_blocked" ? cascade(desk, runner, caller, input, request, outcome, above) : outcome;
   }
-  return finishRequest(desk, runner, caller, outcome);
+  return finishRequest(desk, runner, caller, outcome, held);
 }
 
 /** The later change-sets one by one, newest first, each with the caller's authority over it; then the one asked for. */
-async function cascade(desk: Desk, runner: Runner, caller: Caller, input: CheckedInput<"rollbackChangeSet">, request: RequestContext, blocked: Refusal): Promise<ApplicationAnswer | Refusal> {
+async function cascade(
+  desk: Desk,
+  runner: Runner,
+  caller: Caller,
+  input: CheckedInput<"rollbackChangeSet">,
+  request: RequestContext,
+  blocked: Refusal,
+  above: ReadonlySet<string>,
+): Promise<ApplicationAnswer | Refusal> {
   const later = (blocked.details?.["later"] as { id: string; number: string }[] | undefined) ?? [];
+  const seen = new Set([...above, blocked.details?.["of"] as string]);
+  // Two that are partly applied may each stand in the other's way: a person says what became of one of them.
+  if (later.some((one) => seen.has(one.id))) return blocked;
   const plain: RequestContext = { ...request, transact: desk.ledger.transact };
   for (const one of later) {
-    const answer = await rollBack(desk, runner, caller, { id: one.id, cascade: true, reason: input.reason }, plain);
+    const answer = await rollBack(desk, runner, caller, { id: one.id, cascade: true, reason: input.reason }, plain, seen);
     // One that an earlier step of the cascade already took back is no obstacle.
     if (isRefusal(answer) && !(answer.code === "illegal_transition" && answer.details?.["status"] === "ROLLED_BACK")) return answer;
   }
@@ -184,6 +193,8 @@ async function rollbackPreflight(desk: Desk, snapshot: Snapshot, loaded: Loaded,
   const { changeSet } = whole;
   const illegal = transition(changeSet, "roll_back");
   if (illegal !== undefined) return illegal;
+  const mismatch = await authorityMismatch(desk, snapshot, loaded, []);
+  if (mismatch !== undefined) return mismatch;
   const reversibility = reversibilityOf(whole.items);
   if (reversibility === "irreversible") {
     const which = whole.items.filter((item) => item.reversibility === "irreversible").map((item) => `\`${item.target_id}\``);
@@ -191,7 +202,7 @@ async function rollbackPreflight(desk: Desk, snapshot: Snapshot, loaded: Loaded,
   }
   const later = await laterOnTop(snapshot, whole);
   const allowed = mayRollBack({
-    actor: { id: caller.principal.id, name: caller.principal.name, type: caller.principal.kind, roles: [...caller.roles, ...caller.groups], permissions: caller.permissions },
+    actor: { id: caller.principal.id, name: caller.principal.name, type: caller.principal.kind, roles: caller.roles, permissions: caller.permissions },
     author: authorOf(whole, people),
     approvers: liveVotes(whole).filter((vote) => vote.decision === "APPROVED").map((vote) => vote.voter_id),
     exact: reversibility === "exact",
@@ -202,7 +213,7 @@ async function rollbackPreflight(desk: Desk, snapshot: Snapshot, loaded: Loaded,
   });
   if (isRefusal(allowed)) return allowed;
   if (later.length > 0) {
-    return refused("rollback_blocked", `${later.map((one) => `\`${one.number}\``).join(", ")} build on \`${changeSet.number}\`; roll them back first, or all at once with \`--cascade\``, { details: { later } });
+    return refused("rollback_blocked", `${later.map((one) => `\`${one.number}\``).join(", ")} build on \`${changeSet.number}\`; roll them back first, or all at once with \`--cascade\``, { details: { of: changeSet.id, later } });
   }
   if (allowed.kind === "route") {
     return refused("rollback_not_permitted", `${allowed.why}: propose a change-set that brings \`${changeSet.number}\` back, so that it is decided like any other`);
@@ -219,8 +230,13 @@ async function rollbackPreflight(desk: Desk, snapshot: Snapshot, loaded: Loaded,
 async function laterOnTop(snapshot: Snapshot, whole: Whole): Promise<{ id: string; number: string }[]> {
   const keys = [...new Set(whole.items.flatMap((item) => item.target_keys))];
   const others = await readOverlaps(snapshot, { changeSetId: whole.changeSet.id, keys, statuses: ["APPLYING", "APPLIED", "PARTIALLY_APPLIED", "ROLLING_BACK"] });
-  const since = whole.changeSet.applied_at_ms ?? 0;
-  const isLater = (one: (typeof others)[number]): boolean => one.applied_at_ms === null || one.applied_at_ms > since || (one.applied_at_ms === since && one.id > whole.changeSet.id);
+  const { id: own, applied_at_ms: appliedAtMs } = whole.changeSet;
+  const since = appliedAtMs ?? whole.application?.started_at_ms ?? 0;
+  // Of two that are under way or were never applied whole only one comes after the other: neither would ever go first else.
+  const isLater = (one: (typeof others)[number]): boolean => {
+    if (one.applied_at_ms === null) return (appliedAtMs ?? null) !== null || one.id > own;
+    return one.applied_at_ms > since || (one.applied_at_ms === since && one.id > own);
+  };
   return others
     .filter(isLater)
     .sort((a, b) => (b.applied_at_ms ?? Infinity) - (a.applied_at_ms ?? Infinity))
@@ -238,21 +254,57 @@ async function rollbackDrift(desk: Desk, snapshot: Snapshot, whole: Whole): Prom
   return refused("drift", `${drift.map((one) => `\`${one.target}\``).join(", ")} changed since \`${whole.changeSet.number}\` was applied; rolling back would lose that. Propose a change-set on what is there now`, { details: { drift } });
 }
 
+/** Somebody answers for going on: not the agent, which may have been stopped by a rollback. */
+function mayResume(caller: Caller, { whole, people }: Loaded): Refusal | undefined {
+  const { author_id: author, author_humans: humans, number } = whole.changeSet;
+  const person = caller.principal.kind === "human" && [author, ...humans, ...people.humansOf(author)].includes(caller.principal.id);
+  if (person || caller.permissions.has("change_sets.resolve")) return undefined;
+  return refused("forbidden", `\`${caller.principal.name}\` may not go on with \`${number}\`; the author's human or an operator resumes it`);
+}
+
+/** What policy says now of the targets as they were approved: a plan cannot be made anew half-way. */
+function policyNow({ whole, people, configuration }: Loaded): Refusal | undefined {
+  const { changeSet, items } = whole;
+  const decision = decidePolicy(
+    {
+      principal: policyPrincipal(people, changeSet.author_id, configuration),
+      category: whole.revision.category,
+      ...(changeSet.risk_level === null ? {} : { level: changeSet.risk_level }),
+      items: items.map((item) => ({ sequence: item.sequence, operation: item.operation, targets: item.effects.map((effect) => effect.target) })),
+    },
+    policySet(configuration),
+  );
+  return decision.outcome === "deny" ? policyRefusal(decision) : undefined;
+}
+
+function freezeNow(desk: Desk, { whole, configuration }: Loaded): Refusal | undefined {
+  return checkFreeze({ nowMs: desk.now(), category: whole.changeSet.category, targets: whole.items.flatMap((item) => item.effects.map((effect) => effect.target)) }, configuration.freeze);
+}
+
 export async function resume(desk: Desk, runner: Runner, caller: Caller, id: string, request: RequestContext): Promise<ApplicationAnswer | Refusal> {
+  const held: Held = {};
   const load = async (snapshot: Snapshot) => {
     const loaded = await loadForCommand(desk, snapshot, id);
     if (isRefusal(loaded)) return loaded;
     const kill = await loadKill(snapshot);
-    const refusal = checkKill(kill.rows, desk.now()) ?? transition(loaded.whole.changeSet, "resume") ?? mayApply(caller, loaded.whole) ?? (await ledgerMismatch(desk, snapshot, loaded));
+    const refusal =
+      checkKill(kill.rows, desk.now()) ??
+      transition(loaded.whole.changeSet, "resume") ??
+      mayResume(caller, loaded) ??
+      (await authorityMismatch(desk, snapshot, loaded, kill.rows)) ??
+      dutiesRefusal(loaded) ??
+      policyNow(loaded) ??
+      freezeNow(desk, loaded);
     if (refusal !== undefined) return refusal;
     const holds = await holdsFor(desk, snapshot, loaded.whole);
+    held.items = loaded.whole.items;
     return isRefusal(holds) ? holds : { ...loaded, kill, holds };
   };
   const outcome = await timely(desk, caller, request, load, (loaded, context): Decided<Intent> | Refusal => {
     if (isRefusal(loaded)) return loaded;
     return begin(loaded, caller, { kind: "APPLY", mode: "MANUAL", status: "APPLYING", action: "apply_resumed", changes: {}, resumed: true, reason: null, kill: loaded.kill, holds: loaded.holds }, context);
   });
-  return outcome.kind === "refused" ? outcome : finishRequest(desk, runner, caller, outcome);
+  return outcome.kind === "refused" ? outcome : finishRequest(desk, runner, caller, outcome, held);
 }
 
 interface Beginning {
@@ -266,6 +318,7 @@ interface Beginning {
   readonly kill: KillLoaded | undefined;
   readonly holds: readonly HoldRow[];
   readonly as?: string;
+  /** Of limits, and of what else it depends on. */
   readonly counters?: readonly Guard[];
 }
 
@@ -397,7 +450,7 @@ function rerouted(loaded: Loaded, judgement: Judgement, nowMs: number) {
   const route = routeOf(loaded, judgement);
   const digest = digestApproval(revision.digest, route, judgement);
   const same = digest === changeSet.approval_digest;
-  const votes = same ? liveVotes(whole).map((vote) => ({ voter: vote.voter_id, decision: vote.decision, atMs: vote.at_ms })) : [];
+  const votes = same ? castVotes(loaded, whole) : [];
   const context = approvalContext(loaded, whole);
   if (route.required === 0 || tally(route, votes, context).state === "satisfied" || checkSatisfiable(route, context) !== undefined) return undefined;
   const changes: Partial<ChangeSetRow> = {
@@ -405,18 +458,21 @@ function rerouted(loaded: Loaded, judgement: Judgement, nowMs: number) {
     status_reason: "rerouted",
     approval_digest: digest,
     required_approvals: route.required,
+    risk_score: judgement.risk.score,
+    risk_level: judgement.risk.level,
     deadline_at_ms: deadlineMs(changeSet.priority, nowMs, configuration.approvals),
     approved_until_ms: null,
     updated_at_ms: nowMs,
   };
-  const revisionChanges: Partial<RevisionRow> = { route: route as unknown as JsonObject, approval_digest: digest };
+  const { decision, risk } = judgement;
+  const revisionChanges: Partial<RevisionRow> = { route: route as unknown as JsonObject, policy: decision as unknown as JsonObject, risk: risk as unknown as JsonObject, approval_digest: digest };
   return { route, digest, changes, revisionChanges, dismissed: same ? [] : dismissVotes(whole).writes };
 }
 
 /** Runs the plan and answers with where it ended; a replayed request gets where the first one stands. */
-async function finishRequest(desk: Desk, runner: Runner, caller: Caller, outcome: { kind: "committed"; result: Intent; receipts: readonly Parameters<typeof receiptsOf>[0][number][] } | { kind: "nothing"; result: Intent }): Promise<ApplicationAnswer | Refusal> {
+async function finishRequest(desk: Desk, runner: Runner, caller: Caller, outcome: { kind: "committed"; result: Intent; receipts: readonly Parameters<typeof receiptsOf>[0][number][] } | { kind: "nothing"; result: Intent }, held: Held): Promise<ApplicationAnswer | Refusal> {
   const { applicationId } = outcome.result;
-  const receipts = outcome.kind === "committed" ? [...outcome.receipts, ...(await runner.run(caller.tenant, applicationId))] : [];
+  const receipts = outcome.kind === "committed" ? [...outcome.receipts, ...(await runner.run(caller.tenant, applicationId, held.items))] : [];
   return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
     const application = await readApplication(snapshot, applicationId);
     if (application === undefined) throw new Error(`application ${applicationId} is gone`);

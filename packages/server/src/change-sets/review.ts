@@ -21,7 +21,8 @@ import {
 } from "../governance/index.js";
 import type { Decided, Snapshot } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
-import { approvalContext, authorOf, countersFor, type Desk, entry, guardsOf, liveVotes, type Loaded, loadForCommand, policyPrincipal, type RequestContext, view } from "./desk.js";
+import { changeSetMismatch } from "./authority.js";
+import { approvalContext, authorOf, castVotes, countersFor, type Desk, entry, guardsOf, type Loaded, loadForCommand, policyPrincipal, type RequestContext, view } from "./desk.js";
 import { answerOf, assess, backToDraft, mayEdit } from "./draft.js";
 import { dismissVotes, transition } from "./lifecycle.rules.js";
 import { timely } from "./timely.js";
@@ -84,7 +85,9 @@ export async function submit(desk: Desk, caller: Caller, id: string, request: Re
     if (isRefusal(loaded)) return loaded;
     const refusal = transition(loaded.whole.changeSet, "submit") ?? mayEdit(caller, loaded.whole);
     if (refusal !== undefined) return refusal;
-    const counters = await countersFor(desk, snapshot, { command: "submit", caller, items: loaded.whole.items.length, configuration: loaded.configuration });
+    const mismatch = await changeSetMismatch(desk, snapshot, loaded);
+    if (mismatch !== undefined) return mismatch;
+    const counters = await countersFor(desk, snapshot, { command: "submit", by: caller.principal, items: loaded.whole.items.length, configuration: loaded.configuration });
     if (isRefusal(counters)) return counters;
     const judgement = await judge(desk, snapshot, loaded);
     return isRefusal(judgement) ? judgement : { ...loaded, judgement, counters };
@@ -178,8 +181,12 @@ type VoteInput = CheckedInput<"approveChangeSet">;
 
 export async function vote(desk: Desk, caller: Caller, input: VoteInput, fallback: VoteDecision, request: RequestContext): Promise<ChangeSetAnswer | Refusal> {
   const decision = input.decision ?? fallback;
-  const load = (snapshot: Snapshot) => loadForCommand(desk, snapshot, input.id);
-  const outcome = await timely(desk, caller, request,  load, (loaded, context): Answered | Refusal => {
+  const load = async (snapshot: Snapshot) => {
+    const loaded = await loadForCommand(desk, snapshot, input.id);
+    if (isRefusal(loaded) || transition(loaded.whole.changeSet, "vote") !== undefined) return loaded;
+    return (await changeSetMismatch(desk, snapshot, loaded)) ?? loaded;
+  };
+  const outcome = await timely(desk, caller, request, load, (loaded, context): Answered | Refusal => {
     if (isRefusal(loaded)) return loaded;
     const { whole, people, configuration } = loaded;
     const { changeSet, revision } = whole;
@@ -189,6 +196,10 @@ export async function vote(desk: Desk, caller: Caller, input: VoteInput, fallbac
     const mine = whole.votes.find((one) => one.revision_id === revision.id && one.voter_id === caller.principal.id);
     if (mine !== undefined && !mine.dismissed && mine.decision === decision && mine.digest === signed.digest) {
       return { kind: "nothing", result: { changeSet: view(loaded) } };
+    }
+    // A signature is shown to whoever may read: one that was cast before does not bring back a vote that was dismissed or changed.
+    if (mine !== undefined && mine.digest === signed.digest && signed.atMs <= mine.at_ms) {
+      return refused("signature_invalid", `the vote was signed before \`${caller.principal.name}\` last voted on this; sign again`);
     }
     const ballot: NewRow<VoteRow> = {
       id: mine?.id ?? context.uuid(),
@@ -206,12 +217,7 @@ export async function vote(desk: Desk, caller: Caller, input: VoteInput, fallbac
     };
     const cast = mine === undefined ? inserted<VoteRow>(ballot) : updated<VoteRow>(mine, ballot);
     const votes = [...whole.votes.filter((one) => one.id !== cast.id), cast];
-    const votesNow = liveVotes({ ...whole, votes });
-    const state = tally(
-      revision.route as unknown as Route,
-      votesNow.map((one) => ({ voter: one.voter_id, decision: one.decision, atMs: one.at_ms })),
-      approvalContext(loaded, whole),
-    );
+    const state = tally(revision.route as unknown as Route, castVotes(loaded, { ...whole, votes }), approvalContext(loaded, whole));
     const next = afterVote(changeSet, state.state, context.nowMs, approvedUntilMs(changeSet.priority, context.nowMs, configuration.approvals));
     const after = replaced({ ...whole, votes }, { changes: next.changes });
     const voteWrite = mine === undefined ? insert<VoteRow>("votes", ballot) : update<VoteRow>("votes", mine, ballot);
@@ -280,7 +286,7 @@ function checkBallot(loaded: Loaded, caller: Caller, input: VoteInput & { decisi
   const bytes = voteSigningBytes({ tenant: caller.tenant, changeSetId: changeSet.id, approvalDigest: input.digest, decision: input.decision, voterId: caller.principal.id, atMs: input.atMs });
   if (!verifySignature(key.publicKey, bytes, input.signature)) return refused("signature_invalid", `the signature is not by key \`${input.keyId}\` over this vote; sign the vote bytes of docs/ledger-format.md`);
 
-  const votes = liveVotes(whole).map((one) => ({ voter: one.voter_id, decision: one.decision, atMs: one.at_ms }));
+  const votes = castVotes(loaded, whole);
   const attempt = { voter: { id: caller.principal.id, type: caller.principal.kind }, keyId: key.id, decision: input.decision, ...(input.reason === undefined ? {} : { reason: input.reason }) };
   const refusal = checkVote(attempt, route, votes, approvalContext(loaded, whole));
   return refusal ?? { keyId: key.id, keyVersion: key.version, digest: input.digest, signature: input.signature, atMs: input.atMs };

@@ -10,6 +10,7 @@ import { isRefusal, limits, refused, RefusalError } from "@countersign/contract"
 import { checkKill, loadConfiguration, loadKill, undoUntilMs } from "../governance/index.js";
 import type { Actor, Decided, EntryDraft, Guard, Outcome, Receipt, Snapshot, Write } from "../ledger/index.js";
 import { type AtomicTargetKind, backupsOf, type CompensatingTargetKind, type Effect, reverseEffects, type StateImage, type TargetContext } from "../targets/index.js";
+import { runMismatch } from "./authority.js";
 import { type Desk, entry } from "./desk.js";
 import type { Leases } from "./leases.js";
 import { readStates } from "./plan.js";
@@ -39,11 +40,14 @@ export class Runner {
     this.#leases = leases;
   }
 
-  /** Brings an application to its end. Callers of one application share one run. */
-  run(tenant: TenantId, applicationId: string): Promise<Receipt[]> {
+  /**
+   * Brings an application to its end. Callers of one application share one run. `items`: as they were held against the
+   * ledger when it was decided; without them it is a run that was found, and is held against the ledger first.
+   */
+  run(tenant: TenantId, applicationId: string, items?: readonly ItemRow[]): Promise<Receipt[]> {
     const known = this.#running.get(applicationId);
     if (known !== undefined) return known;
-    const run = this.#toTheEnd(tenant, applicationId).finally(() => this.#running.delete(applicationId));
+    const run = this.#toTheEnd(tenant, applicationId, items).finally(() => this.#running.delete(applicationId));
     this.#running.set(applicationId, run);
     return run;
   }
@@ -53,17 +57,19 @@ export class Runner {
     while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
   }
 
-  async #toTheEnd(tenant: TenantId, applicationId: string): Promise<Receipt[]> {
+  async #toTheEnd(tenant: TenantId, applicationId: string, given: readonly ItemRow[] | undefined): Promise<Receipt[]> {
     const receipts: Receipt[] = [];
     if (!(await this.#leases.take(tenant, applicationId))) return receipts;
     let renewAtMs = this.#desk.now() + 5_000;
     try {
+      const items = given ?? (await this.#found(tenant, applicationId));
+      if (items === undefined) return receipts;
       for (;;) {
         if (this.#desk.now() > renewAtMs) {
           if (!(await this.#leases.take(tenant, applicationId))) return receipts;
           renewAtMs = this.#desk.now() + 5_000;
         }
-        const run = await this.#desk.ledger.snapshot(tenant, (snapshot) => this.#load(snapshot, applicationId));
+        const run = await this.#desk.ledger.snapshot(tenant, (snapshot) => this.#load(snapshot, applicationId, items));
         if (run.application.status !== "RUNNING") return receipts;
         receipts.push(...(await this.#step(tenant, run)));
       }
@@ -75,10 +81,23 @@ export class Runner {
     }
   }
 
-  async #load(snapshot: Snapshot, applicationId: string): Promise<Run> {
+  /** Items of a run that has no end; undefined when it has one, or when the ledger does not know it: then nothing is done. */
+  #found(tenant: TenantId, applicationId: string): Promise<readonly ItemRow[] | undefined> {
+    return this.#desk.ledger.snapshot(tenant, async (snapshot) => {
+      const found = await readApplication(snapshot, applicationId);
+      if (found === undefined || found.application.status !== "RUNNING") return undefined;
+      const mismatch = await runMismatch(this.#desk, snapshot, found.application, found.items);
+      if (mismatch === undefined) return readItems(snapshot, found.application.revision_id);
+      this.#desk.log.error({ tenant, applicationId, mismatches: mismatch.details?.["mismatches"] }, "a run is not what the ledger says: it is left as it is; run `countersign audit verify`");
+      const system = this.#desk.tenancy.systemCaller(tenant);
+      this.#desk.ledger.recordRefusal(tenant, { actor: system.actor, code: mismatch.code, subject: { type: "change_set", id: found.application.change_set_id } });
+      return undefined;
+    });
+  }
+
+  async #load(snapshot: Snapshot, applicationId: string, items: readonly ItemRow[]): Promise<Run> {
     const found = (await readApplication(snapshot, applicationId)) as ApplicationWhole | undefined;
     if (found === undefined) throw new Error(`application ${applicationId} is gone`);
-    const items = await readItems(snapshot, found.application.revision_id);
     const steps = stepsOf(found.application.kind, items, (kind) => this.#desk.targets.kind(kind).atomic);
     return { application: found.application, recorded: found.items, items, steps };
   }

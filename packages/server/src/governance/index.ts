@@ -73,7 +73,7 @@ export {
   policySet,
   type PolicySet,
 } from "./policy.rules.js";
-export { loadKill } from "./queries.js";
+export { configurationRows, loadKill } from "./queries.js";
 export { permissionsOf } from "./roles.rules.js";
 export { mayRollBack, type RollbackAuthority, type RollbackQuestion } from "./rollback.rules.js";
 export { escapeName, startingBindings, startingConfiguration, type StartingDocument } from "./starting.js";

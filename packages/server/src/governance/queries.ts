@@ -34,6 +34,21 @@ export async function readConfiguration(snapshot: Snapshot): Promise<Configurati
     }));
 }
 
+/** Ids of the rows behind the configuration, deleted ones and schemas too: what is held against the ledger. */
+export async function configurationRows(snapshot: Snapshot): Promise<string[]> {
+  const query: Query = {
+    name: "governance_configuration_rows",
+    text: `select id
+             from countersign.resources
+            where tenant_id = $1
+              and environment = $2
+              and type = $3
+            order by id`,
+    values: [snapshot.tenant, configurationEnvironment, configurationType],
+  };
+  return (await snapshot.query<{ id: string }>(query)).map((row) => row.id);
+}
+
 interface StoredKill {
   readonly id: string;
   readonly version: number;

@@ -4,9 +4,11 @@
  */
 import { homedir } from "node:os";
 import { fileKind } from "./file.js";
+import { fileRef } from "./file.rules.js";
 import { keyPaths } from "./paths.rules.js";
 import { resourceKind, type CheckConfiguration } from "./resource.js";
-import type { AtomicTargetKind, CompensatingTargetKind, Effect, TargetKind } from "./target.js";
+import { documentImage, resourceRef } from "./resource.rules.js";
+import type { AtomicTargetKind, CompensatingTargetKind, Effect, StateImage, TargetKind, TargetRef } from "./target.js";
 import type { TargetKindName } from "@countersign/contract";
 
 export * from "./target.js";
@@ -58,6 +60,26 @@ export function createTargets({
   const resource = resourceKind({ checkConfiguration });
   const file = fileKind({ denied: [dataDirectory, ...deniedPaths, ...keyPaths(keys)] });
   return { resource, file, kind: (name) => (name === "resource" ? resource : file) };
+}
+
+/**
+ * Whether an effect says what its digest covers: its key is that of its target, and the hashes of its states are those of
+ * what they hold. (The bytes of files are held against their hash when they are written.)
+ */
+export function isTrueToDigest({ target, before, after }: Effect): boolean {
+  return keyOf(target) === target.key && isTrueImage(target, before) && isTrueImage(target, after);
+}
+
+function keyOf({ kind, environment, type, id, path, workspaceId }: TargetRef): string | undefined {
+  if (kind === "resource") return resourceRef(environment, type, id).key;
+  return path === undefined || workspaceId === undefined
+    ? undefined
+    : fileRef({ id: workspaceId, name: "", environment }, path).key;
+}
+
+function isTrueImage({ kind }: TargetRef, { exists, hash, document, blob }: StateImage): boolean {
+  if (!exists) return hash === null && document === undefined && blob === undefined;
+  return kind === "resource" ? document !== undefined && documentImage(document).hash === hash : blob !== undefined;
 }
 
 /** What must be kept before these effects are acted out: the bytes they replace or remove. */
