@@ -99,11 +99,11 @@ function readEdit(line: string, place: string): Edit {
 }
 
 /** The first `limit` edits, an equal share of each history, as chains. */
-export function chainsOf(histories: readonly History[], limit: number | undefined): Chain[] {
+export function chainsOf(histories: readonly History[], limit: number): Chain[] {
   const shapes: readonly Shape[] = ["file", "resource", "both"];
   const chains: Chain[] = [];
   for (const [index, history] of histories.entries()) {
-    const share = limit === undefined ? history.edits.length : Math.floor((limit + index) / histories.length);
+    const share = Math.floor((limit + index) / histories.length);
     const byPath = new Map<string, Edit[]>();
     for (const one of history.edits.slice(0, share)) byPath.set(one.path, [...(byPath.get(one.path) ?? []), one]);
     for (const [path, edits] of byPath)
