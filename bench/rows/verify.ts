@@ -44,8 +44,9 @@ async function fill(bench: Bench): Promise<{ database: BenchDatabase; tenant: Te
         contents.push(text);
       }
       await client.query(
-        "select countersign.append_entries($1, $2, array_fill(1, array[$5::integer]), $3, $4, '{}', '{}', '{}')",
-        [Date.now(), [tenant], ids, contents, batch],
+        `select countersign.append_entries($1, $2, array_fill(1, array[$5::integer]), $3, $4,
+           array_fill('change_set.approved'::text, array[$5::integer]), array_fill($6::text, array[$5::integer]), $3::uuid[]::text[], '{}', '{}', '{}')`,
+        [Date.now(), [tenant], ids, contents, batch, actor.id],
       );
       if (done % 100_000 === 0) bench.progress(`filling: ${done} of ${entriesMax}`);
     }

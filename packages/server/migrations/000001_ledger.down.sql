@@ -12,11 +12,11 @@ begin
 end
 $refuse$;
 
-drop function if exists countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], integer[], bytea[], bytea[]);
+drop function if exists countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]);
 drop function countersign.rebuild_door();
 drop function countersign.door_source();
 drop function countersign.apply_grants(jsonb);
-drop function countersign.append_entries(bigint, uuid[], integer[], uuid[], text[], integer[], bytea[], bytea[]);
+drop function countersign.append_entries(bigint, uuid[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]);
 drop table countersign.tenant_locks;
 drop table countersign.bodies;
 drop table countersign.entries;

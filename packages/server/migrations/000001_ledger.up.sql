@@ -38,6 +38,11 @@ create table countersign.entries (
   content_hash bytea not null,
   hash bytea not null,
   meta jsonb generated always as (content::jsonb - '{v,nonce,at,data,body}'::text[]) stored,
+  -- What one asks by, as plain columns: under row-level security an index serves only operators that leak nothing of rows one may not
+  -- see, and those of jsonb are not among them. They are given beside the content and held against it by a constraint.
+  action text,
+  actor_id text,
+  subject_id text,
   constraint entries_pkey primary key (tenant_id, seq),
   -- A fork is impossible even if two writers got past the lock: one entry has one successor.
   constraint entries_prev_key unique (tenant_id, prev),
@@ -47,14 +52,16 @@ create table countersign.entries (
   constraint entries_time_is_safe_integer check (time_ms >= 0 and time_ms <= 9007199254740991),
   constraint entries_hashes_are_sha256 check (octet_length(prev) = 32 and octet_length(content_hash) = 32 and octet_length(hash) = 32),
   constraint entries_only_first_has_no_prev check ((seq = 0) = (prev = '\x0000000000000000000000000000000000000000000000000000000000000000'::bytea)),
-  constraint entries_id_is_in_content check (meta ->> 'id' = entry_id::text)
+  constraint entries_id_is_in_content check (meta ->> 'id' = entry_id::text),
+  constraint entries_columns_are_in_content check (meta is null or (action is not distinct from meta ->> 'action'
+    and actor_id is not distinct from meta #>> '{actor,id}' and subject_id is not distinct from meta #>> '{subject,id}'))
 );
 
 -- The entries of one aggregate: newest digest of a row, audit by subject and by change-set.
-create index entries_by_subject on countersign.entries (tenant_id, (meta #>> '{subject,id}'), seq);
+create index entries_by_subject on countersign.entries (tenant_id, subject_id, seq);
 -- Audit by actor and by action.
-create index entries_by_actor on countersign.entries (tenant_id, (meta #>> '{actor,id}'), seq);
-create index entries_by_action on countersign.entries (tenant_id, (meta ->> 'action'), seq);
+create index entries_by_actor on countersign.entries (tenant_id, actor_id, seq);
+create index entries_by_action on countersign.entries (tenant_id, action, seq);
 
 -- Texts and states that people read, sealed; the entry holds a salted commitment. Erasing a row leaves every proof valid.
 create table countersign.bodies (
@@ -96,7 +103,7 @@ create trigger bodies_append_only before update or delete or truncate on counter
 -- Few statements: each costs some 20 µs a group, whatever it does.
 create function countersign.append_entries(
   p_now_ms bigint, p_tenants uuid[], p_entry_tenants integer[], p_entry_ids uuid[], p_contents text[],
-  p_body_entries integer[], p_body_salts bytea[], p_bodies bytea[]
+  p_actions text[], p_actors text[], p_subjects text[], p_body_entries integer[], p_body_salts bytea[], p_bodies bytea[]
 ) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $function$
 declare
@@ -148,10 +155,11 @@ begin
     hashes[given.n] := heads_hash[given.t];
   end loop;
 
-  insert into countersign.entries (tenant_id, seq, time_ms, entry_id, prev, content, content_hash, hash)
-  select p_tenants[made.t], made.seq, heads_time[made.t], made.entry_id, made.prev, made.content, made.content_hash, made.hash
-    from unnest(p_entry_tenants, seqs, p_entry_ids, prevs, p_contents, content_hashes, hashes)
-      as made (t, seq, entry_id, prev, content, content_hash, hash);
+  insert into countersign.entries (tenant_id, seq, time_ms, entry_id, prev, content, content_hash, hash, action, actor_id, subject_id)
+  select p_tenants[made.t], made.seq, heads_time[made.t], made.entry_id, made.prev, made.content, made.content_hash, made.hash,
+         made.action, made.actor, made.subject
+    from unnest(p_entry_tenants, seqs, p_entry_ids, prevs, p_contents, content_hashes, hashes, p_actions, p_actors, p_subjects)
+      as made (t, seq, entry_id, prev, content, content_hash, hash, action, actor, subject);
 
   if cardinality(p_body_entries) > 0 then
     insert into countersign.bodies (tenant_id, entry_id, salt, sealed)
@@ -173,7 +181,7 @@ $function$;
 alter table countersign.entries owner to countersign_ledger;
 alter table countersign.bodies owner to countersign_ledger;
 alter function countersign.refuse_ledger_change() owner to countersign_ledger;
-alter function countersign.append_entries(bigint, uuid[], integer[], uuid[], text[], integer[], bytea[], bytea[]) owner to countersign_ledger;
+alter function countersign.append_entries(bigint, uuid[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]) owner to countersign_ledger;
 revoke create on schema countersign from countersign_ledger;
 
 -- Row-level security, grants: from the class of every table, as storage/tables.ts declares it. Called after every migration, so that a new
@@ -253,11 +261,11 @@ begin
     end if;
   end loop;
 
-  execute 'grant execute on function countersign.append_entries(bigint, uuid[], integer[], uuid[], text[], integer[], bytea[], bytea[]) to countersign_app';
+  execute 'grant execute on function countersign.append_entries(bigint, uuid[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]) to countersign_app';
   -- A verifier asks what the door should be.
   execute 'grant execute on function countersign.door_source() to countersign_app';
   if exists (select from pg_proc where pronamespace = 'countersign'::regnamespace and proname = 'commit_group') then
-    execute 'grant execute on function countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], integer[], bytea[], bytea[]) to countersign_app';
+    execute 'grant execute on function countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]) to countersign_app';
   end if;
 end
 $function$;
@@ -450,7 +458,8 @@ begin
 
   -- Append last, for the changes that stand.
   if failed = '{}' then
-    heads := countersign.append_entries(p_now_ms, p_tenants, p_entry_tenants, p_entry_ids, p_contents, p_body_entries, p_body_salts, p_bodies);
+    heads := countersign.append_entries(p_now_ms, p_tenants, p_entry_tenants, p_entry_ids, p_contents,
+      p_actions, p_actors, p_subjects, p_body_entries, p_body_salts, p_bodies);
   else
     kept := array(select e.n from unnest(p_entry_change) with ordinality as e (change, n) where not (e.change = any (failed)) order by e.n);
     if cardinality(kept) > 0 then
@@ -458,6 +467,9 @@ begin
           array(select p_entry_tenants[k.at] from unnest(kept) with ordinality as k (at, n) order by k.n),
           array(select p_entry_ids[k.at] from unnest(kept) with ordinality as k (at, n) order by k.n),
           array(select p_contents[k.at] from unnest(kept) with ordinality as k (at, n) order by k.n),
+          array(select p_actions[k.at] from unnest(kept) with ordinality as k (at, n) order by k.n),
+          array(select p_actors[k.at] from unnest(kept) with ordinality as k (at, n) order by k.n),
+          array(select p_subjects[k.at] from unnest(kept) with ordinality as k (at, n) order by k.n),
           array(select array_position(kept, b.entry) from unnest(p_body_entries) with ordinality as b (entry, n) where b.entry = any (kept) order by b.n),
           array(select p_body_salts[b.n] from unnest(p_body_entries) with ordinality as b (entry, n) where b.entry = any (kept) order by b.n),
           array(select p_bodies[b.n] from unnest(p_body_entries) with ordinality as b (entry, n) where b.entry = any (kept) order by b.n));
@@ -480,9 +492,9 @@ language plpgsql set search_path = pg_catalog, pg_temp as $function$
 begin
   execute format('create or replace function countersign.commit_group('
     'p_tenants uuid[], p_now_ms bigint, p_lock_ms integer, p_guards integer, p_counts integer, p_kinds text[], p_docs jsonb[], p_entry_change integer[], p_entry_tenants integer[], '
-    'p_entry_ids uuid[], p_contents text[], p_body_entries integer[], p_body_salts bytea[], p_bodies bytea[]) returns jsonb '
+    'p_entry_ids uuid[], p_contents text[], p_actions text[], p_actors text[], p_subjects text[], p_body_entries integer[], p_body_salts bytea[], p_bodies bytea[]) returns jsonb '
     'language plpgsql set search_path = pg_catalog, pg_temp as %L', countersign.door_source());
-  execute 'revoke all on function countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], integer[], bytea[], bytea[]) from public';
-  execute 'grant execute on function countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], integer[], bytea[], bytea[]) to countersign_app';
+  execute 'revoke all on function countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]) from public';
+  execute 'grant execute on function countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]) to countersign_app';
 end
 $function$;

@@ -241,6 +241,10 @@ create unique index change_sets_by_number on countersign.change_sets (tenant_id,
 create index change_sets_by_status on countersign.change_sets (tenant_id, status, created_at_ms desc, id desc);
 create index change_sets_by_creation on countersign.change_sets (tenant_id, created_at_ms desc, id desc);
 create index change_sets_by_author on countersign.change_sets (tenant_id, author_id, created_at_ms desc, id desc);
+-- An author's record: its last finished ones, however many drafts lie before them, and whether any was ever applied.
+create index change_sets_finished on countersign.change_sets (tenant_id, author_id, created_at_ms desc, id desc)
+  where status in ('APPLIED', 'ARCHIVED', 'ROLLED_BACK', 'REJECTED', 'PARTIALLY_APPLIED');
+create index change_sets_ever_applied on countersign.change_sets (tenant_id, author_id) where applied_at_ms is not null;
 
 create table countersign.revisions (
   tenant_id uuid not null,
@@ -279,7 +283,9 @@ create table countersign.items (
   target_type text not null,
   target_id text not null,
   target_environment text not null,
-  target_keys text[] not null,
+  -- The targets it touches: two when something moves. Two columns, because under row-level security no index serves what overlaps.
+  target_key text not null,
+  other_target_key text,
   input jsonb not null,
   effects jsonb not null,
   diff jsonb not null,
@@ -290,8 +296,9 @@ create table countersign.items (
   foreign key (tenant_id, revision_id) references countersign.revisions (tenant_id, id)
 );
 create unique index items_by_sequence on countersign.items (tenant_id, revision_id, sequence);
--- Conflicts: which open change-sets touch a target.
-create index items_by_target_keys on countersign.items using gin (target_keys);
+-- Conflicts: which change-sets touch a target.
+create index items_by_target on countersign.items (tenant_id, target_key);
+create index items_by_other_target on countersign.items (tenant_id, other_target_key) where other_target_key is not null;
 
 create table countersign.votes (
   tenant_id uuid not null,

@@ -227,7 +227,7 @@ test("the server cannot append but through the function, nor make it append for 
       client.query("insert into countersign.entries (tenant_id) values (gen_random_uuid())"),
     ).rejects.toMatchObject({ code: "42501" });
     const forged =
-      "select countersign.append_entries(1, array[gen_random_uuid()], '{1}', array[gen_random_uuid()], array['{}'], '{}', '{}', '{}')";
+      "select countersign.append_entries(1, array[gen_random_uuid()], '{1}', array[gen_random_uuid()], array['{}'], '{}', '{}', '{}', '{}', '{}', '{}')";
     await expect(client.query(forged)).rejects.toMatchObject({ code: "42501" });
   });
 });

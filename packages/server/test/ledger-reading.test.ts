@@ -234,8 +234,8 @@ test("rows that a decision stands on are held against the ledger", async () => {
       { class: "STATE_MISMATCH", id: ada },
     ],
     [
-      `update countersign.entries set content = replace(content, 'thing.done', 'thing.gone') where ${where} and seq = 3`,
-      `update countersign.entries set content = replace(content, 'thing.gone', 'thing.done') where ${where} and seq = 3`,
+      `update countersign.entries set content = replace(content, '"type":"principal"', '"type":"agent"') where ${where} and seq = 3`,
+      `update countersign.entries set content = replace(content, '"type":"agent"', '"type":"principal"') where ${where} and seq = 3`,
       { class: "CONTENT_MISMATCH", seq: 3 },
     ],
     [

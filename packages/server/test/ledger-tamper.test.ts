@@ -142,9 +142,9 @@ async function rechain(client: pg.Client, seq: number): Promise<void> {
   }
 }
 
-const editContent = `update countersign.entries set content = replace(content, 'thing.done', 'thing.gone') where ${at(7)}`;
-const editContentAndHash = `update countersign.entries set content = replace(content, 'thing.done', 'thing.gone'),
-  content_hash = sha256(convert_to(replace(content, 'thing.done', 'thing.gone'), 'UTF8')) where ${at(7)}`;
+const editContent = `update countersign.entries set content = replace(content, '"type":"thing"', '"type":"other"') where ${at(7)}`;
+const editContentAndHash = `update countersign.entries set content = replace(content, '"type":"thing"', '"type":"other"'),
+  content_hash = sha256(convert_to(replace(content, '"type":"thing"', '"type":"other"'), 'UTF8')) where ${at(7)}`;
 const swap = (a: number, b: number): string[] => [
   `update countersign.entries set seq = 1000 where ${at(a)}`,
   `update countersign.entries set seq = ${a} where ${at(b)}`,
@@ -153,11 +153,12 @@ const swap = (a: number, b: number): string[] => [
 const copyOfEntry = (
   seq: number,
   as: number,
-): string => `insert into countersign.entries (tenant_id, seq, time_ms, entry_id, prev, content, content_hash, hash)
-  select tenant_id, ${as}, time_ms, entry_id, prev, content, content_hash, hash from countersign.entries where ${at(seq)}`;
+): string => `insert into countersign.entries (tenant_id, seq, time_ms, entry_id, prev, content, content_hash, hash, action, actor_id, subject_id)
+  select tenant_id, ${as}, time_ms, entry_id, prev, content, content_hash, hash, action, actor_id, subject_id from countersign.entries where ${at(seq)}`;
 const freeOfKeys = ["entries_pkey", "entries_prev_key", "entries_entry_id_key"].map(
   (name) => `alter table countersign.entries drop constraint ${name} cascade`,
 );
+const freeOfColumns = "alter table countersign.entries drop constraint entries_columns_are_in_content";
 const lieInMeta = "alter table countersign.entries alter column meta drop expression";
 
 type Row = readonly [
@@ -249,7 +250,16 @@ const rows: readonly Row[] = [
   ],
   [
     "15 the generated column made to lie: its value",
-    run(lieInMeta, `update countersign.entries set meta = jsonb_set(meta, '{action}', '"thing.gone"') where ${at(7)}`),
+    run(
+      lieInMeta,
+      freeOfColumns,
+      `update countersign.entries set meta = jsonb_set(meta, '{action}', '"thing.gone"') where ${at(7)}`,
+    ),
+    { class: "COLUMN_MISMATCH", seq: 7 },
+  ],
+  [
+    "15 the subject beside the content, so that an audit of it comes out empty",
+    run(freeOfColumns, `update countersign.entries set subject_id = 'nobody' where ${at(7)}`),
     { class: "COLUMN_MISMATCH", seq: 7 },
   ],
   [

@@ -23,7 +23,7 @@ import type { Blobs, Targets } from "../targets/index.js";
 import type { Caller, People, Tenancy } from "../tenancy/index.js";
 import { due, overdue } from "./lifecycle.rules.js";
 import { type Overlap, readOverlaps, readWhole } from "./queries.js";
-import type { Whole } from "./rows.js";
+import { keysOf, type Whole } from "./rows.js";
 import { type Approvals, type Names, viewOf } from "./view.rules.js";
 
 export type Transact = Ledger["transact"];
@@ -43,6 +43,8 @@ export interface RequestContext {
   readonly transact: Transact;
   readonly nowMs: number;
   readonly requestId: string;
+  /** The person's own key was unlocked for this request, and is used up with its first commit. */
+  readonly proven?: boolean;
 }
 
 export interface Loaded {
@@ -72,7 +74,7 @@ export async function loadForCommand(desk: Desk, snapshot: Snapshot, ref: string
 
 /** Other open change-sets on the targets of this one; a draft counts only once it is submitted. */
 export function overlapsOf(snapshot: Snapshot, whole: Whole): Promise<Overlap[]> {
-  const keys = [...new Set(whole.items.flatMap((item) => item.target_keys))];
+  const keys = [...new Set(whole.items.flatMap(keysOf))];
   return readOverlaps(snapshot, { changeSetId: whole.changeSet.id, keys, statuses: openStatuses.slice(1) });
 }
 

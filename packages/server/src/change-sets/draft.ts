@@ -243,7 +243,8 @@ function revisionRows(
   const bySequence = [...plan.items].sort((a, b) => a.sequence - b.sequence);
   const items = bySequence.map(({ sequence, position, input, planned }): NewRow<ItemRow> => {
     const about = plan.checked[sequence - 1]?.targets[0];
-    if (about === undefined) throw new Error(`item ${sequence} touches no target`);
+    const [key, otherKey, ...more] = new Set(planned.effects.map((effect) => effect.target.key));
+    if (about === undefined || key === undefined || more.length > 0) throw new Error(`item ${sequence} touches no target, or more than two`);
     return {
       id: context.uuid(),
       change_set_id: of.changeSetId,
@@ -255,7 +256,8 @@ function revisionRows(
       target_type: about.type,
       target_id: about.id,
       target_environment: about.environment,
-      target_keys: [...new Set(planned.effects.map((effect) => effect.target.key))],
+      target_key: key,
+      other_target_key: otherKey ?? null,
       input,
       effects: planned.effects,
       diff: planned.diff,

@@ -2,7 +2,7 @@
  * Asking for a run: apply, roll back, resume. `assertExecutable` decides, failing closed, whether the authority for it is
  * in the ledger; the intent entry is committed; `runPlan` does the rest.
  */
-import { type ApplicationAnswer, type CheckedInput, isRefusal, type JsonObject, limits, type Refusal, refused } from "@countersign/contract";
+import { type ApplicationAnswer, type CheckedInput, configurationEnvironment, isRefusal, type JsonObject, limits, type Refusal, refused } from "@countersign/contract";
 import {
   checkFreeze,
   checkKill,
@@ -27,7 +27,7 @@ import { findDrift, reversibilityOf } from "./plan.rules.js";
 import { readApplication, readByRefs, readHolds, readOverlaps, readWhole } from "./queries.js";
 import { digestApproval, driftOf, judge, type Judgement, routeOf } from "./review.js";
 import { reverseEffects } from "../targets/index.js";
-import { type ApplicationRow, type ChangeSetRow, type HoldRow, insert, type ItemRow, type NewRow, type RevisionRow, update, type Whole } from "./rows.js";
+import { type ApplicationRow, type ChangeSetRow, type HoldRow, insert, type ItemRow, keysOf, type NewRow, type RevisionRow, update, type Whole } from "./rows.js";
 import type { Runner } from "./run.js";
 import { timely } from "./timely.js";
 import { applicationOf, receiptsOf } from "./view.rules.js";
@@ -150,7 +150,7 @@ export async function rollBack(
   const load = async (snapshot: Snapshot) => {
     const loaded = await loadForCommand(desk, snapshot, input.id);
     if (isRefusal(loaded)) return loaded;
-    const preflight = await rollbackPreflight(desk, snapshot, loaded, caller);
+    const preflight = await rollbackPreflight(desk, snapshot, loaded, caller, request.proven === true);
     held.items = loaded.whole.items;
     return isRefusal(preflight) ? preflight : { ...loaded, ...preflight };
   };
@@ -188,7 +188,7 @@ async function cascade(
   return rollBack(desk, runner, caller, { ...input, cascade: false }, request);
 }
 
-async function rollbackPreflight(desk: Desk, snapshot: Snapshot, loaded: Loaded, caller: Caller): Promise<{ holds: readonly HoldRow[]; as: string } | Refusal> {
+async function rollbackPreflight(desk: Desk, snapshot: Snapshot, loaded: Loaded, caller: Caller, proven: boolean): Promise<{ holds: readonly HoldRow[]; as: string } | Refusal> {
   const { whole, people, configuration } = loaded;
   const { changeSet } = whole;
   const illegal = transition(changeSet, "roll_back");
@@ -212,6 +212,12 @@ async function rollbackPreflight(desk: Desk, snapshot: Snapshot, loaded: Loaded,
     approvals: configuration.approvals,
   });
   if (isRefusal(allowed)) return allowed;
+  // What governs the tenant is changed with a key unlocked there and then, backwards too: a stored login is not enough.
+  if (!proven && changesRules(whole)) {
+    return refused("precondition_required", `\`${changeSet.number}\` changed what governs the tenant: taking it back needs \`proof\`, the request signed with your own key (docs/authentication.md); the command line asks for the passphrase`, {
+      details: { operation: "rollbackChangeSet", tenant: caller.tenant, principal: caller.principal.id },
+    });
+  }
   if (later.length > 0) {
     return refused("rollback_blocked", `${later.map((one) => `\`${one.number}\``).join(", ")} build on \`${changeSet.number}\`; roll them back first, or all at once with \`--cascade\``, { details: { of: changeSet.id, later } });
   }
@@ -226,9 +232,13 @@ async function rollbackPreflight(desk: Desk, snapshot: Snapshot, loaded: Loaded,
   return isRefusal(holds) ? holds : { holds, as: allowed.as };
 }
 
+function changesRules(whole: Whole): boolean {
+  return whole.items.some((item) => item.effects.some((effect) => effect.target.environment === configurationEnvironment));
+}
+
 /** Change-sets applied after this one on a target of it, newest first. */
 async function laterOnTop(snapshot: Snapshot, whole: Whole): Promise<{ id: string; number: string }[]> {
-  const keys = [...new Set(whole.items.flatMap((item) => item.target_keys))];
+  const keys = [...new Set(whole.items.flatMap(keysOf))];
   const others = await readOverlaps(snapshot, { changeSetId: whole.changeSet.id, keys, statuses: ["APPLYING", "APPLIED", "PARTIALLY_APPLIED", "ROLLING_BACK"] });
   const { id: own, applied_at_ms: appliedAtMs } = whole.changeSet;
   const since = appliedAtMs ?? whole.application?.started_at_ms ?? 0;

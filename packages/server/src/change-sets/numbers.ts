@@ -3,7 +3,8 @@
  * holds them off should the series ever be lost).
  */
 import type { Ledger, Snapshot } from "../ledger/index.js";
-import { highestNumber } from "./queries.js";
+import { changeSetNumber } from "./plan.rules.js";
+import { highestNumber, numberTaken } from "./queries.js";
 
 const blockSize = 16;
 
@@ -36,11 +37,17 @@ export class NumberBlocks {
       // Yesterday's blocks are of no use to anybody.
       if (old.startsWith(`${snapshot.tenant} `) && old !== key) this.#blocks.delete(old);
     }
-    const reserved = highestNumber(snapshot, day)
-      .then((highest) => this.#ledger.reserveNumbers(snapshot.tenant, { series: day, count: blockSize, atLeast: highest + 1 }))
-      .then(({ first, last }): Block => ({ next: first, last }));
+    const reserved = this.#fresh(snapshot, day).then(({ first, last }): Block => ({ next: first, last }));
     this.#blocks.set(key, reserved);
     reserved.catch(() => this.#blocks.delete(key));
     return reserved;
+  }
+
+  /** A block of the series; when the series was lost and starts again below what was given, one above all that were given. */
+  async #fresh(snapshot: Snapshot, day: string): Promise<{ first: number; last: number }> {
+    const block = await this.#ledger.reserveNumbers(snapshot.tenant, { series: day, count: blockSize, atLeast: 1 });
+    if (!(await numberTaken(snapshot, changeSetNumber(day, block.first)))) return block;
+    const atLeast = (await highestNumber(snapshot, day)) + 1;
+    return this.#ledger.reserveNumbers(snapshot.tenant, { series: day, count: blockSize, atLeast });
   }
 }

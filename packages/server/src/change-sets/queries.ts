@@ -41,13 +41,23 @@ export async function readByRefs(snapshot: Snapshot, refs: readonly string[]): P
   return rows.map((r) => r.row);
 }
 
-/** The highest running number of a day. Served by change_sets_by_number. */
-export async function highestNumber(snapshot: Snapshot, prefix: string): Promise<number> {
+/** Whether a number is taken. Served by change_sets_by_number. */
+export async function numberTaken(snapshot: Snapshot, number: string): Promise<boolean> {
+  const rows = await snapshot.query<{ id: string }>({
+    name: "change_set_number_taken",
+    text: `select c.id from countersign.change_sets c where c.tenant_id = $1 and c.number = $2`,
+    values: [snapshot.tenant, number],
+  });
+  return rows.length > 0;
+}
+
+/** The highest running number of a day, 0 when there is none. Reads the tenant's change-sets: asked only when a series was lost. */
+export async function highestNumber(snapshot: Snapshot, day: string): Promise<number> {
   const rows = await snapshot.query<{ highest: number | null }>({
     name: "change_set_highest_number",
-    text: `select max(substring(c.number from 14)::int) as highest from countersign.change_sets c
-           where c.tenant_id = $1 and c.number >= $2 and c.number < $3`,
-    values: [snapshot.tenant, prefix, prefix.slice(0, -1) + "."],
+    text: `select max(substring(c.number from 14)::integer) as highest from countersign.change_sets c
+           where c.tenant_id = $1 and left(c.number, 13) = $2`,
+    values: [snapshot.tenant, day],
   });
   return rows[0]?.highest ?? 0;
 }
@@ -60,7 +70,7 @@ export interface AuthorHistory {
   readonly failed: number;
 }
 
-/** Outcomes of the author's last 50 finished change-sets. Served by change_sets_by_author. */
+/** Outcomes of the author's last 50 finished change-sets. Served by change_sets_finished and change_sets_ever_applied. */
 export async function readAuthorHistory(snapshot: Snapshot, authorId: string): Promise<AuthorHistory> {
   const rows = await snapshot.query<AuthorHistory>({
     name: "author_history",
@@ -91,7 +101,7 @@ export interface Overlap {
   readonly target: string;
 }
 
-/** Other change-sets, in the given statuses, whose present revision touches one of the targets. Served by items_by_target_keys. */
+/** Other change-sets, in the given statuses, whose present revision touches one of the targets. Served by items_by_target and items_by_other_target. */
 export async function readOverlaps(snapshot: Snapshot, of: { changeSetId: string; keys: readonly string[]; statuses: readonly string[] }): Promise<Overlap[]> {
   if (of.keys.length === 0) return [];
   return snapshot.query<Overlap>({
@@ -99,7 +109,7 @@ export async function readOverlaps(snapshot: Snapshot, of: { changeSetId: string
     text: `select distinct on (c.id) c.id, c.number, c.title, c.status, c.applied_at_ms, i.target_id as target
            from countersign.items i
            join countersign.change_sets c on c.tenant_id = i.tenant_id and c.id = i.change_set_id and c.revision_id = i.revision_id
-           where i.tenant_id = $1 and i.target_keys && $2::text[] and c.id <> $3 and c.status = any($4::text[])
+           where i.tenant_id = $1 and (i.target_key = any($2::text[]) or i.other_target_key = any($2::text[])) and c.id <> $3 and c.status = any($4::text[])
            order by c.id limit 200`,
     values: [snapshot.tenant, of.keys, of.changeSetId, of.statuses],
   });

@@ -90,7 +90,9 @@ export interface ItemRow extends Stored {
   readonly target_type: string;
   readonly target_id: string;
   readonly target_environment: string;
-  readonly target_keys: readonly string[];
+  /** The targets it touches: two when something moves. */
+  readonly target_key: string;
+  readonly other_target_key: string | null;
   readonly input: ItemInput;
   readonly effects: readonly Effect[];
   readonly diff: JsonValue;
@@ -190,4 +192,9 @@ export function inserted<T extends Stored>(row: NewRow<T>): T {
 
 function withoutNulls(row: object): Row {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null && value !== undefined)) as Row;
+}
+
+/** Keys of the targets an item touches. */
+export function keysOf(item: Pick<ItemRow, "target_key" | "other_target_key">): string[] {
+  return item.other_target_key === null || item.other_target_key === undefined ? [item.target_key] : [item.target_key, item.other_target_key];
 }

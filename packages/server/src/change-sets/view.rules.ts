@@ -10,7 +10,7 @@ import {
 import type { Receipt } from "../ledger/index.js";
 import type { Overlap, ApplicationWhole } from "./queries.js";
 import { reversibilityOf } from "./plan.rules.js";
-import type { ChangeSetRow, ItemRow, VoteRow, Whole } from "./rows.js";
+import { type ChangeSetRow, type ItemRow, keysOf, type VoteRow, type Whole } from "./rows.js";
 
 /** Names for ids; an id nobody knows is shown as itself. */
 export interface Names {
@@ -111,7 +111,7 @@ export function itemOf(item: ItemRow, whole: Pick<Whole, "application" | "applic
       type: item.target_type,
       id: item.target_id,
       environment: item.target_environment,
-      keys: [...item.target_keys],
+      keys: keysOf(item),
     },
     input: item.input,
     effects: item.effects.map((effect) => ({ target: { ...effect.target }, before: { ...effect.before }, after: { ...effect.after } })),

@@ -512,6 +512,7 @@ function parametersOf(
   const { tenants, nowMs, lockMs } = given;
   const documents = new Map<string, { order: number; json: string }>();
   const [entryChange, entryTenant, entryIds, contents]: [number[], number[], string[], string[]] = [[], [], [], []];
+  const [actions, actors, subjects]: [string[], string[], string[]] = [[], [], []];
   const [bodyEntries, bodySalts, bodies]: [number[], Uint8Array[], Uint8Array[]] = [[], [], []];
   group.forEach(({ change }, index) => {
     for (const part of change.parts) {
@@ -531,6 +532,9 @@ function parametersOf(
       entryTenant.push(tenant);
       entryIds.push(entry.id);
       contents.push(entry.content);
+      actions.push(entry.action);
+      actors.push(entry.actorId);
+      subjects.push(entry.subjectId);
     }
   });
   // Guards have order 0, counters 1, writes come behind them, referenced tables first.
@@ -549,6 +553,9 @@ function parametersOf(
     intArray(entryTenant),
     uuidArray(entryIds),
     textArray(contents),
+    textArray(actions),
+    textArray(actors),
+    textArray(subjects),
     intArray(bodyEntries),
     byteaArray(bodySalts),
     byteaArray(bodies),

@@ -35,9 +35,18 @@ export interface Part {
   readonly json: string;
 }
 
+/** The content's text, and what of it is a column of its own. */
+export interface PreparedEntry {
+  readonly id: string;
+  readonly content: string;
+  readonly action: string;
+  readonly actorId: string;
+  readonly subjectId: string;
+}
+
 export interface PreparedChange {
   readonly tenant: TenantId;
-  readonly entries: readonly { readonly id: string; readonly content: string }[];
+  readonly entries: readonly PreparedEntry[];
   readonly bodies: readonly { readonly entry: number; readonly salt: Uint8Array; readonly sealed: Uint8Array }[];
   readonly parts: readonly Part[];
   readonly reads: readonly string[];
@@ -57,7 +66,7 @@ export function prepareChange(change: Change, preparation: Preparation): Prepare
   const counts = countsOf(change.guards);
   for (const guard of change.guards) collected.guard(guard);
   for (const row of change.attached ?? []) collected.attached(row);
-  const entries: { id: string; content: string }[] = [];
+  const entries: PreparedEntry[] = [];
   const bodies: { entry: number; salt: Uint8Array; sealed: Uint8Array }[] = [];
   change.entries.forEach((draft, index) => {
     const id = draft.id ?? preparation.uuid();
@@ -67,6 +76,9 @@ export function prepareChange(change: Change, preparation: Preparation): Prepare
     entries.push({
       id,
       content: contentOf(draft, { id, state, commitment: body?.commitment, counts: last ? counts : [] }, preparation),
+      action: draft.action,
+      actorId: draft.actor.id,
+      subjectId: draft.subject.id,
     });
     if (body !== undefined) bodies.push({ entry: index, salt: body.salt, sealed: body.sealed });
   });

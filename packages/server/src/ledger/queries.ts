@@ -25,7 +25,7 @@ export const doorSettings = [
 export const commitGroup = {
   name: "countersign_commit_group",
   text: `select countersign.commit_group($1::uuid[], $2::bigint, $3::integer, $4::integer, $5::integer, $6::text[], $7::jsonb[], $8::integer[], $9::integer[],
-    $10::uuid[], $11::text[], $12::integer[], $13::bytea[], $14::bytea[]) as result`,
+    $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::integer[], $16::bytea[], $17::bytea[]) as result`,
 } as const;
 
 /** Makes sure that a connection given up cannot commit any more; waits for its end. */
@@ -114,10 +114,10 @@ export function auditEntries(tenant: TenantId, filter: AuditFilter): Query {
     conditions.push(condition(`$${values.length}`));
     name += `_${what}`;
   };
-  where("subject", filter.subjectId, (p) => `e.meta #>> '{subject,id}' = ${p}`);
-  where("actor", filter.actorId, (p) => `e.meta #>> '{actor,id}' = ${p}`);
-  if (filter.actions?.length === 1) where("action", filter.actions[0], (p) => `e.meta ->> 'action' = ${p}`);
-  else where("actions", filter.actions, (p) => `e.meta ->> 'action' = any (${p}::text[])`);
+  where("subject", filter.subjectId, (p) => `e.subject_id = ${p}`);
+  where("actor", filter.actorId, (p) => `e.actor_id = ${p}`);
+  if (filter.actions?.length === 1) where("action", filter.actions[0], (p) => `e.action = ${p}`);
+  else where("actions", filter.actions, (p) => `e.action = any (${p}::text[])`);
   where("from", filter.from, (p) => `e.seq >= ${p}`);
   where("before", filter.before, (p) => `e.seq < ${p}`);
   return {
@@ -170,7 +170,7 @@ export function entriesOfSubject(tenant: TenantId, subjectId: string): Query {
        (select encode(b.hash, 'hex') from countersign.entries as b where b.tenant_id = e.tenant_id and b.seq = e.seq - 1) as hash_before,
        (select encode(a.prev, 'hex') from countersign.entries as a where a.tenant_id = e.tenant_id and a.seq = e.seq + 1) as prev_after
   from countersign.entries as e
- where e.tenant_id = $1 and e.meta #>> '{subject,id}' = $2
+ where e.tenant_id = $1 and e.subject_id = $2
  order by e.seq`,
     values: [tenant, subjectId],
   };
@@ -288,10 +288,13 @@ export const governedDefinitions = `select c.relname::text as name,
 export const governedTables = `select c.relname::text as name from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'row_salt' and not a.attisdropped
  where c.relnamespace = 'countersign'::regnamespace and c.relkind in ('r', 'p')`;
 
-/** Entries whose `meta` is not what their content makes. The database compares: it parses ten times as fast as we do. */
-export const metaMismatches = `select seq, (content::jsonb - '{v,nonce,at,data,body}'::text[])::text as expected, coalesce(meta::text, 'null') as actual
-  from countersign.entries
- where tenant_id = $1 and meta is distinct from (content::jsonb - '{v,nonce,at,data,body}'::text[])
+/** Entries whose columns are not what their content makes. The database compares: it parses ten times as fast as we do. */
+export const metaMismatches = `select seq,
+       jsonb_build_array(c.doc - '{v,nonce,at,data,body}'::text[], c.doc ->> 'action', c.doc #>> '{actor,id}', c.doc #>> '{subject,id}')::text as expected,
+       jsonb_build_array(meta, action, actor_id, subject_id)::text as actual
+  from countersign.entries cross join lateral (select content::jsonb as doc offset 0) as c
+ where tenant_id = $1 and (meta is distinct from (c.doc - '{v,nonce,at,data,body}'::text[]) or action is distinct from c.doc ->> 'action'
+    or actor_id is distinct from c.doc #>> '{actor,id}' or subject_id is distinct from c.doc #>> '{subject,id}')
  order by seq limit $2`;
 
 export const counterSums = `select used ->> 0 as key, sum((used ->> 1)::bigint)::text as value
