@@ -127,7 +127,9 @@ function operationObject(id: OperationId, row: Operation, schemas: Schemas): Jso
   const needs =
     row.permission === null ? "" : `\n\nNeeds the permission \`${row.permission}\`: ${permissions[row.permission]}.`;
   const proven =
-    row.proof === true ? "\n\nA person shows their signing key unlocked: `proof` (docs/authentication.md)." : "";
+    row.proof === undefined
+      ? ""
+      : `\n\nA person shows their signing key unlocked${row.proof === "for_rules" ? " where it changes what governs the tenant (environment `system`)" : ""}: \`proof\` (docs/authentication.md).`;
   return {
     operationId: id,
     summary: row.summary,

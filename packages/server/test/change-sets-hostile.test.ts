@@ -355,6 +355,48 @@ describe("an agent", () => {
   });
 });
 
+describe("what an agent may not read", () => {
+  it("is not shown to it in other people's change-sets", async () => {
+    const secret = { ...resource("secret"), environment: "production" };
+    const items = [{ operation: "CREATE" as const, target: secret, after: { password: "hunter2" } }, create("open")];
+    const { changeSet } = await world.propose(world.people.bob.id, { title: "t", items });
+    const agent = await world.caller(world.builder);
+    const seen = must(await world.changeSets.get(agent, { id: changeSet.id }));
+    expect(JSON.stringify(seen)).not.toContain("hunter2");
+    expect(seen.items[0]).toMatchObject({
+      diff: { format: "withheld" },
+      effects: [{ after: { exists: true, hash: null } }],
+    });
+    expect(seen.items[1]?.effects[0]?.after.document).toEqual({ a: 1 });
+    expect(JSON.stringify(must(await world.changeSets.items(agent, { id: changeSet.id })))).not.toContain("hunter2");
+    const carol = await world.caller(world.people.carol.id);
+    expect(JSON.stringify(must(await world.changeSets.get(carol, { id: changeSet.id })))).toContain("hunter2");
+  });
+});
+
+describe("what governs the tenant", () => {
+  const freeze = {
+    kind: "resource" as const,
+    type: "SYSTEM_CONFIG",
+    id: "system.config/freeze",
+    environment: "system",
+  };
+
+  it("is not taken back by a stored login", async () => {
+    const item = { operation: "CREATE" as const, target: freeze, after: { windows: [], weekly: [] } };
+    const { changeSet } = await world.propose(world.people.carol.id, { title: "t", applyMode: "AUTO", items: [item] });
+    const carol = await world.caller(world.people.carol.id);
+    const submitted = must(await world.changeSets.submit(carol, { id: changeSet.id }, world.request())).changeSet;
+    expect(submitted.status).toBe("PENDING_APPROVAL");
+    must(await world.vote(world.people.bob, changeSet.id));
+    expect(must(await world.vote(world.people.alice, changeSet.id)).changeSet.status).toBe("APPLIED");
+    const back = (request: object) =>
+      world.changeSets.rollBack(carol, { id: changeSet.id, cascade: false }, { ...world.request(), ...request });
+    expect(refusal(await back({})).code).toBe("precondition_required");
+    expect(must(await back({ proven: true })).changeSet.status).toBe("ROLLED_BACK");
+  });
+});
+
 describe("between the decision and its commit", () => {
   it("what it depends on is rolled back: it is decided again", async () => {
     const first = await approved("race/a");

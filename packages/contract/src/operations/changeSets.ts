@@ -230,12 +230,14 @@ export const changeSetOperations = {
     input: reasonInput.extend({
       id: changeSetRef,
       cascade: z.boolean().default(false).meta({ description: "Roll back the later change-sets that build on it first." }),
+      proof: keyProof.optional(),
     }),
     output: applicationAnswer,
     status: 200,
     permission: "change_sets.roll_back",
     idempotent: true,
-    errors: ["illegal_transition", "rollback_blocked", "rollback_not_permitted", "drift", "irreversible", "backup_unusable", "application_in_flight"],
+    proof: "for_rules",
+    errors: ["illegal_transition", "precondition_required", "signature_invalid", "rollback_blocked", "rollback_not_permitted", "drift", "irreversible", "backup_unusable", "application_in_flight"],
     cli: "change-set rollback",
   }),
   resumeChangeSet: operation({

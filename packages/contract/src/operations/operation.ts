@@ -23,8 +23,8 @@ export interface Operation<I extends z.ZodObject = z.ZodObject, O extends z.ZodT
   readonly idempotent?: true;
   /** Member that is sent in `If-Match`. */
   readonly ifMatch?: string;
-  /** A person must show their key unlocked: member `proof`. */
-  readonly proof?: true;
+  /** A person must show their key unlocked: member `proof`. `for_rules`: where it changes what governs the tenant. */
+  readonly proof?: true | "for_rules";
   /** The answer is text streamed line by line; `output` describes one line. */
   readonly stream?: "application/jsonl";
   /** Codes beyond those every operation may answer. */

@@ -30,7 +30,8 @@ import { type ListFilter, listChangeSets, readApplication, readApplications, rea
 import { archive, cancel, requestChanges, resolve, submit, vote } from "./review.js";
 import { Runner } from "./run.js";
 import { expire } from "./timely.js";
-import { applicationOf, itemOf, summaryOf } from "./view.rules.js";
+import { asSeenBy } from "./sight.js";
+import { applicationOf, summaryOf } from "./view.rules.js";
 
 export type { Desk, RequestContext } from "./desk.js";
 export { startRecovery, type Recovery } from "./recovery.js";
@@ -80,7 +81,7 @@ export function openChangeSets(desk: Desk): ChangeSets {
     const applied = await apply(desk, runner, system, answer.changeSet.id, { ...request, transact: desk.ledger.transact }, "AUTO");
     if (!isRefusal(applied)) return { changeSet: applied.changeSet, receipts: [...answer.receipts, ...applied.receipts] };
     desk.log.info({ changeSet: answer.changeSet.number, code: applied.code }, "approved, and not applied by itself");
-    const now = await read(desk, caller.tenant, answer.changeSet.id);
+    const now = await read(desk, caller, answer.changeSet.id);
     return isRefusal(now) ? answer : { changeSet: now, receipts: answer.receipts };
   };
 
@@ -96,17 +97,17 @@ export function openChangeSets(desk: Desk): ChangeSets {
     apply: (caller, input, request) => apply(desk, runner, caller, input.id, request),
     rollBack: (caller, input, request) => rollBack(desk, runner, caller, input, request),
     resume: (caller, input, request) => resume(desk, runner, caller, input.id, request),
-    get: (caller, input) => read(desk, caller.tenant, input.id),
+    get: (caller, input) => read(desk, caller, input.id),
     list: (caller, input) => list(desk, caller.tenant, input),
     status: async (caller, input) => {
-      const changeSet = await read(desk, caller.tenant, input.id);
+      const changeSet = await read(desk, caller, input.id);
       if (isRefusal(changeSet)) return changeSet;
       const { applicationId } = changeSet;
       return { ...changeSet, legalCommands: legalCommands(changeSet.status), applicationId };
     },
     items: async (caller, input) => {
-      const whole = await desk.ledger.snapshot(caller.tenant, (snapshot) => readWhole(snapshot, input.id));
-      return whole === undefined ? notFound(input.id) : { rows: whole.items.map((item) => itemOf(item, whole)) };
+      const changeSet = await read(desk, caller, input.id);
+      return isRefusal(changeSet) ? changeSet : { rows: changeSet.items };
     },
     applications: (caller, input) =>
       desk.ledger.snapshot(caller.tenant, async (snapshot) => {
@@ -138,13 +139,13 @@ export function openChangeSets(desk: Desk): ChangeSets {
 }
 
 /** One change-set as it is now; a deadline that passed is acted on first. */
-async function read(desk: Desk, tenant: TenantId, ref: string): Answer<ChangeSetView> {
+async function read(desk: Desk, caller: Caller, ref: string): Answer<ChangeSetView> {
   for (;;) {
-    const loaded = await desk.ledger.snapshot(tenant, (snapshot) => loadForCommand(desk, snapshot, ref));
-    if (!isRefusal(loaded)) return view(loaded);
+    const loaded = await desk.ledger.snapshot(caller.tenant, (snapshot) => loadForCommand(desk, snapshot, ref));
+    if (!isRefusal(loaded)) return asSeenBy(caller, loaded, view(loaded));
     const overdue = loaded.details?.["overdueId"];
     if (typeof overdue !== "string") return loaded;
-    await expire(desk, tenant, overdue);
+    await expire(desk, caller.tenant, overdue);
   }
 }
 

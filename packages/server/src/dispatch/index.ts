@@ -106,7 +106,10 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
   const sent = request.input as JsonObject;
   const idempotency = row.idempotent === true ? idempotencyOf(row, caller, request) : undefined;
   try {
-    const proof = row.proof === true ? await provenBy(on, caller, { request, sent, idempotency }) : undefined;
+    const proof =
+      row.proof === true || (row.proof === "for_rules" && sent["proof"] !== undefined)
+        ? await provenBy(on, caller, { request, sent, idempotency })
+        : undefined;
     const transact = open
       ? on.ledger.transact
       : transactFor({
@@ -121,7 +124,11 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
           proof,
           nowMs: on.now,
         });
-    const call = { caller, input: value, request: { transact, nowMs: on.now(), requestId: request.requestId } };
+    const call = {
+      caller,
+      input: value,
+      request: { transact, nowMs: on.now(), requestId: request.requestId, proven: proof !== undefined },
+    };
     const answer = handle(on.handlers, request.operation, call);
     if (isStream(answer)) return { kind: "stream", status: row.status, headers: {}, body: await begun(answer) };
     const body = must(await answer);
@@ -295,13 +302,29 @@ function shownRefusal(
 /** Refusals of governed decisions are entries: who was refused what. */
 function record(ledger: Ledger, caller: Caller, request: DispatchRequest, refusal: Refusal): void {
   if (!isRecorded(refusal.code)) return;
+  // Refused before anybody looked for the thing that was named: a name may be made up, and a thousand of them are one refusal.
+  const row = operationRow(request.operation);
+  const unseen = refusal.details?.["permission"] !== undefined || (row.proof === true && proofCodes.has(refusal.code));
   const named = refusal.details?.["changeSetId"];
   ledger.recordRefusal(caller.tenant, {
     actor: caller.actor,
     code: refusal.code,
-    subject: typeof named === "string" ? { type: "change_set", id: named } : subjectOf(request),
+    subject: unseen
+      ? operationSubject(request.operation)
+      : typeof named === "string"
+        ? { type: "change_set", id: named }
+        : subjectOf(request),
   });
 }
+
+const proofCodes: ReadonlySet<Refusal["code"]> = new Set([
+  "forbidden",
+  "signature_invalid",
+  "signing_key_unknown",
+  "signing_key_revoked",
+]);
+
+const operationSubject = (id: OperationId): { type: string; id: string } => ({ type: "operation", id });
 
 const subjectTypes: Readonly<Record<string, string>> = {
   "Change-sets": "change_set",
@@ -315,7 +338,7 @@ function subjectOf({ operation, input }: DispatchRequest): { type: string; id: s
   const id = subjectId(input);
   const type = subjectTypes[row.tag];
   return id === undefined || type === undefined || !pathParameters(row.path).includes("id")
-    ? { type: "operation", id: operation }
+    ? operationSubject(operation)
     : { type, id };
 }
 

@@ -3,6 +3,7 @@ import {
   type CheckedInput,
   type OperationOutput,
   type Problem,
+  isUuid,
   refused,
   type Refusal,
   refusedForProblems,
@@ -25,6 +26,7 @@ import {
   registerWorkspace,
   removeWorkspace,
   resourceByName,
+  resourceName,
   resourceVersions,
   type ResourceRow,
   type WorkspaceChange,
@@ -80,9 +82,11 @@ export async function list(
   caller: Caller,
   input: CheckedInput<"listResources">,
 ): Promise<OperationOutput<"listResources"> | Refusal> {
-  const after = input.cursor === undefined ? undefined : readCursor(input.cursor);
-  if (input.cursor !== undefined && after === undefined) return badCursor();
+  const { cursor } = input;
+  if (cursor !== undefined && !isUuid(cursor)) return badCursor();
   return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
+    const after = cursor === undefined ? undefined : await resourceName(snapshot, cursor);
+    if (cursor !== undefined && after === undefined) return badCursor();
     const configuration = await loadConfiguration(snapshot);
     const filter = {
       ...(input.environment === undefined ? {} : { environment: input.environment }),
@@ -99,7 +103,11 @@ export async function list(
         checkRead(caller, configuration, { environment: row.environment, type: row.type, id: row.resourceId }) ===
         undefined,
     );
-    return { rows: visible.map(withoutDocument), nextCursor: last === undefined ? null : writeCursor(last) };
+    return {
+      rows: visible.map(withoutDocument),
+      // The row by its id: its name may be one that the caller is not to read.
+      nextCursor: last === undefined ? null : last.id,
+    };
   });
 }
 
@@ -186,22 +194,6 @@ async function readGranted(snapshot: Snapshot, caller: Caller, name: Name): Prom
       `there is no resource \`${name.type} ${name.id}\` in \`${name.environment}\`; \`countersign resource list\` shows them`,
     )
   );
-}
-
-function writeCursor(row: Omit<ResourceRow, "document">): string {
-  return Buffer.from(JSON.stringify([row.environment, row.type, row.resourceId])).toString("base64url");
-}
-
-function readCursor(text: string): Name | undefined {
-  try {
-    const parts: unknown = JSON.parse(Buffer.from(text, "base64url").toString("utf8"));
-    if (!Array.isArray(parts) || parts.length !== 3 || !parts.every((part) => typeof part === "string"))
-      return undefined;
-    const [environment, type, id] = parts as [string, string, string];
-    return { environment, type, id };
-  } catch {
-    return undefined; // not ours: the caller is told which member is wrong
-  }
 }
 
 export function badCursor(): Refusal {

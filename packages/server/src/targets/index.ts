@@ -19,6 +19,7 @@ export {
   allWorkspaces,
   listResources,
   resourceByName,
+  resourceName,
   resourceVersions,
   workspaceById,
   workspaceByName,

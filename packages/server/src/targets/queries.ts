@@ -33,6 +33,19 @@ export async function resourceByName(
   return rows[0];
 }
 
+/** The name of a row; served by the primary key. */
+export async function resourceName(
+  snapshot: Snapshot,
+  id: string,
+): Promise<{ readonly environment: string; readonly type: string; readonly id: string } | undefined> {
+  const rows = await snapshot.query<{ environment: string; type: string; id: string }>({
+    name: "targets_resource_name",
+    text: `select environment, type, resource_id as id from countersign.resources where tenant_id = $1 and id = $2`,
+    values: [snapshot.tenant, id],
+  });
+  return rows[0];
+}
+
 /** Several at once, in no order. Served by resources_by_name. */
 export function resourcesByName(
   snapshot: Snapshot,

@@ -354,7 +354,7 @@ function moving(set: CommandSet, group: Command): void {
     .option("--reason <text>", "why, for the record")
     .option("--cascade", "roll back the later change-sets that build on it first");
   set.does<MoveOptions>(back, (cli, options, id) =>
-    answered(cli, cli.client.rollbackChangeSet({ id, cascade: options.cascade === true, ...reasoned(options) })),
+    answered(cli, rollBack(cli, { id, cascade: options.cascade === true, ...reasoned(options) })),
   );
   set.does(set.add(group, `resume ${number}`, "go on with a partly applied one"), (cli, _options, id) =>
     answered(cli, cli.client.resumeChangeSet({ id })),
@@ -391,6 +391,21 @@ function moving(set: CommandSet, group: Command): void {
   );
 }
 
+/** With the person's key where the server asks for it: for what governs the tenant. */
+async function rollBack(
+  cli: Cli,
+  input: { id: string; cascade: boolean; reason?: string },
+): Promise<ApplicationAnswer> {
+  try {
+    return await cli.client.rollbackChangeSet(input);
+  } catch (error) {
+    if (!isCountersignError(error) || error.code !== "precondition_required") throw error;
+    const signed = await proven(cli, "rollbackChangeSet", input, `take back ${input.id}`);
+    if (!("proof" in signed)) throw error;
+    return cli.client.rollbackChangeSet(signed);
+  }
+}
+
 /** `countersign undo`: the last applied change-set of the caller or of an agent they answer for. */
 export function undoCommand(set: CommandSet, root: Command): void {
   const command = set
@@ -416,10 +431,7 @@ export function undoCommand(set: CommandSet, root: Command): void {
       ),
     );
     await cli.sure(show`Roll back ${view.number}?`);
-    return answered(
-      cli,
-      cli.client.rollbackChangeSet({ id: view.id, cascade: options.cascade === true, ...reasoned(options) }),
-    );
+    return answered(cli, rollBack(cli, { id: view.id, cascade: options.cascade === true, ...reasoned(options) }));
   });
 }
 
