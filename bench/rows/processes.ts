@@ -45,7 +45,11 @@ async function run(given: {
   for (const line of lines) if ((await line.next()).value !== "ready") throw new Error("a worker did not start");
   for (const child of children) child.stdin?.write("go\n");
   const told = await Promise.all(lines.map(async (line) => JSON.parse(String((await line.next()).value)) as Done));
-  await Promise.all(children.map((child) => (child.exitCode === null ? once(child, "exit") : undefined)));
+  await Promise.all(
+    children.map(async (child) => {
+      if (child.exitCode === null) await once(child, "exit");
+    }),
+  );
   await withClient(given.database.superuser, async (client) => {
     const found = await client.query<{ entries: string; last: string }>(
       "select count(*) as entries, max(seq) as last from countersign.entries where tenant_id = $1",

@@ -92,8 +92,10 @@ async function measureCreate(bench: Bench): Promise<Measured> {
   const url = await fastify.listen({ host: "127.0.0.1", port: 0 });
   return {
     ours: () =>
-      throughput(connections, roundMs, (caller) =>
-        (world.agents[caller] as Agent).client.createChangeSet({ title: "bench", items: items(3) }),
+      counted(bench, world, () =>
+        throughput(connections, roundMs, (caller) =>
+          (world.agents[caller] as Agent).client.createChangeSet({ title: "bench", items: items(3) }),
+        ),
       ),
     reference: () =>
       throughput(connections, roundMs, async () => {
@@ -137,19 +139,25 @@ async function transactions({ server }: World): Promise<number> {
   return Number(rows[0]?.n);
 }
 
+/** Tells how many transactions of the database one piece of work took. */
+async function counted(bench: Bench, world: World, work: () => Promise<Sample>): Promise<Sample> {
+  const before = await transactions(world);
+  const began = performance.now();
+  const sample = await work();
+  const done = (sample.value * (performance.now() - began)) / 1000;
+  bench.progress(`about ${(((await transactions(world)) - before) / done).toFixed(1)} database transactions each`);
+  return sample;
+}
+
 async function measureLifecycle(bench: Bench): Promise<Measured> {
   const world = await openWorld();
   return {
-    ours: async () => {
-      const before = await transactions(world);
-      let done = 0;
-      const sample = await throughput(connections, roundMs, async (caller) => {
-        await rolledBack(world, await applied(world, world.agents[caller] as Agent, 1));
-        done += 1;
-      });
-      bench.progress(`${((await transactions(world)) - before) / done} database transactions a change-set`);
-      return sample;
-    },
+    ours: () =>
+      counted(bench, world, () =>
+        throughput(connections, roundMs, async (caller) =>
+          rolledBack(world, await applied(world, world.agents[caller] as Agent, 1)),
+        ),
+      ),
     close: world.close,
   };
 }
