@@ -73,6 +73,7 @@ export const itemView = z
   .object({
     id: uuid,
     sequence: z.int(),
+    position: z.int().meta({ description: "Place in the order of execution, from 1." }),
     operation: z.enum(itemOperations),
     target: z.object({ kind: z.enum(targetKinds), type: z.string(), id: z.string(), environment: z.string(), keys: z.array(z.string()) }),
     input: itemInput,
@@ -136,6 +137,7 @@ export const changeSetView = changeSetSummary
     metadata: jsonObject,
     dependsOn: z.array(uuid),
     revisionDigest: digest,
+    revisionNonce: z.string().meta({ description: "With the items it makes the revision digest again (docs/ledger-format.md)." }),
     approvalDigest: digest.nullable(),
     risk: jsonValue,
     policy: jsonValue.nullable(),

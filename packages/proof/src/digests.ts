@@ -17,6 +17,21 @@ export interface RevisionParts {
   readonly reversibility: JsonValue;
 }
 
+/** What of a planned item a revision's digest covers. Hashes are hex; null: the target does not exist. */
+export interface PlannedItemParts {
+  /** As the proposer numbered it, and its place in the order of execution; both from 1. */
+  readonly sequence: number;
+  readonly position: number;
+  /** The item as it was written. */
+  readonly input: JsonValue;
+  readonly effects: readonly {
+    readonly target: { readonly key: string };
+    readonly before: { readonly hash: string | null };
+    readonly after: { readonly hash: string | null };
+  }[];
+  readonly reversibility: string;
+}
+
 /** What an approval covers besides the revision: who had to agree, how risky it was shown to be, what policy said. */
 export interface ApprovalParts {
   /** `revisionDigest`, hex. */
@@ -39,6 +54,26 @@ export interface VoteParts {
 export function revisionDigest(parts: RevisionParts): string {
   const { nonce, items, bases, effects, reversibility } = parts;
   return taggedDigest("revision", { nonce, items, bases, effects, reversibility });
+}
+
+/**
+ * The revision's digest from its items, in any order: `items`, `effects` and `reversibility` by sequence; `bases` has for
+ * every target, sorted by key, [key, hash of the state in which the first item that touches it found it].
+ */
+export function revisionDigestOfItems(nonce: string, planned: readonly PlannedItemParts[]): string {
+  const bases = new Map<string, string | null>();
+  for (const { effects } of [...planned].sort((a, b) => a.position - b.position))
+    for (const { target, before } of effects) if (!bases.has(target.key)) bases.set(target.key, before.hash);
+  const bySequence = [...planned].sort((a, b) => a.sequence - b.sequence);
+  return revisionDigest({
+    nonce,
+    items: bySequence.map((item) => item.input),
+    bases: [...bases].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)),
+    effects: bySequence.map((item) =>
+      item.effects.map(({ target, before, after }) => [target.key, before.hash, after.hash]),
+    ),
+    reversibility: bySequence.map((item) => item.reversibility),
+  });
 }
 
 /** SHA-256("countersign.approval.v…" 0x00 JCS({revision, route, riskLevel, policy})), hex. */

@@ -1,5 +1,5 @@
 /** Nothing is signed that is not what the screen shows. */
-import { approvalDigest, type JsonObject } from "@countersign/proof";
+import { approvalDigest, revisionDigestOfItems, type JsonObject } from "@countersign/proof";
 import type { ChangeSetView, PolicyDecision } from "@countersign/contract";
 import { expect, test } from "vitest";
 import { checkedDigest } from "../src/cli/signing.js";
@@ -12,13 +12,33 @@ const decision: PolicyDecision = {
   stages: [{ name: "extra", groups: ["backend"], quorum: 1 }],
 };
 const route = { mode: "team", required: 1, uncapped: 2, capped: true, auto: false, stages: [], escalation: [] };
-const revision = "a".repeat(64);
+const nonce = "0".repeat(64);
+const item = {
+  sequence: 1,
+  position: 1,
+  input: {
+    operation: "UPDATE",
+    target: { kind: "resource", type: "CONFIG", id: "a", environment: "production" },
+    after: { v: 2 },
+  },
+  effects: [
+    {
+      target: { key: "a" },
+      before: { exists: true, hash: "1".repeat(64) },
+      after: { exists: true, hash: "2".repeat(64) },
+    },
+  ],
+  reversibility: "exact",
+};
+const revision = revisionDigestOfItems(nonce, [item]);
 const said = approvalDigest({ revision, route, riskLevel: "HIGH", policy: policyOutcome(decision) as JsonObject });
 const view = {
   number: "CS-1",
   status: "PENDING_APPROVAL",
   approvalDigest: said,
   revisionDigest: revision,
+  revisionNonce: nonce,
+  items: [item],
   route,
   riskLevel: "HIGH",
   policy: decision,
@@ -29,6 +49,12 @@ test("what governance hashed is what the command line recomputes", () => {
 });
 
 test.each([
+  ["another item on the screen", { items: [{ ...item, input: { ...item.input, after: { v: 3 } } }] }],
+  [
+    "another state on the screen",
+    { items: [{ ...item, effects: [{ ...item.effects[0], after: { hash: "3".repeat(64) } }] }] },
+  ],
+  ["an item left out", { items: [] }],
   ["another revision", { revisionDigest: "b".repeat(64) }],
   ["a lower risk on the screen", { riskLevel: "LOW" }],
   ["another route on the screen", { route: { ...route, required: 2 } }],

@@ -3,11 +3,10 @@
  * is looked at here, so that whoever can write the database, its ledger included, still cannot have applied what nobody signed.
  */
 import type { JsonObject } from "@countersign/contract";
-import { approvalDigest } from "@countersign/proof";
+import { approvalDigest, revisionDigestOfItems } from "@countersign/proof";
 import { policyOutcome, type PolicyDecision, type Route } from "../governance/index.js";
-import { isTrueToDigest, type PlannedItem, type StateImage } from "../targets/index.js";
-import { digestRevision } from "./plan.rules.js";
-import type { ItemRow, RevisionRow, Whole } from "./rows.js";
+import { isTrueToDigest } from "../targets/index.js";
+import type { ItemRow, Whole } from "./rows.js";
 
 /** What of a change-set is not what its digests cover; empty when all is. */
 export function digestMismatches({
@@ -18,7 +17,7 @@ export function digestMismatches({
   const wrong = items
     .filter((item) => !item.effects.every(isTrueToDigest))
     .map((item) => `items \`${item.id}\` (its states are not those of their hashes)`);
-  if (items.length !== revision.item_count || digestOfItems(revision, items) !== revision.digest)
+  if (items.length !== revision.item_count || revisionDigestOfItems(revision.nonce, items.map(partsOf)) !== revision.digest)
     wrong.push(`revisions \`${revision.id}\` (its items are not those of its digest)`);
   // Back with its author, it has nothing to be approved; what the revision was approved as before is history.
   if (changeSet.status === "DRAFT") return wrong;
@@ -40,16 +39,8 @@ export function digestMismatches({
   return wrong;
 }
 
-function digestOfItems(revision: RevisionRow, items: readonly ItemRow[]): string {
-  const inOrder = [...items].sort((a, b) => a.position - b.position);
-  const bases = new Map<string, StateImage>();
-  for (const { effects } of inOrder)
-    for (const { target, before } of effects) if (!bases.has(target.key)) bases.set(target.key, before);
-  const plans = inOrder.map(({ sequence, position, input, effects, diff, reversibility, flags }) => {
-    const planned: PlannedItem = { effects, diff, reversibility, flags, blobs: new Map() };
-    return { sequence, position, input, planned };
-  });
-  return digestRevision(revision.nonce, plans, bases);
+function partsOf({ sequence, position, input, effects, reversibility }: ItemRow) {
+  return { sequence, position, input: input as unknown as JsonObject, effects, reversibility };
 }
 
 /** Enough people approved, whoever they are now: asked of a run whose intent was decided when everything else was. */

@@ -271,7 +271,7 @@ function revisionRows(
     change_set_id: of.changeSetId,
     number: of.number,
     nonce,
-    digest: digestRevision(nonce, plan.items, plan.bases),
+    digest: digestRevision(nonce, plan.items),
     made_by: of.madeBy,
     item_count: items.length,
     category: proposal.category.category,

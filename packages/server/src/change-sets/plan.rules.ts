@@ -3,8 +3,7 @@
  * INVARIANT: what people sign covers every effect: target, state before, state after, and how it can be undone.
  */
 import { type Problem, type Reversibility, type ItemInput, reversibilities } from "@countersign/contract";
-import { revisionDigest } from "@countersign/proof";
-import type { JsonObject, JsonValue } from "@countersign/proof";
+import { revisionDigestOfItems, type JsonObject } from "@countersign/proof";
 import type { PlannedItem, StateImage } from "../targets/index.js";
 
 /** Positions of items (indices from 0) so that each comes after those it depends on, else in the proposer's order. */
@@ -44,18 +43,11 @@ export interface OrderedPlan {
   readonly planned: PlannedItem;
 }
 
-/** State of each target when it was first touched. */
-export type Bases = ReadonlyMap<string, StateImage>;
-
-export function digestRevision(nonce: string, plans: readonly OrderedPlan[], bases: Bases): string {
-  const bySequence = [...plans].sort((a, b) => a.sequence - b.sequence);
-  return revisionDigest({
+export function digestRevision(nonce: string, plans: readonly OrderedPlan[]): string {
+  return revisionDigestOfItems(
     nonce,
-    items: bySequence.map((plan) => plan.input as unknown as JsonObject),
-    bases: [...bases].sort(byKey).map(([key, image]): JsonValue => [key, image.hash]),
-    effects: bySequence.map((plan) => plan.planned.effects.map((effect): JsonValue => [effect.target.key, effect.before.hash, effect.after.hash])),
-    reversibility: bySequence.map((plan) => plan.planned.reversibility),
-  });
+    plans.map(({ sequence, position, input, planned }) => ({ sequence, position, input: input as unknown as JsonObject, effects: planned.effects, reversibility: planned.reversibility })),
+  );
 }
 
 /** The worst of its items: one irreversible item makes the set irreversible. */
@@ -99,8 +91,4 @@ export function changeSetNumber(day: string, running: number): string {
 export function dayPrefix(nowMs: number): string {
   const iso = new Date(nowMs).toISOString();
   return `CS-${iso.slice(0, 4)}-${iso.slice(5, 7)}${iso.slice(8, 10)}-`;
-}
-
-function byKey([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

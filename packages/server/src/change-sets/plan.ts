@@ -8,13 +8,12 @@ import { canonicalize } from "@countersign/proof";
 import { type Configuration, decideRead, policySet, type PolicyPrincipal } from "../governance/index.js";
 import type { Snapshot } from "../ledger/index.js";
 import type { Blobs, CheckedItem, Effect, PlanView, StateImage, TargetContext, TargetRef, TargetState, Targets } from "../targets/index.js";
-import { type Bases, orderItems, type OrderedPlan } from "./plan.rules.js";
+import { orderItems, type OrderedPlan } from "./plan.rules.js";
 
 export interface Plan {
   /** In the order of execution. */
   readonly items: readonly OrderedPlan[];
   readonly checked: readonly CheckedItem[];
-  readonly bases: Bases;
 }
 
 export interface Planning {
@@ -52,7 +51,7 @@ export async function planItems(inputs: readonly ItemInput[], planning: Planning
     items.push({ sequence: index + 1, position: place + 1, input: inputs[index] as ItemInput, planned });
   }
   if (problems.length > 0) return refusedForProblems(problems);
-  return { items, checked: checked.filter((item) => item !== undefined), bases: overlay.basesOf(items.flatMap((item) => item.planned.effects)) };
+  return { items, checked: checked.filter((item) => item !== undefined) };
 }
 
 /** Targets of the effects as they are now, by key. */
@@ -83,7 +82,6 @@ class Overlay implements PlanView {
   readonly #targets: Targets;
   readonly #context: TargetContext;
   readonly #states = new Map<string, TargetState>();
-  readonly #bases = new Map<string, StateImage>();
 
   constructor(targets: Targets, context: TargetContext) {
     this.#targets = targets;
@@ -95,7 +93,6 @@ class Overlay implements PlanView {
     if (known !== undefined) return known;
     const state = await this.#targets.kind(ref.kind).read(ref, this.#context);
     this.#states.set(ref.key, state);
-    this.#bases.set(ref.key, state.image);
     return state;
   }
 
@@ -104,12 +101,6 @@ class Overlay implements PlanView {
       const bytes = after.blob === undefined ? undefined : blobs.get(after.blob);
       this.#states.set(target.key, bytes === undefined ? { image: after } : { image: after, bytes });
     }
-  }
-
-  /** A schema is looked at while planning, but only targets of effects are what the plan was made for. */
-  basesOf(effects: readonly Effect[]): Bases {
-    const keys = new Set(effects.map((effect) => effect.target.key));
-    return new Map([...this.#bases].filter(([key]) => keys.has(key)));
   }
 }
 

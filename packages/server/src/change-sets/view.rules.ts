@@ -66,6 +66,7 @@ export function viewOf(whole: Whole, extra: { names: Names; conflicts: readonly 
     metadata: changeSet.metadata,
     dependsOn: [...changeSet.depends_on],
     revisionDigest: revision.digest,
+    revisionNonce: revision.nonce,
     approvalDigest: changeSet.approval_digest ?? null,
     risk: revision.risk,
     policy: revision.policy ?? null,
@@ -105,6 +106,7 @@ export function itemOf(item: ItemRow, whole: Pick<Whole, "application" | "applic
   return {
     id: item.id,
     sequence: item.sequence,
+    position: item.position,
     operation: item.operation,
     target: {
       kind: item.target_kind,

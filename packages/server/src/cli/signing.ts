@@ -6,7 +6,14 @@ import {
   type PolicyDecision,
   type VoteDecision,
 } from "@countersign/contract";
-import { approvalDigest, keyProofBytes, voteSigningBytes, type JsonObject } from "@countersign/proof";
+import {
+  approvalDigest,
+  keyProofBytes,
+  revisionDigestOfItems,
+  voteSigningBytes,
+  type JsonObject,
+  type PlannedItemParts,
+} from "@countersign/proof";
 import type { Input } from "@countersign/sdk";
 import type { Cli } from "./cli.js";
 import { CliError } from "./exit.js";
@@ -90,8 +97,8 @@ function policyOutcome(decision: PolicyDecision): JsonObject {
 }
 
 /**
- * The digest to sign, recomputed from what is shown. INVARIANT: nothing is signed whose route, risk level and policy
- * outcome are not the ones on the screen.
+ * The digest to sign, recomputed from what is shown. INVARIANT: nothing is signed whose items, states before and after,
+ * route, risk level and policy outcome are not the ones on the screen.
  */
 export function checkedDigest(set: ChangeSetView): string {
   const { approvalDigest: said, revisionDigest: revision, route, riskLevel, policy } = set;
@@ -100,6 +107,8 @@ export function checkedDigest(set: ChangeSetView): string {
       help: [`countersign change-set show ${set.number}`],
     });
   }
+  const items = revisionDigestOfItems(set.revisionNonce, set.items as unknown as PlannedItemParts[]);
+  if (items !== revision) throw differs("revision", revision, items);
   const computed = approvalDigest({
     revision,
     route: route as JsonObject,
@@ -107,13 +116,14 @@ export function checkedDigest(set: ChangeSetView): string {
     policy: policyOutcome(policy as unknown as PolicyDecision),
   });
   if (computed === said) return said;
-  throw new CliError(
-    "digest_differs",
-    `the server's approval digest \`${said}\` is not that of what it shows (\`${computed}\`); nothing was signed`,
-    {
-      help: ["countersign audit verify", "look at the versions of server and CLI: `countersign --version`"],
-    },
-  );
+  throw differs("approval", said, computed);
+}
+
+function differs(what: "revision" | "approval", said: string, computed: string): CliError {
+  const message = `the server's ${what} digest \`${said}\` is not that of what it shows (\`${computed}\`); nothing was signed`;
+  return new CliError("digest_differs", message, {
+    help: ["countersign audit verify", "look at the versions of server and CLI: `countersign --version`"],
+  });
 }
 
 export interface SignedVote {
