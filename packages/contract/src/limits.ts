@@ -8,6 +8,10 @@ export const limits = {
   jsonValuesMax: 200_000,
   /** Items of one change-set: more cannot be reviewed by a person. */
   itemsMax: 200,
+  /** Characters of JSON documents before and after all items together: each item keeps both, and all are one commit. */
+  planDocumentsMax: 24 * 1024 * 1024,
+  /** Bytes of files that one plan keeps. */
+  planFileBytesMax: 128 * 1024 * 1024,
   /** Title, in UTF-16 code units. */
   titleLengthMax: 200,
   /** Description and reasons, in UTF-16 code units. */

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { isRefusal, type ChangeSetView, type Refusal } from "@countersign/contract";
+import { changeSetInput, isRefusal, type ChangeSetView, type Refusal } from "@countersign/contract";
 import { signMessage, voteSigningBytes } from "@countersign/proof";
 import { openChangeSets } from "../src/change-sets/index.js";
 import { moveEpoch, type EntryDraft } from "../src/ledger/index.js";
@@ -429,6 +429,31 @@ describe("between the decision and its commit", () => {
 });
 
 describe("size", () => {
+  it("a short request about a large document is refused before it is too much", async () => {
+    const large = { text: "x".repeat(1_900_000), n: 0 };
+    const { changeSet } = await world.approved(world.builder, {
+      title: "t",
+      items: [{ operation: "CREATE", target: resource("large"), after: large }],
+    });
+    must(await apply(changeSet.id));
+    const items = Array.from({ length: 200 }, (_, n) => ({
+      operation: "CHANGE_PROPERTY" as const,
+      target: resource("large"),
+      pointer: "/n",
+      value: n + 1,
+    }));
+    const input = changeSetInput.parse({ title: "t", items });
+    const answer = refusal(await world.changeSets.create(await world.caller(world.builder), input, world.request()));
+    expect(answer).toMatchObject({ code: "limit_exceeded", problems: [{ pointer: "/items/6" }] });
+    must(
+      await world.changeSets.create(
+        await world.caller(world.builder),
+        { ...input, items: input.items.slice(0, 6) },
+        world.request(),
+      ),
+    );
+  });
+
   it("a change-set of 200 files is applied and rolled back", { timeout: 120_000 }, async () => {
     const items = Array.from({ length: 200 }, (_, n) => ({
       operation: "CREATE" as const,

@@ -3,11 +3,11 @@
  * Every target's `read` grant is decided before anything is read.
  */
 import type { ItemInput, Problem, Refusal } from "@countersign/contract";
-import { refusedForProblems } from "@countersign/contract";
+import { limits, refusedForProblems } from "@countersign/contract";
 import { canonicalize } from "@countersign/proof";
 import { type Configuration, decideRead, policySet, type PolicyPrincipal } from "../governance/index.js";
 import type { Snapshot } from "../ledger/index.js";
-import type { Blobs, CheckedItem, Effect, PlanView, StateImage, TargetContext, TargetRef, TargetState, Targets } from "../targets/index.js";
+import type { Blobs, CheckedItem, Effect, PlannedItem, PlanView, StateImage, TargetContext, TargetRef, TargetState, Targets } from "../targets/index.js";
 import { orderItems, type OrderedPlan } from "./plan.rules.js";
 
 export interface Plan {
@@ -39,6 +39,8 @@ export async function planItems(inputs: readonly ItemInput[], planning: Planning
   const unknown = new Set(inputs.filter((_, index) => checked[index] === undefined).map((input) => canonicalize(input.target)));
   const overlay = new Overlay(planning.targets, context);
   const items: OrderedPlan[] = [];
+  // A short item may be about a large document: two hundred of them are refused before they are too much for anybody.
+  const weight = { documents: 0, bytes: 0 };
   for (const [place, index] of order.entries()) {
     const item = checked[index];
     if (item === undefined || unknown.has(canonicalize(item.input.target))) continue;
@@ -47,11 +49,26 @@ export async function planItems(inputs: readonly ItemInput[], planning: Planning
       problems.push(...planned);
       continue;
     }
+    weight.documents += documentsOf(planned);
+    weight.bytes += bytesOf(planned);
+    if (weight.documents > limits.planDocumentsMax || weight.bytes > limits.planFileBytesMax) {
+      problems.push({ code: "limit_exceeded", pointer: `/items/${index}`, message: `up to item \`${index + 1}\` the states to keep are larger than one change-set may hold; propose the items in several, or what one document becomes as one item` });
+      break;
+    }
     overlay.lay(planned.effects, planned.blobs);
     items.push({ sequence: index + 1, position: place + 1, input: inputs[index] as ItemInput, planned });
   }
   if (problems.length > 0) return refusedForProblems(problems);
   return { items, checked: checked.filter((item) => item !== undefined) };
+}
+
+function documentsOf({ effects }: PlannedItem): number {
+  const size = ({ document }: StateImage): number => (document === undefined ? 0 : JSON.stringify(document).length);
+  return effects.reduce((sum, { before, after }) => sum + size(before) + size(after), 0);
+}
+
+function bytesOf({ blobs }: PlannedItem): number {
+  return [...blobs.values()].reduce((sum, bytes) => sum + bytes.length, 0);
 }
 
 /** Targets of the effects as they are now, by key. */
