@@ -7,7 +7,8 @@ const begin = "<!-- Generated from packages/contract/src/lifecycle.ts by `npm ru
 const end = "<!-- End of the generated table. -->";
 
 const rows = transitions.map(
-  ({ from, command, to, by, who }) => `| ${from} | ${by === "engine" ? `*${command}*` : `\`${command}\``} | ${to.join(", ")} | ${who} |`,
+  ({ from, command, to, by, who }) =>
+    `| ${from} | ${by === "engine" ? `*${command}*` : `\`${command}\``} | ${to.join(", ")} | ${who} |`,
 );
 const table = [begin, "", "| from | command | to | who, or when |", "|---|---|---|---|", ...rows, "", end].join("\n");
 
@@ -17,6 +18,8 @@ if (start < 0 || stop < start) throw new Error("docs/change-sets.md has lost the
 const next = text.slice(0, start) + table + text.slice(stop + end.length);
 if (!process.argv.includes("--check")) writeFileSync(file, next);
 else if (next !== text) {
-  console.error("docs/change-sets.md does not show the table of transitions; run `npm run docs:lifecycle` and commit it");
+  console.error(
+    "docs/change-sets.md does not show the table of transitions; run `npm run docs:lifecycle` and commit it",
+  );
   process.exitCode = 1;
 }

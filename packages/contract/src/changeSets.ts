@@ -1,18 +1,34 @@
 /** Change-sets as they are sent and shown: what the REST API, the SDK and the CLI speak. */
 import { z } from "zod";
 import { changeSetNumberPattern, digestPattern, uuidPattern } from "./ids.js";
-import { effectFlags, itemInput, itemOperations, jsonObject, jsonValue, reversibilities, targetKinds } from "./items.js";
+import {
+  effectFlags,
+  itemInput,
+  itemOperations,
+  jsonObject,
+  jsonValue,
+  reversibilities,
+  targetKinds,
+} from "./items.js";
 import { commands, statuses } from "./lifecycle.js";
 import { limits } from "./limits.js";
 
-export const uuid = z.string().regex(uuidPattern).meta({ description: "UUID, lower case.", example: "01936b0e-7a3c-7def-8123-456789abcdef" });
+export const uuid = z
+  .string()
+  .regex(uuidPattern)
+  .meta({ description: "UUID, lower case.", example: "01936b0e-7a3c-7def-8123-456789abcdef" });
 export const digest = z.string().regex(digestPattern).meta({ description: "SHA-256, lower-case hex." });
 /** A change-set is named by its UUID or its number. */
 export const changeSetRef = z
   .string()
-  .refine((text) => uuidPattern.test(text) || changeSetNumberPattern.test(text), "a UUID or a number such as `CS-2026-1120-001`")
+  .refine(
+    (text) => uuidPattern.test(text) || changeSetNumberPattern.test(text),
+    "a UUID or a number such as `CS-2026-1120-001`",
+  )
   .meta({ description: "UUID or number such as `CS-2026-1120-001`.", example: "CS-2026-1120-001" });
-export const timestamp = z.iso.datetime().meta({ description: "RFC 3339, UTC, milliseconds.", example: "2026-11-20T12:00:00.000Z" });
+export const timestamp = z.iso
+  .datetime()
+  .meta({ description: "RFC 3339, UTC, milliseconds.", example: "2026-11-20T12:00:00.000Z" });
 
 export const agentTypes = ["UI_VELOCITY", "DESIGN_SYSTEM", "BACKEND_SERVICES", "INTEGRATION", "GENERAL"] as const;
 export type AgentType = (typeof agentTypes)[number];
@@ -46,17 +62,26 @@ export const changeSetFields = {
   /** Derived when left out; may raise the derived one, never lower it. */
   category: z.enum(categories).optional(),
   priority: z.enum(priorities).default("NORMAL"),
-  applyMode: z.enum(applyModes).default("MANUAL").meta({ description: "AUTO: applied by the engine as soon as it is approved." }),
+  applyMode: z
+    .enum(applyModes)
+    .default("MANUAL")
+    .meta({ description: "AUTO: applied by the engine as soon as it is approved." }),
   tags: z.array(text(limits.tagLengthMax).min(1)).max(limits.tagsMax).default([]),
   metadata: jsonObject.default({}),
-  dependsOn: z.array(changeSetRef).max(limits.dependsOnMax).default([]).meta({ description: "Change-sets that must be applied first." }),
+  dependsOn: z
+    .array(changeSetRef)
+    .max(limits.dependsOnMax)
+    .default([])
+    .meta({ description: "Change-sets that must be applied first." }),
   items: z.array(itemInput).min(1).max(limits.itemsMax),
 };
 export const changeSetInput = z.strictObject(changeSetFields).meta({ id: "ChangeSetInput" });
 export type ChangeSetInput = z.infer<typeof changeSetInput>;
 export type ChangeSetInputLoose = z.input<typeof changeSetInput>;
 
-export const principalSummary = z.object({ id: uuid, kind: z.enum(["human", "agent", "service", "system"]), name: z.string() }).meta({ id: "PrincipalSummary" });
+export const principalSummary = z
+  .object({ id: uuid, kind: z.enum(["human", "agent", "service", "system"]), name: z.string() })
+  .meta({ id: "PrincipalSummary" });
 
 export const stateImage = z
   .object({
@@ -75,9 +100,23 @@ export const itemView = z
     sequence: z.int(),
     position: z.int().meta({ description: "Place in the order of execution, from 1." }),
     operation: z.enum(itemOperations),
-    target: z.object({ kind: z.enum(targetKinds), type: z.string(), id: z.string(), environment: z.string(), keys: z.array(z.string()) }),
+    target: z.object({
+      kind: z.enum(targetKinds),
+      type: z.string(),
+      id: z.string(),
+      environment: z.string(),
+      keys: z.array(z.string()),
+    }),
     input: itemInput,
-    effects: z.array(z.object({ target: z.object({ kind: z.string(), type: z.string(), id: z.string(), environment: z.string(), key: z.string() }).loose(), before: stateImage, after: stateImage })),
+    effects: z.array(
+      z.object({
+        target: z
+          .object({ kind: z.string(), type: z.string(), id: z.string(), environment: z.string(), key: z.string() })
+          .loose(),
+        before: stateImage,
+        after: stateImage,
+      }),
+    ),
     diff: jsonValue,
     reversibility: z.enum(reversibilities),
     flags: z.array(z.enum(effectFlags)),
@@ -137,7 +176,9 @@ export const changeSetView = changeSetSummary
     metadata: jsonObject,
     dependsOn: z.array(uuid),
     revisionDigest: digest,
-    revisionNonce: z.string().meta({ description: "With the items it makes the revision digest again (docs/ledger-format.md)." }),
+    revisionNonce: z
+      .string()
+      .meta({ description: "With the items it makes the revision digest again (docs/ledger-format.md)." }),
     approvalDigest: digest.nullable(),
     risk: jsonValue,
     policy: jsonValue.nullable(),
@@ -188,7 +229,9 @@ export const applicationView = z
   })
   .meta({ id: "Application" });
 export type ApplicationView = z.infer<typeof applicationView>;
-export const applicationAnswer = z.object({ changeSet: changeSetView, application: applicationView, receipts }).meta({ id: "ApplicationAnswer" });
+export const applicationAnswer = z
+  .object({ changeSet: changeSetView, application: applicationView, receipts })
+  .meta({ id: "ApplicationAnswer" });
 export type ApplicationAnswer = z.infer<typeof applicationAnswer>;
 
 export const voteInput = z
@@ -196,11 +239,24 @@ export const voteInput = z
     digest: digest.optional().meta({ description: "The `approvalDigest` that was shown and signed." }),
     decision: z.enum(voteDecisions).optional(),
     keyId: uuid.optional(),
-    atMs: z.int().positive().optional().meta({ description: "When it was signed, milliseconds since the epoch; at most 10 minutes old." }),
-    signature: z.string().max(200).optional().meta({ description: "Ed25519 over the vote bytes (docs/ledger-format.md), base64url." }),
+    atMs: z
+      .int()
+      .positive()
+      .optional()
+      .meta({ description: "When it was signed, milliseconds since the epoch; at most 10 minutes old." }),
+    signature: z
+      .string()
+      .max(200)
+      .optional()
+      .meta({ description: "Ed25519 over the vote bytes (docs/ledger-format.md), base64url." }),
     reason: text(limits.reasonLengthMax).optional(),
   })
-  .meta({ id: "VoteInput", description: "A vote is a signature by the voter's own key. Without `digest` and `signature`: 428." });
+  .meta({
+    id: "VoteInput",
+    description: "A vote is a signature by the voter's own key. Without `digest` and `signature`: 428.",
+  });
 export type VoteInput = z.infer<typeof voteInput>;
 
-export const reasonInput = z.strictObject({ reason: text(limits.reasonLengthMax).optional() }).meta({ id: "ReasonInput" });
+export const reasonInput = z
+  .strictObject({ reason: text(limits.reasonLengthMax).optional() })
+  .meta({ id: "ReasonInput" });

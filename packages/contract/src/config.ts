@@ -105,12 +105,10 @@ export const policyRule = z
       });
   })
   .meta({ id: "PolicyRule" });
-export const policyConfiguration = z
-  .strictObject({ rules: z.array(policyRule).max(500) })
-  .meta({
-    id: "PolicyConfiguration",
-    description: "Rules over all principals: forbid beats require_approval beats permit.",
-  });
+export const policyConfiguration = z.strictObject({ rules: z.array(policyRule).max(500) }).meta({
+  id: "PolicyConfiguration",
+  description: "Rules over all principals: forbid beats require_approval beats permit.",
+});
 
 export const routesConfiguration = z
   .strictObject({
@@ -255,12 +253,10 @@ export const approvalsConfiguration = z
       .max(24 * 365)
       .meta({ description: "Hours after an application in which it can be undone at once." }),
     auto: z.boolean().meta({ description: "Low risk that policy allows needs nobody's approval." }),
-    mintedKeys: z
-      .enum(["by_mode", "exclude", "exclude_resets"])
-      .meta({
-        description:
-          "Whether a person counts whose signing key was enrolled with a code from the author's human: never (exclude), or only with their first key (exclude_resets). by_mode: organisation exclude, team exclude_resets.",
-      }),
+    mintedKeys: z.enum(["by_mode", "exclude", "exclude_resets"]).meta({
+      description:
+        "Whether a person counts whose signing key was enrolled with a code from the author's human: never (exclude), or only with their first key (exclude_resets). by_mode: organisation exclude, team exclude_resets.",
+    }),
     onCallRole: roleName.meta({
       description: "Who may undo inside the undo window besides the author's human and the approvers.",
     }),

@@ -36,7 +36,10 @@ const targetId = z.string().min(1).max(limits.targetIdLengthMax);
 export const environmentName = z
   .string()
   .regex(/^[a-z][a-z0-9._-]{0,62}$/)
-  .meta({ description: "Environment of a target, e.g. `development`, `staging`, `production`.", example: "development" });
+  .meta({
+    description: "Environment of a target, e.g. `development`, `staging`, `production`.",
+    example: "development",
+  });
 
 export const resourceTarget = z
   .strictObject({
@@ -44,7 +47,10 @@ export const resourceTarget = z
     type: z
       .string()
       .regex(/^[A-Z][A-Z0-9_]{0,62}$/)
-      .meta({ description: "Type of the document, e.g. CONFIG, COMPONENT, LAYOUT, TOKEN, API_ENDPOINT.", example: "CONFIG" }),
+      .meta({
+        description: "Type of the document, e.g. CONFIG, COMPONENT, LAYOUT, TOKEN, API_ENDPOINT.",
+        example: "CONFIG",
+      }),
     id: targetId.meta({ example: "shop/checkout" }),
     environment: environmentName.default("development"),
   })
@@ -54,7 +60,11 @@ export const fileTarget = z
   .strictObject({
     kind: z.literal("file"),
     workspace: z.string().min(1).max(120).meta({ description: "Name of a registered workspace.", example: "shop" }),
-    path: z.string().min(1).max(limits.pathLengthMax).meta({ description: "Path below the workspace root, with `/`.", example: "config/app.json" }),
+    path: z
+      .string()
+      .min(1)
+      .max(limits.pathLengthMax)
+      .meta({ description: "Path below the workspace root, with `/`.", example: "config/app.json" }),
   })
   .meta({ id: "FileTarget", description: "A file below a registered workspace root." });
 
@@ -69,8 +79,15 @@ export const itemInput = z
   .strictObject({
     operation: z.enum(itemOperations),
     target,
-    after: jsonValue.optional().meta({ description: "The whole document after the operation (CREATE, UPDATE of JSON)." }),
-    patch: z.array(patchOperation).min(1).max(limits.patchOperationsMax).optional().meta({ description: "JSON Patch (RFC 6902) against the document as it is." }),
+    after: jsonValue
+      .optional()
+      .meta({ description: "The whole document after the operation (CREATE, UPDATE of JSON)." }),
+    patch: z
+      .array(patchOperation)
+      .min(1)
+      .max(limits.patchOperationsMax)
+      .optional()
+      .meta({ description: "JSON Patch (RFC 6902) against the document as it is." }),
     content: z
       .strictObject({ text: z.string().optional(), base64: z.base64().optional() })
       .optional()
@@ -80,15 +97,34 @@ export const itemInput = z
       .regex(/^0?[0-7]{3}$/)
       .optional()
       .meta({ description: "File mode in octal for CREATE, e.g. `644`.", example: "644" }),
-    pointer: z.string().max(limits.pathLengthMax).optional().meta({ description: "JSON pointer (RFC 6901) to the property, parent or child." }),
+    pointer: z
+      .string()
+      .max(limits.pathLengthMax)
+      .optional()
+      .meta({ description: "JSON pointer (RFC 6901) to the property, parent or child." }),
     value: jsonValue.optional().meta({ description: "The value for CHANGE_PROPERTY or ADD_CHILD." }),
-    key: z.union([z.string(), z.int().min(0)]).optional().meta({ description: "Member name or array index of a child (ADD_CHILD)." }),
-    order: z.array(z.union([z.string(), z.int().min(0)])).optional().meta({ description: "REORDER: the present indices in their new order." }),
+    key: z
+      .union([z.string(), z.int().min(0)])
+      .optional()
+      .meta({ description: "Member name or array index of a child (ADD_CHILD)." }),
+    order: z
+      .array(z.union([z.string(), z.int().min(0)]))
+      .optional()
+      .meta({ description: "REORDER: the present indices in their new order." }),
     to: z
-      .strictObject({ id: targetId.optional(), path: z.string().min(1).max(limits.pathLengthMax).optional(), environment: environmentName.optional(), pointer: z.string().optional() })
+      .strictObject({
+        id: targetId.optional(),
+        path: z.string().min(1).max(limits.pathLengthMax).optional(),
+        environment: environmentName.optional(),
+        pointer: z.string().optional(),
+      })
       .optional()
       .meta({ description: "Where to: the new id or path (MOVE, RENAME), or the pointer to move a value to." }),
-    dependsOn: z.array(z.int().min(1)).max(limits.itemsMax).optional().meta({ description: "Sequence numbers (from 1) of items that must come first." }),
+    dependsOn: z
+      .array(z.int().min(1))
+      .max(limits.itemsMax)
+      .optional()
+      .meta({ description: "Sequence numbers (from 1) of items that must come first." }),
     metadata: jsonObject.optional(),
   })
   .meta({ id: "ItemInput", description: "One operation on one target." });

@@ -13,7 +13,9 @@ export const name = z
   .max(limits.principalNameLengthMax)
   .refine((t) => t.trim() === t, "no white space at its ends");
 
-export const tenantView = z.object({ id: uuid, name: z.string(), mode: z.enum(tenantModes), createdAt: timestamp }).meta({ id: "Tenant" });
+export const tenantView = z
+  .object({ id: uuid, name: z.string(), mode: z.enum(tenantModes), createdAt: timestamp })
+  .meta({ id: "Tenant" });
 
 export const principalView = principalSummary
   .extend({
@@ -62,11 +64,21 @@ export type SigningKeyView = z.infer<typeof signingKeyView>;
  */
 export const keyProof = z
   .strictObject({ keyId: uuid, atMs: z.int().positive(), signature: z.string().max(200) })
-  .meta({ id: "KeyProof", description: "Ed25519 signature by the caller's own key over the request (docs/authentication.md)." });
+  .meta({
+    id: "KeyProof",
+    description: "Ed25519 signature by the caller's own key over the request (docs/authentication.md).",
+  });
 export type KeyProof = z.infer<typeof keyProof>;
 
 export const workspaceView = z
-  .object({ id: uuid, name: z.string(), root: z.string(), environment: environmentName, status: z.enum(["ACTIVE", "REMOVED"]), createdAt: timestamp })
+  .object({
+    id: uuid,
+    name: z.string(),
+    root: z.string(),
+    environment: environmentName,
+    status: z.enum(["ACTIVE", "REMOVED"]),
+    createdAt: timestamp,
+  })
   .meta({ id: "Workspace" });
 export type WorkspaceView = z.infer<typeof workspaceView>;
 

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { commands, findTransition, legalCommands, statuses, transitions, type Command, type Status } from "../src/index.js";
+import {
+  commands,
+  findTransition,
+  legalCommands,
+  statuses,
+  transitions,
+  type Command,
+  type Status,
+} from "../src/index.js";
 
 describe("the table of transitions", () => {
   it("has each command at most once from a status", () => {
@@ -14,7 +22,8 @@ describe("the table of transitions", () => {
 
   it("reaches every status from DRAFT, and only by a listed command", () => {
     const reached = new Set<Status>(["DRAFT"]);
-    for (const status of reached) for (const t of transitions.filter((one) => one.from === status)) t.to.forEach((to) => reached.add(to));
+    for (const status of reached)
+      for (const t of transitions.filter((one) => one.from === status)) t.to.forEach((to) => reached.add(to));
     expect(reached).toEqual(new Set(statuses));
   });
 
@@ -24,7 +33,8 @@ describe("the table of transitions", () => {
   });
 
   const check = (status: Status, command: Command, legal: boolean): void =>
-    it(`${command} from ${status} is ${legal ? "legal" : "illegal"}`, () => expect(findTransition(status, command) !== undefined).toBe(legal));
+    it(`${command} from ${status} is ${legal ? "legal" : "illegal"}`, () =>
+      expect(findTransition(status, command) !== undefined).toBe(legal));
 
   check("DRAFT", "apply", false);
   check("PENDING_APPROVAL", "apply", false);

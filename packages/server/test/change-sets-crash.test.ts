@@ -16,8 +16,24 @@ beforeAll(async () => {
 afterAll(() => world.close());
 
 /** Runs the verb in a process that dies at the point. Undefined: it died; else what it said at its end. */
-async function runAndDie(verb: "apply" | "rollback", by: string, id: string, point: number, removed = ""): Promise<ChangeSetMessage | undefined> {
-  const program = startProgram<ChangeSetMessage>(new URL("./support/changeSetProgram.ts", import.meta.url), [database.ownerUrl, database.appUrl, world.dataDirectory, world.tenant, by, id, verb, String(point), removed]);
+async function runAndDie(
+  verb: "apply" | "rollback",
+  by: string,
+  id: string,
+  point: number,
+  removed = "",
+): Promise<ChangeSetMessage | undefined> {
+  const program = startProgram<ChangeSetMessage>(new URL("./support/changeSetProgram.ts", import.meta.url), [
+    database.ownerUrl,
+    database.appUrl,
+    world.dataDirectory,
+    world.tenant,
+    by,
+    id,
+    verb,
+    String(point),
+    removed,
+  ]);
   const said = program.next().catch(() => undefined);
   const { signal, output } = await program.ended;
   const message = await said;
@@ -100,7 +116,13 @@ describe("killed at every point of a rollback", () => {
       else {
         expect(status).toBe("APPLIED");
         after(one);
-        must(await world.changeSets.rollBack(await world.caller(world.people.alice.id), { id: one.id, cascade: false }, world.request()));
+        must(
+          await world.changeSets.rollBack(
+            await world.caller(world.people.alice.id),
+            { id: one.id, cascade: false },
+            world.request(),
+          ),
+        );
         before(one);
       }
       if (said !== undefined) break;
@@ -112,27 +134,35 @@ describe("killed at every point of a rollback", () => {
 });
 
 describe("killed at every point of an apply whose second file was taken away underway", () => {
-  it("the first file is what it was, or everything is applied; what is neither is named", { timeout: 180_000 }, async () => {
-    const seen: string[] = [];
-    for (let point = 0; ; point += 1) {
-      const folder = `failing-${point}`;
-      mkdirSync(path(folder));
-      writeFileSync(path(`${folder}/a.txt`), "before\n");
-      writeFileSync(path(`${folder}/b.txt`), "before\n");
-      const items = ["a", "b"].map((name) => ({ operation: "UPDATE" as const, target: file(`${folder}/${name}.txt`), content: { text: "after\n" } }));
-      const { changeSet } = await world.approved(world.builder, { title: folder, items });
-      const said = await runAndDie("apply", world.builder, changeSet.id, point, path(`${folder}/b.txt`));
-      const status = await recover(changeSet.id);
-      seen.push(status);
-      expect(read(`${folder}/a.txt`)).toBe(status === "APPLIED" ? "after\n" : "before\n");
-      if (status === "PARTIALLY_APPLIED") {
-        const shown = must(await world.changeSets.get(await world.caller(world.builder), { id: changeSet.id }));
-        expect(shown.statusReason).toBe("diverged");
-        expect(shown.items.map((item) => item.result?.status)).toEqual(["COMPENSATED", "DIVERGED"]);
+  it(
+    "the first file is what it was, or everything is applied; what is neither is named",
+    { timeout: 180_000 },
+    async () => {
+      const seen: string[] = [];
+      for (let point = 0; ; point += 1) {
+        const folder = `failing-${point}`;
+        mkdirSync(path(folder));
+        writeFileSync(path(`${folder}/a.txt`), "before\n");
+        writeFileSync(path(`${folder}/b.txt`), "before\n");
+        const items = ["a", "b"].map((name) => ({
+          operation: "UPDATE" as const,
+          target: file(`${folder}/${name}.txt`),
+          content: { text: "after\n" },
+        }));
+        const { changeSet } = await world.approved(world.builder, { title: folder, items });
+        const said = await runAndDie("apply", world.builder, changeSet.id, point, path(`${folder}/b.txt`));
+        const status = await recover(changeSet.id);
+        seen.push(status);
+        expect(read(`${folder}/a.txt`)).toBe(status === "APPLIED" ? "after\n" : "before\n");
+        if (status === "PARTIALLY_APPLIED") {
+          const shown = must(await world.changeSets.get(await world.caller(world.builder), { id: changeSet.id }));
+          expect(shown.statusReason).toBe("diverged");
+          expect(shown.items.map((item) => item.result?.status)).toEqual(["COMPENSATED", "DIVERGED"]);
+        }
+        if (said !== undefined) break;
       }
-      if (said !== undefined) break;
-    }
-    expect(new Set(seen)).toEqual(new Set(["APPROVED", "APPLIED", "PARTIALLY_APPLIED"]));
-    expect((await world.ledger.checkTenant(world.tenant)).findings).toEqual([]);
-  });
+      expect(new Set(seen)).toEqual(new Set(["APPROVED", "APPLIED", "PARTIALLY_APPLIED"]));
+      expect((await world.ledger.checkTenant(world.tenant)).findings).toEqual([]);
+    },
+  );
 });

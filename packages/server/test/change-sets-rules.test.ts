@@ -32,24 +32,35 @@ describe("order of items", () => {
 
   it("places every item once and after what it needs (property)", () => {
     fc.assert(
-      fc.property(fc.array(fc.array(fc.integer({ min: 1, max: 12 }), { maxLength: 3 }), { minLength: 12, maxLength: 12 }), (needs) => {
-        const order = orderItems(needs.map((one) => item(one)));
-        if (order.some((one) => typeof one !== "number")) return;
-        const places = order as number[];
-        expect([...places].sort((a, b) => a - b)).toEqual(needs.map((_, index) => index));
-        needs.forEach((one, index) => one.forEach((needed) => expect(places.indexOf(needed - 1)).toBeLessThan(places.indexOf(index))));
-      }),
+      fc.property(
+        fc.array(fc.array(fc.integer({ min: 1, max: 12 }), { maxLength: 3 }), { minLength: 12, maxLength: 12 }),
+        (needs) => {
+          const order = orderItems(needs.map((one) => item(one)));
+          if (order.some((one) => typeof one !== "number")) return;
+          const places = order as number[];
+          expect([...places].sort((a, b) => a - b)).toEqual(needs.map((_, index) => index));
+          needs.forEach((one, index) =>
+            one.forEach((needed) => expect(places.indexOf(needed - 1)).toBeLessThan(places.indexOf(index))),
+          );
+        },
+      ),
     );
   });
 });
 
 const state = (hash: string | null): StateImage => ({ exists: hash !== null, hash });
-const effect = (key: string, before: string | null, after: string | null, kind: "resource" | "file" = "file"): Effect => ({
+const effect = (
+  key: string,
+  before: string | null,
+  after: string | null,
+  kind: "resource" | "file" = "file",
+): Effect => ({
   target: { kind, type: "FILE", id: key, environment: "development", key },
   before: state(before),
   after: state(after),
 });
-const now = (states: Record<string, string | null>): Map<string, StateImage> => new Map(Object.entries(states).map(([key, hash]) => [key, state(hash)]));
+const now = (states: Record<string, string | null>): Map<string, StateImage> =>
+  new Map(Object.entries(states).map(([key, hash]) => [key, state(hash)]));
 
 describe("drift", () => {
   const stored = [
@@ -81,7 +92,14 @@ describe("where targets stand", () => {
 });
 
 const itemRow = (sequence: number, position: number, kind: "resource" | "file"): ItemRow =>
-  ({ id: String(sequence), version: 1, sequence, position, target_kind: kind, effects: [effect(`k${sequence}`, "0", "1", kind)] }) as unknown as ItemRow;
+  ({
+    id: String(sequence),
+    version: 1,
+    sequence,
+    position,
+    target_kind: kind,
+    effects: [effect(`k${sequence}`, "0", "1", kind)],
+  }) as unknown as ItemRow;
 const isAtomic = (kind: string): boolean => kind === "resource";
 
 describe("steps of a run", () => {
@@ -97,13 +115,18 @@ describe("steps of a run", () => {
 
 describe("the next step of a run", () => {
   const steps = stepsOf("APPLY", [itemRow(1, 1, "file"), itemRow(2, 2, "resource"), itemRow(3, 3, "file")], isAtomic);
-  const application = (phase: "forward" | "compensate"): ApplicationRow => ({ plan: { phase, resumed: false, actor: {} } }) as unknown as ApplicationRow;
+  const application = (phase: "forward" | "compensate"): ApplicationRow =>
+    ({ plan: { phase, resumed: false, actor: {} } }) as unknown as ApplicationRow;
   const recorded = (statuses: Record<number, string>): ApplicationItemRow[] =>
-    Object.entries(statuses).map(([sequence, status]) => ({ sequence: Number(sequence), status }) as unknown as ApplicationItemRow);
+    Object.entries(statuses).map(
+      ([sequence, status]) => ({ sequence: Number(sequence), status }) as unknown as ApplicationItemRow,
+    );
   const check = (phase: "forward" | "compensate", statuses: Record<number, string>, expected: string): void =>
     it(`${phase} ${JSON.stringify(statuses)} → ${expected}`, () => {
       const next = nextStep(application(phase), steps, recorded(statuses));
-      expect(next.kind === "finish" ? `finish ${next.outcome}` : `${next.kind} ${next.step.sequences.join(",")}`).toBe(expected);
+      expect(next.kind === "finish" ? `finish ${next.outcome}` : `${next.kind} ${next.step.sequences.join(",")}`).toBe(
+        expected,
+      );
     });
   check("forward", {}, "begin 1");
   check("forward", { 1: "STARTED" }, "carry_out 1");
@@ -126,16 +149,33 @@ describe("the next step of a run", () => {
 
 describe("numbers, cursors, deadlines", () => {
   it("are made of the UTC day", () => expect(dayPrefix(Date.UTC(2026, 10, 20, 23, 59, 59))).toBe("CS-2026-1120-"));
-  it("have three digits at least", () => expect([1, 42, 1234].map((n) => changeSetNumber("CS-2026-1120-", n))).toEqual(["CS-2026-1120-001", "CS-2026-1120-042", "CS-2026-1120-1234"]));
+  it("have three digits at least", () =>
+    expect([1, 42, 1234].map((n) => changeSetNumber("CS-2026-1120-", n))).toEqual([
+      "CS-2026-1120-001",
+      "CS-2026-1120-042",
+      "CS-2026-1120-1234",
+    ]));
   it("a cursor comes back as it was, in its own order only", () => {
     const cursor = { value: 5, id: "01936b0e-7a3c-7def-8123-456789abcdef" };
     expect(readCursor("created", writeCursor("created", cursor))).toEqual(cursor);
     expect(readCursor("risk", writeCursor("created", cursor))).toBeUndefined();
   });
-  it.each(["", "x", "bnVsbA", Buffer.from('["created",1.5,"x"]').toString("base64url"), Buffer.from('["created",1,"\' or 1=1"]').toString("base64url")])("refuses the cursor `%s`", (text) =>
-    expect(readCursor("created", text)).toBeUndefined(),
-  );
-  const row = (status: string, more: Partial<ChangeSetRow> = {}): ChangeSetRow => ({ number: "CS-2026-1120-001", status, status_reason: null, deadline_at_ms: null, approved_until_ms: null, ...more }) as ChangeSetRow;
+  it.each([
+    "",
+    "x",
+    "bnVsbA",
+    Buffer.from('["created",1.5,"x"]').toString("base64url"),
+    Buffer.from('["created",1,"\' or 1=1"]').toString("base64url"),
+  ])("refuses the cursor `%s`", (text) => expect(readCursor("created", text)).toBeUndefined());
+  const row = (status: string, more: Partial<ChangeSetRow> = {}): ChangeSetRow =>
+    ({
+      number: "CS-2026-1120-001",
+      status,
+      status_reason: null,
+      deadline_at_ms: null,
+      approved_until_ms: null,
+      ...more,
+    }) as ChangeSetRow;
   it("a deadline is due after it, not at it", () => {
     expect(due(row("PENDING_APPROVAL", { deadline_at_ms: 10 }), 10)).toBeUndefined();
     expect(due(row("PENDING_APPROVAL", { deadline_at_ms: 10 }), 11)).toBe("deadline");
@@ -143,12 +183,21 @@ describe("numbers, cursors, deadlines", () => {
     expect(due(row("APPLIED", { deadline_at_ms: 10, approved_until_ms: 10 }), 11)).toBeUndefined();
   });
   it("an illegal command names the legal ones", () =>
-    expect(transition(row("APPLIED"), "submit")).toMatchObject({ code: "illegal_transition", details: { legal: ["roll_back", "archive"] } }));
+    expect(transition(row("APPLIED"), "submit")).toMatchObject({
+      code: "illegal_transition",
+      details: { legal: ["roll_back", "archive"] },
+    }));
   it("every status answers every command, legal or not", () => {
     for (const status of statuses) expect(() => transition(row(status), "apply")).not.toThrow();
   });
   it("one irreversible item makes the set so", () => {
-    expect(reversibilityOf([{ reversibility: "exact" }, { reversibility: "irreversible" }, { reversibility: "compensating" }])).toBe("irreversible");
+    expect(
+      reversibilityOf([
+        { reversibility: "exact" },
+        { reversibility: "irreversible" },
+        { reversibility: "compensating" },
+      ]),
+    ).toBe("irreversible");
     expect(reversibilityOf([{ reversibility: "exact" }])).toBe("exact");
   });
 });

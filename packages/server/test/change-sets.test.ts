@@ -15,15 +15,21 @@ const refusal = (answer: unknown): Refusal => {
   if (!isRefusal(answer)) throw new Error("it was not refused");
   return answer;
 };
-const submit = async (by: string, id: string): Promise<ChangeSetAnswer | Refusal> => world.changeSets.submit(await world.caller(by), { id }, world.request());
+const submit = async (by: string, id: string): Promise<ChangeSetAnswer | Refusal> =>
+  world.changeSets.submit(await world.caller(by), { id }, world.request());
 const apply = async (by: string, id: string) => world.changeSets.apply(await world.caller(by), { id }, world.request());
-const rollBack = async (by: string, id: string, cascade = false) => world.changeSets.rollBack(await world.caller(by), { id, cascade }, world.request());
+const rollBack = async (by: string, id: string, cascade = false) =>
+  world.changeSets.rollBack(await world.caller(by), { id, cascade }, world.request());
 const clean = async (): Promise<void> => {
   const report = await world.ledger.checkTenant(world.tenant);
   expect(report.findings).toEqual([]);
   expect(report.integrity).toBe("ok");
 };
-const create = (id: string, after: Record<string, unknown>) => ({ operation: "CREATE" as const, target: resource(id), after: after as never });
+const create = (id: string, after: Record<string, unknown>) => ({
+  operation: "CREATE" as const,
+  target: resource(id),
+  after: after as never,
+});
 const read = (path: string): string => readFileSync(join(world.root, path), "utf8");
 
 describe("the whole way", () => {
@@ -63,7 +69,10 @@ describe("the whole way", () => {
     const { changeSet } = await world.propose(world.builder, { title: "t", items: [create("plan/only", { a: 1 })] });
     expect(changeSet).toMatchObject({ status: "DRAFT", revision: 1, category: expect.any(String) as string });
     expect(changeSet.number).toMatch(/^CS-\d{4}-\d{4}-\d{3}$/);
-    expect(changeSet.items[0]).toMatchObject({ reversibility: "exact", effects: [{ before: { exists: false }, after: { exists: true } }] });
+    expect(changeSet.items[0]).toMatchObject({
+      reversibility: "exact",
+      effects: [{ before: { exists: false }, after: { exists: true } }],
+    });
     const again = await world.propose(world.builder, { title: "t", items: [create("plan/only", { a: 2 })] });
     expect(again.changeSet.number > changeSet.number).toBe(true);
   });
@@ -80,7 +89,10 @@ describe("decisions", () => {
   it("a rejection needs a reason and rejects; an approval can be withdrawn", async () => {
     const { changeSet } = await world.approved(world.builder, { title: "t", items: [create("duties/b", { a: 1 })] });
     expect(refusal(await world.vote(world.people.carol, changeSet.id, "REJECTED")).code).toBe("reason_required");
-    expect(must(await world.vote(world.people.carol, changeSet.id, "REJECTED", "not now")).changeSet).toMatchObject({ status: "REJECTED", statusReason: "vote" });
+    expect(must(await world.vote(world.people.carol, changeSet.id, "REJECTED", "not now")).changeSet).toMatchObject({
+      status: "REJECTED",
+      statusReason: "vote",
+    });
     expect(refusal(await apply(world.builder, changeSet.id)).code).toBe("illegal_transition");
   });
 
@@ -88,9 +100,20 @@ describe("decisions", () => {
     const { changeSet } = await world.propose(world.builder, { title: "t", items: [create("duties/c", { a: 1 })] });
     const submitted = must(await submit(world.builder, changeSet.id)).changeSet;
     const { bob, carol } = world.people;
-    const ballot = { id: changeSet.id, digest: submitted.approvalDigest ?? "", keyId: bob.keyId, atMs: Date.now(), signature: "A".repeat(86) };
+    const ballot = {
+      id: changeSet.id,
+      digest: submitted.approvalDigest ?? "",
+      keyId: bob.keyId,
+      atMs: Date.now(),
+      signature: "A".repeat(86),
+    };
     const check = async (changes: object, code: string): Promise<void> => {
-      const answer = await world.changeSets.vote(await world.caller(bob.id), { ...ballot, ...changes }, "APPROVED", world.request());
+      const answer = await world.changeSets.vote(
+        await world.caller(bob.id),
+        { ...ballot, ...changes },
+        "APPROVED",
+        world.request(),
+      );
       expect(refusal(answer).code).toBe(code);
     };
     await check({}, "signature_invalid");
@@ -104,41 +127,108 @@ describe("decisions", () => {
 
   it("a revision starts again: votes are dismissed, the old signature is worth nothing", async () => {
     const { changeSet } = await world.approved(world.builder, { title: "t", items: [create("duties/d", { a: 1 })] });
-    const revised = must(await world.changeSets.revise(await world.caller(world.builder), { id: changeSet.id, revision: 1, items: [create("duties/d", { a: 2 }) as never] }, world.request())).changeSet;
+    const revised = must(
+      await world.changeSets.revise(
+        await world.caller(world.builder),
+        { id: changeSet.id, revision: 1, items: [create("duties/d", { a: 2 }) as never] },
+        world.request(),
+      ),
+    ).changeSet;
     expect(revised).toMatchObject({ status: "DRAFT", revision: 2, approvalDigest: null });
     expect(revised.revisionDigest).not.toBe(changeSet.revisionDigest);
     expect(revised.votes.every((vote) => vote.dismissed)).toBe(true);
-    expect(refusal(await world.changeSets.revise(await world.caller(world.builder), { id: changeSet.id, revision: 1 }, world.request())).code).toBe("precondition_failed");
+    expect(
+      refusal(
+        await world.changeSets.revise(
+          await world.caller(world.builder),
+          { id: changeSet.id, revision: 1 },
+          world.request(),
+        ),
+      ).code,
+    ).toBe("precondition_failed");
     await clean();
   });
 
   it("changes can be requested, by somebody on the route, with a reason", async () => {
     const { changeSet } = await world.propose(world.builder, { title: "t", items: [create("duties/e", { a: 1 })] });
     must(await submit(world.builder, changeSet.id));
-    const ask = async (by: string, reason?: string) => world.changeSets.requestChanges(await world.caller(by), { id: changeSet.id, ...(reason === undefined ? {} : { reason }) }, world.request());
+    const ask = async (by: string, reason?: string) =>
+      world.changeSets.requestChanges(
+        await world.caller(by),
+        { id: changeSet.id, ...(reason === undefined ? {} : { reason }) },
+        world.request(),
+      );
     expect(refusal(await ask(world.people.bob.id)).code).toBe("reason_required");
     expect(must(await ask(world.people.bob.id, "smaller")).changeSet.status).toBe("DRAFT");
   });
 
   it("policy denies what no grant allows; reading needs a grant too", async () => {
     const production = { ...resource("p"), environment: "production" };
-    const answer = await world.changeSets.create(await world.caller(world.builder), { title: "t", description: "", priority: "NORMAL", applyMode: "MANUAL", tags: [], metadata: {}, dependsOn: [], items: [{ operation: "CREATE", target: production, after: { a: 1 } }] }, world.request());
+    const answer = await world.changeSets.create(
+      await world.caller(world.builder),
+      {
+        title: "t",
+        description: "",
+        priority: "NORMAL",
+        applyMode: "MANUAL",
+        tags: [],
+        metadata: {},
+        dependsOn: [],
+        items: [{ operation: "CREATE", target: production, after: { a: 1 } }],
+      },
+      world.request(),
+    );
     expect(refusal(answer).code).toBe("read_not_granted");
-    await world.configure("grants", { grants: [{ id: "agents", principals: ["agents"], operations: ["*"], targets: ["file:shop:**", "resource:development:*:**"] }, { id: "look", principals: ["agents"], operations: ["read"], targets: ["resource:production:*:**"] }] });
-    const { changeSet } = await world.propose(world.builder, { title: "t", items: [{ operation: "CREATE", target: production, after: { a: 1 } }] });
-    expect(must(await submit(world.builder, changeSet.id)).changeSet).toMatchObject({ status: "REJECTED", statusReason: "policy_denied" });
+    await world.configure("grants", {
+      grants: [
+        {
+          id: "agents",
+          principals: ["agents"],
+          operations: ["*"],
+          targets: ["file:shop:**", "resource:development:*:**"],
+        },
+        { id: "look", principals: ["agents"], operations: ["read"], targets: ["resource:production:*:**"] },
+      ],
+    });
+    const { changeSet } = await world.propose(world.builder, {
+      title: "t",
+      items: [{ operation: "CREATE", target: production, after: { a: 1 } }],
+    });
+    expect(must(await submit(world.builder, changeSet.id)).changeSet).toMatchObject({
+      status: "REJECTED",
+      statusReason: "policy_denied",
+    });
   });
 
   it("only people choose HIGH and CRITICAL", async () => {
-    const input = { title: "t", description: "", priority: "HIGH" as const, applyMode: "MANUAL" as const, tags: [], metadata: {}, dependsOn: [], items: [create("prio", { a: 1 }) as never] };
-    expect(refusal(await world.changeSets.create(await world.caller(world.builder), input, world.request())).code).toBe("priority_needs_human");
-    expect(must(await world.changeSets.create(await world.caller(world.people.bob.id), input, world.request())).changeSet.priority).toBe("HIGH");
+    const input = {
+      title: "t",
+      description: "",
+      priority: "HIGH" as const,
+      applyMode: "MANUAL" as const,
+      tags: [],
+      metadata: {},
+      dependsOn: [],
+      items: [create("prio", { a: 1 }) as never],
+    };
+    expect(refusal(await world.changeSets.create(await world.caller(world.builder), input, world.request())).code).toBe(
+      "priority_needs_human",
+    );
+    expect(
+      must(await world.changeSets.create(await world.caller(world.people.bob.id), input, world.request())).changeSet
+        .priority,
+    ).toBe("HIGH");
   });
 
   it("AUTO: applied by the engine once approved", async () => {
-    const { changeSet } = await world.propose(world.builder, { title: "t", applyMode: "AUTO", items: [create("auto/a", { a: 1 })] });
+    const { changeSet } = await world.propose(world.builder, {
+      title: "t",
+      applyMode: "AUTO",
+      items: [create("auto/a", { a: 1 })],
+    });
     const answer = must(await submit(world.builder, changeSet.id));
-    const last = answer.changeSet.status === "PENDING_APPROVAL" ? must(await world.vote(world.people.bob, changeSet.id)) : answer;
+    const last =
+      answer.changeSet.status === "PENDING_APPROVAL" ? must(await world.vote(world.people.bob, changeSet.id)) : answer;
     expect(last.changeSet.status).toBe("APPLIED");
   });
 });
@@ -148,7 +238,13 @@ describe("all problems at once, with pointers", () => {
     const answer = await world.changeSets.create(
       await world.caller(world.builder),
       {
-        title: "t", description: "", priority: "NORMAL", applyMode: "MANUAL", tags: [], metadata: {}, dependsOn: ["CS-2020-0101-001"],
+        title: "t",
+        description: "",
+        priority: "NORMAL",
+        applyMode: "MANUAL",
+        tags: [],
+        metadata: {},
+        dependsOn: ["CS-2020-0101-001"],
         items: [{ operation: "DELETE", target: resource("nobody/home") }],
       },
       world.request(),
@@ -157,8 +253,17 @@ describe("all problems at once, with pointers", () => {
     const items = await world.changeSets.create(
       await world.caller(world.builder),
       {
-        title: "t", description: "", priority: "NORMAL", applyMode: "MANUAL", tags: [], metadata: {}, dependsOn: [],
-        items: [{ operation: "DELETE", target: resource("nobody/home") }, { operation: "UPDATE", target: file("gone.txt"), content: { text: "x" } }],
+        title: "t",
+        description: "",
+        priority: "NORMAL",
+        applyMode: "MANUAL",
+        tags: [],
+        metadata: {},
+        dependsOn: [],
+        items: [
+          { operation: "DELETE", target: resource("nobody/home") },
+          { operation: "UPDATE", target: file("gone.txt"), content: { text: "x" } },
+        ],
       },
       world.request(),
     );
@@ -167,7 +272,13 @@ describe("all problems at once, with pointers", () => {
     const mixed = await world.changeSets.create(
       await world.caller(world.builder),
       {
-        title: "t", description: "", priority: "NORMAL", applyMode: "MANUAL", tags: [], metadata: {}, dependsOn: [],
+        title: "t",
+        description: "",
+        priority: "NORMAL",
+        applyMode: "MANUAL",
+        tags: [],
+        metadata: {},
+        dependsOn: [],
         items: [
           { operation: "UPDATE", target: file("../up.txt"), content: { text: "x" } },
           { operation: "DELETE", target: file("../up.txt") },
@@ -186,8 +297,16 @@ describe("all problems at once, with pointers", () => {
 
 describe("two change-sets on one target", () => {
   it("the conflict is shown at submit and decided at apply: the second is drift, never overwritten", async () => {
-    must(await apply(world.builder, (await world.approved(world.builder, { title: "base", items: [create("conflict/a", { v: 0 })] })).changeSet.id));
-    const change = (v: number) => ({ title: `v${v}`, items: [{ operation: "UPDATE" as const, target: resource("conflict/a"), after: { v } }] });
+    must(
+      await apply(
+        world.builder,
+        (await world.approved(world.builder, { title: "base", items: [create("conflict/a", { v: 0 })] })).changeSet.id,
+      ),
+    );
+    const change = (v: number) => ({
+      title: `v${v}`,
+      items: [{ operation: "UPDATE" as const, target: resource("conflict/a"), after: { v } }],
+    });
     const first = await world.approved(world.builder, change(1));
     const second = await world.approved(world.builder, change(2));
     expect(second.changeSet.conflicts.map((one) => one.number)).toEqual([first.changeSet.number]);
@@ -197,25 +316,42 @@ describe("two change-sets on one target", () => {
     const shown = must(await world.changeSets.get(await world.caller(world.builder), { id: second.changeSet.id }));
     expect(shown).toMatchObject({ status: "APPROVED", blocked: "drift" });
 
-    const rebased = must(await world.changeSets.revise(await world.caller(world.builder), { id: second.changeSet.id, revision: 1 }, world.request()));
+    const rebased = must(
+      await world.changeSets.revise(
+        await world.caller(world.builder),
+        { id: second.changeSet.id, revision: 1 },
+        world.request(),
+      ),
+    );
     expect(rebased.changeSet).toMatchObject({ status: "DRAFT", revision: 2, blocked: null });
   });
 
   it("a rollback is refused while later ones build on it, and cascades when asked", async () => {
     const base = await world.approved(world.builder, { title: "base", items: [create("stack/a", { v: 0 })] });
     must(await apply(world.builder, base.changeSet.id));
-    const later = await world.approved(world.builder, { title: "later", items: [{ operation: "UPDATE", target: resource("stack/a"), after: { v: 1 } }] });
+    const later = await world.approved(world.builder, {
+      title: "later",
+      items: [{ operation: "UPDATE", target: resource("stack/a"), after: { v: 1 } }],
+    });
     must(await apply(world.builder, later.changeSet.id));
     const blocked = refusal(await rollBack(world.people.alice.id, base.changeSet.id));
-    expect(blocked).toMatchObject({ code: "rollback_blocked", details: { later: [{ number: later.changeSet.number }] } });
+    expect(blocked).toMatchObject({
+      code: "rollback_blocked",
+      details: { later: [{ number: later.changeSet.number }] },
+    });
     expect(must(await rollBack(world.people.alice.id, base.changeSet.id, true)).changeSet.status).toBe("ROLLED_BACK");
-    expect(must(await world.changeSets.get(await world.caller(world.builder), { id: later.changeSet.id })).status).toBe("ROLLED_BACK");
+    expect(must(await world.changeSets.get(await world.caller(world.builder), { id: later.changeSet.id })).status).toBe(
+      "ROLLED_BACK",
+    );
     await clean();
   });
 
   it("a file changed by hand since it was applied is not rolled over", async () => {
     writeFileSync(join(world.root, "drifted.txt"), "one\n");
-    const answer = await world.approved(world.builder, { title: "t", items: [{ operation: "UPDATE", target: file("drifted.txt"), content: { text: "two\n" } }] });
+    const answer = await world.approved(world.builder, {
+      title: "t",
+      items: [{ operation: "UPDATE", target: file("drifted.txt"), content: { text: "two\n" } }],
+    });
     must(await apply(world.builder, answer.changeSet.id));
     writeFileSync(join(world.root, "drifted.txt"), "three\n");
     expect(refusal(await rollBack(world.people.alice.id, answer.changeSet.id)).code).toBe("drift");
@@ -239,16 +375,38 @@ describe("failing applies", () => {
     // Taken away between the check of bases and the act: the kind refuses, having changed nothing.
     const act = world.targets.file.act.bind(world.targets.file);
     let acts = 0;
-    const spied = { ...world.targets, kind: (name: "resource" | "file") => (name === "resource" ? world.targets.resource : { ...world.targets.file, act: async (step: Parameters<typeof act>[0], context: Parameters<typeof act>[1]) => {
-      acts += 1;
-      if (acts === 2) rmSync(join(world.root, "sub"), { recursive: true });
-      return act(step, context);
-    } }) };
+    const spied = {
+      ...world.targets,
+      kind: (name: "resource" | "file") =>
+        name === "resource"
+          ? world.targets.resource
+          : {
+              ...world.targets.file,
+              act: async (step: Parameters<typeof act>[0], context: Parameters<typeof act>[1]) => {
+                acts += 1;
+                if (acts === 2) rmSync(join(world.root, "sub"), { recursive: true });
+                return act(step, context);
+              },
+            },
+    };
     const other = openChangeSets({ ...world.desk, targets: spied as never });
-    const ended = must(await other.apply(await world.caller(world.builder), { id: answer.changeSet.id }, world.request()));
+    const ended = must(
+      await other.apply(await world.caller(world.builder), { id: answer.changeSet.id }, world.request()),
+    );
     expect(ended.application.status).toMatch(/COMPENSATED|PARTIAL/);
     expect(read("first.txt")).toBe("one\n");
-    const gone = await world.ledger.snapshot(world.tenant, (snapshot) => world.targets.resource.read({ kind: "resource", type: "CONFIG", id: "compensated/a", environment: "development", key: "resource:development:CONFIG:compensated/a" }, { tenant: world.tenant, snapshot, blobs: world.desk.blobs(world.tenant) }));
+    const gone = await world.ledger.snapshot(world.tenant, (snapshot) =>
+      world.targets.resource.read(
+        {
+          kind: "resource",
+          type: "CONFIG",
+          id: "compensated/a",
+          environment: "development",
+          key: "resource:development:CONFIG:compensated/a",
+        },
+        { tenant: world.tenant, snapshot, blobs: world.desk.blobs(world.tenant) },
+      ),
+    );
     expect(gone.image.exists).toBe(false);
     expect(ended.application.errors.length).toBeGreaterThan(0);
     await clean();
@@ -264,7 +422,10 @@ describe("failing applies", () => {
       return kind.act(step, context);
     };
     const other = { ...kind, act };
-    return openChangeSets({ ...world.desk, targets: { ...world.targets, file: other, kind: (name) => (name === "file" ? other : world.targets.kind(name)) } });
+    return openChangeSets({
+      ...world.desk,
+      targets: { ...world.targets, file: other, kind: (name) => (name === "file" ? other : world.targets.kind(name)) },
+    });
   };
 
   it("what cannot be compensated is named; it can be resumed once the target is back, or resolved with evidence", async () => {
@@ -281,7 +442,9 @@ describe("failing applies", () => {
         writeFileSync(join(world.root, way, "a.txt"), "somebody else\n");
         writeFileSync(join(world.root, way, "b.txt"), "somebody else\n");
       });
-      const ended = must(await strangers.apply(await world.caller(world.builder), { id: changeSet.id }, world.request()));
+      const ended = must(
+        await strangers.apply(await world.caller(world.builder), { id: changeSet.id }, world.request()),
+      );
       expect(ended.changeSet).toMatchObject({ status: "PARTIALLY_APPLIED", statusReason: "diverged" });
       expect(ended.application.items.map((one) => one.status)).toEqual(["DIVERGED", "NOT_APPLIED"]);
       expect(read(`${way}/a.txt`)).toBe("somebody else\n");
@@ -289,13 +452,26 @@ describe("failing applies", () => {
       writeFileSync(join(world.root, way, "a.txt"), "two\n");
       writeFileSync(join(world.root, way, "b.txt"), "one\n");
       if (way === "resume") {
-        expect(must(await world.changeSets.resume(await world.caller(world.people.alice.id), { id: changeSet.id }, world.request())).changeSet.status).toBe("APPLIED");
+        expect(
+          must(
+            await world.changeSets.resume(
+              await world.caller(world.people.alice.id),
+              { id: changeSet.id },
+              world.request(),
+            ),
+          ).changeSet.status,
+        ).toBe("APPLIED");
         expect([read(`${way}/a.txt`), read(`${way}/b.txt`)]).toEqual(["two\n", "two\n"]);
       } else if (way === "roll_back") {
         expect(must(await rollBack(world.people.alice.id, changeSet.id)).changeSet.status).toBe("ROLLED_BACK");
         expect([read(`${way}/a.txt`), read(`${way}/b.txt`)]).toEqual(["one\n", "one\n"]);
       } else {
-        const resolve = async (by: string) => world.changeSets.resolve(await world.caller(by), { id: changeSet.id, as: "applied", evidence: "looked at both files" }, world.request());
+        const resolve = async (by: string) =>
+          world.changeSets.resolve(
+            await world.caller(by),
+            { id: changeSet.id, as: "applied", evidence: "looked at both files" },
+            world.request(),
+          );
         expect(refusal(await resolve(world.builder)).code).toBe("agents_never_vote");
         expect(must(await resolve(world.people.bob.id)).changeSet.status).toBe("APPLIED");
       }
@@ -305,10 +481,15 @@ describe("failing applies", () => {
 
   it("is tried three times, then rejected", async () => {
     writeFileSync(join(world.root, "tries.txt"), "one\n");
-    const { changeSet } = await world.approved(world.builder, { title: "t", items: [{ operation: "UPDATE", target: file("tries.txt"), content: { text: "two\n" } }] });
+    const { changeSet } = await world.approved(world.builder, {
+      title: "t",
+      items: [{ operation: "UPDATE", target: file("tries.txt"), content: { text: "two\n" } }],
+    });
     for (const expected of ["APPROVED", "APPROVED", "REJECTED"]) {
       const strangers = interrupted(1, () => writeFileSync(join(world.root, "tries.txt"), "one!\n"));
-      const ended = must(await strangers.apply(await world.caller(world.builder), { id: changeSet.id }, world.request()));
+      const ended = must(
+        await strangers.apply(await world.caller(world.builder), { id: changeSet.id }, world.request()),
+      );
       expect(read("tries.txt")).toBe("one!\n");
       writeFileSync(join(world.root, "tries.txt"), "one\n");
       expect(ended.changeSet.status).toBe(expected);
@@ -319,9 +500,12 @@ describe("failing applies", () => {
   it("50 applies of one change-set at once: one is it, the others say why", async () => {
     const answer = await world.approved(world.builder, { title: "t", items: [create("race/apply", { a: 1 })] });
     const caller = await world.caller(world.builder);
-    const all = await Promise.all(Array.from({ length: 50 }, () => world.changeSets.apply(caller, { id: answer.changeSet.id }, world.request())));
+    const all = await Promise.all(
+      Array.from({ length: 50 }, () => world.changeSets.apply(caller, { id: answer.changeSet.id }, world.request())),
+    );
     expect(all.filter((one) => !isRefusal(one))).toHaveLength(1);
-    for (const one of all.filter(isRefusal)) expect(["illegal_transition", "conflict", "application_in_flight"]).toContain(one.code);
+    for (const one of all.filter(isRefusal))
+      expect(["illegal_transition", "conflict", "application_in_flight"]).toContain(one.code);
   });
 
   it("50 equal votes at once: one vote", async () => {
@@ -336,7 +520,11 @@ describe("failing applies", () => {
 
   it("numbers never collide under concurrency", async () => {
     const caller = await world.caller(world.builder);
-    const all = await Promise.all(Array.from({ length: 60 }, (_, index) => world.propose(caller.principal.id, { title: "t", items: [create(`race/number/${index}`, { a: 1 })] })));
+    const all = await Promise.all(
+      Array.from({ length: 60 }, (_, index) =>
+        world.propose(caller.principal.id, { title: "t", items: [create(`race/number/${index}`, { a: 1 })] }),
+      ),
+    );
     expect(new Set(all.map((one) => one.changeSet.number)).size).toBe(60);
   });
 });
@@ -344,8 +532,13 @@ describe("failing applies", () => {
 describe("lists", () => {
   it("filter, search, sort and page", async () => {
     const caller = await world.caller(world.builder);
-    await world.propose(world.builder, { title: "needle in hay", tags: ["rare"], items: [create("list/needle", { a: 1 })] });
-    const list = async (input: object) => must(await world.changeSets.list(caller, { sort: "created", order: "desc", limit: 50, ...input } as never)).rows;
+    await world.propose(world.builder, {
+      title: "needle in hay",
+      tags: ["rare"],
+      items: [create("list/needle", { a: 1 })],
+    });
+    const list = async (input: object) =>
+      must(await world.changeSets.list(caller, { sort: "created", order: "desc", limit: 50, ...input } as never)).rows;
     expect((await list({ search: "NEEDLE" })).map((row) => row.title)).toEqual(["needle in hay"]);
     expect((await list({ tag: "rare" })).map((row) => row.title)).toEqual(["needle in hay"]);
     expect((await list({ target: "list/needle" })).map((row) => row.title)).toEqual(["needle in hay"]);
@@ -353,13 +546,23 @@ describe("lists", () => {
     const seen: string[] = [];
     let cursor: string | undefined;
     do {
-      const page = must(await world.changeSets.list(caller, { sort: "risk", order: "asc", limit: 7, ...(cursor === undefined ? {} : { cursor }) }));
+      const page = must(
+        await world.changeSets.list(caller, {
+          sort: "risk",
+          order: "asc",
+          limit: 7,
+          ...(cursor === undefined ? {} : { cursor }),
+        }),
+      );
       seen.push(...page.rows.map((row) => row.id));
       cursor = page.nextCursor ?? undefined;
     } while (cursor !== undefined);
     expect(new Set(seen).size).toBe(seen.length);
     expect(seen.length).toBe((await list({ limit: 200 })).length);
-    expect(refusal(await world.changeSets.list(caller, { sort: "created", order: "desc", limit: 5, cursor: "nonsense" })).code).toBe("invalid_request");
+    expect(
+      refusal(await world.changeSets.list(caller, { sort: "created", order: "desc", limit: 5, cursor: "nonsense" }))
+        .code,
+    ).toBe("invalid_request");
   });
 });
 
@@ -380,18 +583,27 @@ describe("authority is in the ledger, not in a column", () => {
     const { changeSet } = await world.propose(world.builder, { title: "t", items: [create("forged/a", { a: 1 })] });
     const submitted = must(await submit(world.builder, changeSet.id)).changeSet;
     expect(submitted.status).toBe("PENDING_APPROVAL");
-    await tamper("update countersign.change_sets set status = 'APPROVED', approved_until_ms = 9007199254740991 where tenant_id = $1 and id = $2", [world.tenant, changeSet.id]);
+    await tamper(
+      "update countersign.change_sets set status = 'APPROVED', approved_until_ms = 9007199254740991 where tenant_id = $1 and id = $2",
+      [world.tenant, changeSet.id],
+    );
     const answer = refusal(await apply(world.builder, changeSet.id));
     expect(answer.code).toBe("ledger_mismatch");
     const report = await world.ledger.checkTenant(world.tenant);
     expect(report.findings.map((one) => one.class)).toContain("STATE_MISMATCH");
-    await tamper("update countersign.change_sets set status = 'PENDING_APPROVAL', approved_until_ms = null where tenant_id = $1 and id = $2", [world.tenant, changeSet.id]);
+    await tamper(
+      "update countersign.change_sets set status = 'PENDING_APPROVAL', approved_until_ms = null where tenant_id = $1 and id = $2",
+      [world.tenant, changeSet.id],
+    );
     await clean();
   });
 
   it("items swapped by hand after the approval apply nothing", async () => {
     const answer = await world.approved(world.builder, { title: "t", items: [create("forged/b", { a: 1 })] });
-    await tamper("update countersign.items set effects = jsonb_set(effects, '{0,after,document}', '{\"a\":666}') where tenant_id = $1 and change_set_id = $2", [world.tenant, answer.changeSet.id]);
+    await tamper(
+      "update countersign.items set effects = jsonb_set(effects, '{0,after,document}', '{\"a\":666}') where tenant_id = $1 and change_set_id = $2",
+      [world.tenant, answer.changeSet.id],
+    );
     expect(refusal(await apply(world.builder, answer.changeSet.id)).code).toBe("ledger_mismatch");
   });
 });

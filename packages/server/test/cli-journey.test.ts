@@ -334,7 +334,10 @@ test("configuration: pulled, changed, compared, pushed as a change-set", async (
   });
   expect((await run(["config", "diff", folder, "--exit-code"])).code).toBe(1);
   const wrong = await run(["config", "push", folder]);
-  expect([wrong.code, wrong.stderr]).toEqual([expect.any(Number), expect.stringMatching(/\/items\/0\/.*undoWindowHours/)]);
+  expect([wrong.code, wrong.stderr]).toEqual([
+    expect.any(Number),
+    expect.stringMatching(/\/items\/0\/.*undoWindowHours/),
+  ]);
   expect(wrong.code).not.toBe(0);
   writeFileSync(
     join(folder, "approvals.json"),

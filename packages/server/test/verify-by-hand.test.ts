@@ -19,12 +19,22 @@ beforeAll(async () => {
   world = await createWorld();
   writeFileSync(join(world.root, "a.txt"), "eins\n");
   const items = [
-    { operation: "CREATE" as const, target: resource("shop/ünïcode"), after: { "naïve \u202e": [1, 2.5, null, true, "\u0007"] } },
+    {
+      operation: "CREATE" as const,
+      target: resource("shop/ünïcode"),
+      after: { "naïve \u202e": [1, 2.5, null, true, "\u0007"] },
+    },
     { operation: "UPDATE" as const, target: file("a.txt"), content: { text: "zwei\n" } },
   ];
   const { changeSet } = await world.approved(world.builder, { title: "Räume und Zeichen \u001b[31m", items });
   must(await world.changeSets.apply(await world.caller(world.builder), { id: changeSet.id }, world.request()));
-  must(await world.changeSets.rollBack(await world.caller(world.people.alice.id), { id: changeSet.id, cascade: false }, world.request()));
+  must(
+    await world.changeSets.rollBack(
+      await world.caller(world.people.alice.id),
+      { id: changeSet.id, cascade: false },
+      world.request(),
+    ),
+  );
   path = join(temporaryDirectory(), "bundle.jsonl");
   writeFileSync(path, await collect());
 });
@@ -57,7 +67,9 @@ describe.skipIf(absent !== undefined)("an export of a running system", () => {
       expect(theirs).not.toBe(0);
       expect(mine).toBe(theirs);
     });
-  check("a decision turned round", (all) => all.map((line) => (line.includes("vote_cast") ? line.replace("APPROVED", "REJECTED") : line)));
+  check("a decision turned round", (all) =>
+    all.map((line) => (line.includes("vote_cast") ? line.replace("APPROVED", "REJECTED") : line)),
+  );
   check("an entry left out", (all) => all.filter((_, n) => n !== 4));
   check("two entries swapped", (all) => [...all.slice(0, 4), all[5] ?? "", all[4] ?? "", ...all.slice(6)]);
   check("an entry twice", (all) => [...all.slice(0, 4), all[4] ?? "", ...all.slice(4)]);

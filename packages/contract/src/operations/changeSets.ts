@@ -26,13 +26,20 @@ const byId = z.strictObject({ id: changeSetRef });
 
 /** `limit` and `cursor` of every list. */
 export const page = {
-  limit: z.coerce.number().int().min(1).max(limits.pageSizeMax).default(limits.pageSizeDefault).meta({ description: "Rows at most." }),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(limits.pageSizeMax)
+    .default(limits.pageSizeDefault)
+    .meta({ description: "Rows at most." }),
   cursor: z.string().max(500).optional().meta({ description: "`nextCursor` of the page before." }),
 };
 /** Several values: repeated, or separated by commas. */
 export const several = <T extends z.ZodType>(one: T) =>
   z.preprocess((value) => (typeof value === "string" ? value.split(",") : value), z.array(one)).optional();
-export const paged = <T extends z.ZodType>(row: T) => z.object({ rows: z.array(row), nextCursor: z.string().nullable() });
+export const paged = <T extends z.ZodType>(row: T) =>
+  z.object({ rows: z.array(row), nextCursor: z.string().nullable() });
 
 export const changeSetOperations = {
   createChangeSet: operation({
@@ -45,7 +52,22 @@ export const changeSetOperations = {
     status: 201,
     permission: "change_sets.propose",
     idempotent: true,
-    errors: ["item_invalid", "operation_unsupported", "target_not_found", "target_exists", "schema_violation", "patch_failed", "no_effect", "dependency_cycle", "path_refused", "path_denied", "read_not_granted", "priority_needs_human", "category_lowered", "target_unavailable"],
+    errors: [
+      "item_invalid",
+      "operation_unsupported",
+      "target_not_found",
+      "target_exists",
+      "schema_violation",
+      "patch_failed",
+      "no_effect",
+      "dependency_cycle",
+      "path_refused",
+      "path_denied",
+      "read_not_granted",
+      "priority_needs_human",
+      "category_lowered",
+      "target_unavailable",
+    ],
     cli: "change-set create",
   }),
   listChangeSets: operation({
@@ -85,11 +107,16 @@ export const changeSetOperations = {
   reviseChangeSet: operation({
     method: "PUT",
     path: "/api/ledger/changesets/{id}",
-    summary: "Make a new revision; votes on the old one are dismissed. Without `items` the old ones are planned again (rebase).",
+    summary:
+      "Make a new revision; votes on the old one are dismissed. Without `items` the old ones are planned again (rebase).",
     tag,
     input: z.strictObject({
       id: changeSetRef,
-      revision: z.coerce.number().int().min(1).meta({ description: "Revision this was made from (header `If-Match`)." }),
+      revision: z.coerce
+        .number()
+        .int()
+        .min(1)
+        .meta({ description: "Revision this was made from (header `If-Match`)." }),
       title: changeSetFields.title.optional(),
       description: z.string().max(limits.descriptionLengthMax).optional(),
       category: changeSetFields.category,
@@ -167,7 +194,19 @@ export const changeSetOperations = {
     status: 200,
     permission: "change_sets.vote",
     idempotent: true,
-    errors: ["illegal_transition", "precondition_required", "digest_mismatch", "signature_invalid", "signing_key_unknown", "signing_key_revoked", "separation_of_duties", "not_an_approver", "agents_never_vote", "expired", "reason_required"],
+    errors: [
+      "illegal_transition",
+      "precondition_required",
+      "digest_mismatch",
+      "signature_invalid",
+      "signing_key_unknown",
+      "signing_key_revoked",
+      "separation_of_duties",
+      "not_an_approver",
+      "agents_never_vote",
+      "expired",
+      "reason_required",
+    ],
     cli: "change-set approve",
   }),
   rejectChangeSet: operation({
@@ -180,7 +219,17 @@ export const changeSetOperations = {
     status: 200,
     permission: "change_sets.vote",
     idempotent: true,
-    errors: ["illegal_transition", "precondition_required", "digest_mismatch", "signature_invalid", "signing_key_unknown", "signing_key_revoked", "not_an_approver", "agents_never_vote", "reason_required"],
+    errors: [
+      "illegal_transition",
+      "precondition_required",
+      "digest_mismatch",
+      "signature_invalid",
+      "signing_key_unknown",
+      "signing_key_revoked",
+      "not_an_approver",
+      "agents_never_vote",
+      "reason_required",
+    ],
     cli: "change-set reject",
   }),
   requestChanges: operation({
@@ -219,7 +268,23 @@ export const changeSetOperations = {
     status: 200,
     permission: "change_sets.apply",
     idempotent: true,
-    errors: ["illegal_transition", "ledger_mismatch", "kill_switch_engaged", "drift", "risk_increased", "approvals_missing", "expired", "policy_denied", "dependency_unmet", "application_in_flight", "attempts_exhausted", "frozen", "target_locked", "backup_unusable", "disk_full"],
+    errors: [
+      "illegal_transition",
+      "ledger_mismatch",
+      "kill_switch_engaged",
+      "drift",
+      "risk_increased",
+      "approvals_missing",
+      "expired",
+      "policy_denied",
+      "dependency_unmet",
+      "application_in_flight",
+      "attempts_exhausted",
+      "frozen",
+      "target_locked",
+      "backup_unusable",
+      "disk_full",
+    ],
     cli: "change-set apply",
   }),
   rollbackChangeSet: operation({
@@ -229,7 +294,10 @@ export const changeSetOperations = {
     tag,
     input: reasonInput.extend({
       id: changeSetRef,
-      cascade: z.boolean().default(false).meta({ description: "Roll back the later change-sets that build on it first." }),
+      cascade: z
+        .boolean()
+        .default(false)
+        .meta({ description: "Roll back the later change-sets that build on it first." }),
       proof: keyProof.optional(),
     }),
     output: applicationAnswer,
@@ -237,7 +305,17 @@ export const changeSetOperations = {
     permission: "change_sets.roll_back",
     idempotent: true,
     proof: "for_rules",
-    errors: ["illegal_transition", "precondition_required", "signature_invalid", "rollback_blocked", "rollback_not_permitted", "drift", "irreversible", "backup_unusable", "application_in_flight"],
+    errors: [
+      "illegal_transition",
+      "precondition_required",
+      "signature_invalid",
+      "rollback_blocked",
+      "rollback_not_permitted",
+      "drift",
+      "irreversible",
+      "backup_unusable",
+      "application_in_flight",
+    ],
     cli: "change-set rollback",
   }),
   resumeChangeSet: operation({
@@ -315,7 +393,13 @@ export const changeSetOperations = {
     summary: "Change-sets that wait for a vote; `mine`: for the caller's.",
     tag,
     input: z.strictObject({ mine: z.stringbool().default(false), ...page }),
-    output: paged(changeSetSummary.extend({ waitingFor: z.array(z.string()), approvalDigest: z.string(), deadlineAt: timestamp.nullable() })),
+    output: paged(
+      changeSetSummary.extend({
+        waitingFor: z.array(z.string()),
+        approvalDigest: z.string(),
+        deadlineAt: timestamp.nullable(),
+      }),
+    ),
     status: 200,
     permission: "change_sets.read",
     errors: [],

@@ -22,7 +22,10 @@ const tag = "Principals";
 const proof = keyProof.optional();
 
 const days = z.int().min(1).max(limits.apiKeyDaysMax).default(limits.apiKeyDaysDefault);
-const scopes = z.array(z.enum(permissionNames as [string, ...string[]])).optional().meta({ description: "Permissions the key may use; all of its principal's when left out." });
+const scopes = z
+  .array(z.enum(permissionNames as [string, ...string[]]))
+  .optional()
+  .meta({ description: "Permissions the key may use; all of its principal's when left out." });
 const mintedKey = z.object({ key: apiKeyView, secret: z.string().meta({ description: "Shown once." }), receipts });
 
 export const peopleOperations = {
@@ -32,7 +35,12 @@ export const peopleOperations = {
     summary: "The caller, their tenant, roles and permissions.",
     tag,
     input: z.strictObject({}),
-    output: z.object({ tenant: tenantView, principal: principalView, permissions: z.array(z.string()), keyExpiresAt: timestamp.nullable() }),
+    output: z.object({
+      tenant: tenantView,
+      principal: principalView,
+      permissions: z.array(z.string()),
+      keyExpiresAt: timestamp.nullable(),
+    }),
     status: 200,
     permission: null,
     errors: [],
@@ -53,7 +61,8 @@ export const peopleOperations = {
   createAgent: operation({
     method: "POST",
     path: "/api/ledger/agents",
-    summary: "Add an agent or service and mint its first API key. The caller accepts to be answerable unless another human is named who accepted.",
+    summary:
+      "Add an agent or service and mint its first API key. The caller accepts to be answerable unless another human is named who accepted.",
     tag,
     input: z.strictObject({
       name,
@@ -104,7 +113,12 @@ export const peopleOperations = {
     path: "/api/ledger/humans",
     summary: "Add a human and issue the one-time code with which they enrol their own signing key.",
     tag,
-    input: z.strictObject({ name, roles: z.array(z.string()).default([]), groups: z.array(z.string()).default([]), proof }),
+    input: z.strictObject({
+      name,
+      roles: z.array(z.string()).default([]),
+      groups: z.array(z.string()).default([]),
+      proof,
+    }),
     output: z.object({ principal: principalView, enrolmentCode: z.string(), expiresAt: timestamp, receipts }),
     status: 201,
     permission: "principals.manage",
@@ -136,9 +150,19 @@ export const peopleOperations = {
       code: z.string().min(1).max(200),
       publicKey: z.string().max(100).meta({ description: "Ed25519 public key, 32 bytes, base64url." }),
       label: z.string().max(120).default(""),
-      signature: z.string().max(200).meta({ description: "By that key over `countersign.enrol.v1\\n` code `\\n` publicKey `\\n`, base64url." }),
+      signature: z
+        .string()
+        .max(200)
+        .meta({ description: "By that key over `countersign.enrol.v1\\n` code `\\n` publicKey `\\n`, base64url." }),
     }),
-    output: z.object({ tenant: tenantView, principal: principalView, signingKey: signingKeyView, key: apiKeyView, secret: z.string(), receipts }),
+    output: z.object({
+      tenant: tenantView,
+      principal: principalView,
+      signingKey: signingKeyView,
+      key: apiKeyView,
+      secret: z.string(),
+      receipts,
+    }),
     status: 201,
     permission: null,
     errors: ["enrolment_code_invalid", "signature_invalid", "already_exists"],
@@ -254,7 +278,13 @@ export const peopleOperations = {
     summary: "Create a tenant with its first human (deployment tenant only).",
     tag,
     input: z.strictObject({ name, mode: z.enum(tenantModes), human: name }),
-    output: z.object({ tenant: tenantView, principal: principalView, enrolmentCode: z.string(), expiresAt: timestamp, receipts }),
+    output: z.object({
+      tenant: tenantView,
+      principal: principalView,
+      enrolmentCode: z.string(),
+      expiresAt: timestamp,
+      receipts,
+    }),
     status: 201,
     permission: "tenants.create",
     idempotent: true,
@@ -278,7 +308,12 @@ export const peopleOperations = {
     path: "/api/ledger/workspaces",
     summary: "Register a folder of the server's machine whose files may be changed through change-sets.",
     tag: "Targets",
-    input: z.strictObject({ name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/), root: z.string().min(1).max(4096), environment: environmentName.default("development"), proof }),
+    input: z.strictObject({
+      name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/),
+      root: z.string().min(1).max(4096),
+      environment: environmentName.default("development"),
+      proof,
+    }),
     output: z.object({ workspace: workspaceView, receipts }),
     status: 201,
     permission: "workspaces.manage",
@@ -314,7 +349,8 @@ export const peopleOperations = {
   engageKillSwitch: operation({
     method: "POST",
     path: "/api/ledger/kill-switch/engage",
-    summary: "Stop every apply of the tenant: by the order of the ledger no item starts after this. An agent's is a hold of 15 minutes that a person confirms.",
+    summary:
+      "Stop every apply of the tenant: by the order of the ledger no item starts after this. An agent's is a hold of 15 minutes that a person confirms.",
     tag: "Kill-switch",
     input: z.strictObject({ reason: z.string().min(1).max(limits.reasonLengthMax) }),
     output: z.object({ killSwitch: killSwitchView, receipts }),

@@ -5,9 +5,22 @@ import { entryView, verifyReport } from "../ledger.js";
 import { operation } from "./operation.js";
 import { page, paged, several } from "./changeSets.js";
 
-const resourceName = { environment: environmentName.default("development"), type: z.string().min(1), id: z.string().min(1) };
+const resourceName = {
+  environment: environmentName.default("development"),
+  type: z.string().min(1),
+  id: z.string().min(1),
+};
 const resourceView = z
-  .object({ uuid, environment: z.string(), type: z.string(), id: z.string(), revision: z.int(), deleted: z.boolean(), hash: digest.nullable(), document: jsonValue.nullable() })
+  .object({
+    uuid,
+    environment: z.string(),
+    type: z.string(),
+    id: z.string(),
+    revision: z.int(),
+    deleted: z.boolean(),
+    hash: digest.nullable(),
+    document: jsonValue.nullable(),
+  })
   .meta({ id: "Resource" });
 export type ResourceView = z.infer<typeof resourceView>;
 
@@ -17,7 +30,13 @@ export const recordOperations = {
     path: "/api/ledger/resources",
     summary: "JSON resources, without their documents.",
     tag: "Targets",
-    input: z.strictObject({ environment: z.string().optional(), type: z.string().optional(), prefix: z.string().optional(), deleted: z.stringbool().default(false), ...page }),
+    input: z.strictObject({
+      environment: z.string().optional(),
+      type: z.string().optional(),
+      prefix: z.string().optional(),
+      deleted: z.stringbool().default(false),
+      ...page,
+    }),
     output: paged(resourceView.omit({ document: true })),
     status: 200,
     permission: "resources.read",
@@ -42,7 +61,16 @@ export const recordOperations = {
     summary: "The revisions of a resource and the change-sets that made them.",
     tag: "Targets",
     input: z.strictObject({ ...resourceName, ...page }),
-    output: paged(z.object({ revision: z.int(), hash: digest.nullable(), deleted: z.boolean(), changeSetId: uuid.nullable(), changeSetNumber: z.string().nullable(), at: timestamp })),
+    output: paged(
+      z.object({
+        revision: z.int(),
+        hash: digest.nullable(),
+        deleted: z.boolean(),
+        changeSetId: uuid.nullable(),
+        changeSetNumber: z.string().nullable(),
+        at: timestamp,
+      }),
+    ),
     status: 200,
     permission: "resources.read",
     errors: ["read_not_granted"],
@@ -54,7 +82,16 @@ export const recordOperations = {
     summary: "The configuration in force: each document, and whether it is the built-in default.",
     tag: "Configuration",
     input: z.strictObject({}),
-    output: z.object({ rows: z.array(z.object({ name: z.string(), document: jsonObject, source: z.enum(["default", "resource"]), revision: z.int().nullable() })) }),
+    output: z.object({
+      rows: z.array(
+        z.object({
+          name: z.string(),
+          document: jsonObject,
+          source: z.enum(["default", "resource"]),
+          revision: z.int().nullable(),
+        }),
+      ),
+    }),
     status: 200,
     permission: "config.read",
     errors: [],
@@ -88,7 +125,12 @@ export const recordOperations = {
     tag: "Audit",
     input: z.strictObject({
       from: z.coerce.number().int().min(0).default(0),
-      to: z.coerce.number().int().min(0).optional().meta({ description: "Last sequence number; the head when left out." }),
+      to: z.coerce
+        .number()
+        .int()
+        .min(0)
+        .optional()
+        .meta({ description: "Last sequence number; the head when left out." }),
       bodies: z.stringbool().default(true),
     }),
     output: jsonObject,
@@ -101,9 +143,13 @@ export const recordOperations = {
   verifyChain: operation({
     method: "GET",
     path: "/api/ledger/chain/verify",
-    summary: "Verify the tenant's ledger on the server. For a verdict that does not trust it: `countersign audit verify`, or a bundle.",
+    summary:
+      "Verify the tenant's ledger on the server. For a verdict that does not trust it: `countersign audit verify`, or a bundle.",
     tag: "Audit",
-    input: z.strictObject({ from: z.coerce.number().int().min(0).default(0), state: z.stringbool().default(true).meta({ description: "Hold the state against the ledger too." }) }),
+    input: z.strictObject({
+      from: z.coerce.number().int().min(0).default(0),
+      state: z.stringbool().default(true).meta({ description: "Hold the state against the ledger too." }),
+    }),
     output: verifyReport,
     status: 200,
     permission: "audit.verify",

@@ -17,7 +17,10 @@ export function digestMismatches({
   const wrong = items
     .filter((item) => !item.effects.every(isTrueToDigest))
     .map((item) => `items \`${item.id}\` (its states are not those of their hashes)`);
-  if (items.length !== revision.item_count || revisionDigestOfItems(revision.nonce, items.map(partsOf)) !== revision.digest)
+  if (
+    items.length !== revision.item_count ||
+    revisionDigestOfItems(revision.nonce, items.map(partsOf)) !== revision.digest
+  )
     wrong.push(`revisions \`${revision.id}\` (its items are not those of its digest)`);
   // Back with its author, it has nothing to be approved; what the revision was approved as before is history.
   if (changeSet.status === "DRAFT") return wrong;

@@ -1,5 +1,13 @@
 /** What every command on a change-set works with: the modules below, and one loaded picture of the change-set and its people. */
-import { type AgentType, type Category, type ChangeSetView, type Permission, type Refusal, refused, type TenantId } from "@countersign/contract";
+import {
+  type AgentType,
+  type Category,
+  type ChangeSetView,
+  type Permission,
+  type Refusal,
+  refused,
+  type TenantId,
+} from "@countersign/contract";
 import {
   type ApprovalContext,
   type AuthorFacts,
@@ -121,15 +129,31 @@ export function standing(loaded: Loaded, whole: Whole = loaded.whole): RouteTall
 }
 
 /** Whom approving is about, now. */
-export function approvalContext({ people, configuration }: Pick<Loaded, "people" | "configuration">, whole: Whole): ApprovalContext {
+export function approvalContext(
+  { people, configuration }: Pick<Loaded, "people" | "configuration">,
+  whole: Whole,
+): ApprovalContext {
   return { mode: people.mode, voters: people.voters, author: authorOf(whole, people), configuration };
 }
 
 /** The counters a command counts against, or which limit is used up. The guards keep it exact at the commit. */
-export async function countersFor(desk: Desk, snapshot: Snapshot, of: { command: LimitedCommand; by: Pick<Caller["principal"], "id" | "kind">; items: number; configuration: Configuration }): Promise<Guard[] | Refusal> {
+export async function countersFor(
+  desk: Desk,
+  snapshot: Snapshot,
+  of: {
+    command: LimitedCommand;
+    by: Pick<Caller["principal"], "id" | "kind">;
+    items: number;
+    configuration: Configuration;
+  },
+): Promise<Guard[] | Refusal> {
   const { by, configuration } = of;
   const nowMs = desk.now();
-  const { guards } = limitGuards(of.command, { principal: by.id, type: by.kind, nowMs, items: of.items }, configuration.limits);
+  const { guards } = limitGuards(
+    of.command,
+    { principal: by.id, type: by.kind, nowMs, items: of.items },
+    configuration.limits,
+  );
   const used = await Promise.all(guards.map(async (guard) => [guard.key, await snapshot.counter(guard.key)] as const));
   return checkLimits(guards, new Map(used), nowMs) ?? [...guards];
 }
@@ -141,7 +165,9 @@ export function liveVotes(whole: Whole): Whole["votes"] {
 /** Votes that are counted: one whose key was revoked since is not, for whoever had the key may have cast it. */
 export function castVotes({ people }: Pick<Loaded, "people">, whole: Whole): CastVote[] {
   const stands = (vote: Whole["votes"][number]): boolean => people.signingKeys.get(vote.key_id)?.status === "ACTIVE";
-  return liveVotes(whole).filter(stands).map((vote) => ({ voter: vote.voter_id, decision: vote.decision, atMs: vote.at_ms }));
+  return liveVotes(whole)
+    .filter(stands)
+    .map((vote) => ({ voter: vote.voter_id, decision: vote.decision, atMs: vote.at_ms }));
 }
 
 export function view(loaded: Loaded, whole: Whole = loaded.whole): ChangeSetView {
@@ -165,7 +191,12 @@ export function entry(
   actor: Actor,
   changeSetId: string,
   action: string,
-  more: { data?: EntryDraft["data"]; body?: EntryDraft["body"]; refs?: EntryDraft["refs"]; writes?: readonly Write[] } = {},
+  more: {
+    data?: EntryDraft["data"];
+    body?: EntryDraft["body"];
+    refs?: EntryDraft["refs"];
+    writes?: readonly Write[];
+  } = {},
 ): EntryDraft {
   return {
     actor,

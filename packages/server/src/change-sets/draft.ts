@@ -26,14 +26,34 @@ import {
 import type { DecideContext, Guard, Snapshot } from "../ledger/index.js";
 import type { CheckedItem } from "../targets/index.js";
 import type { Caller, People } from "../tenancy/index.js";
-import { countersFor, type Desk, entry, guardsOf, type Loaded, loadForCommand, policyPrincipal, type RequestContext, view } from "./desk.js";
+import {
+  countersFor,
+  type Desk,
+  entry,
+  guardsOf,
+  type Loaded,
+  loadForCommand,
+  policyPrincipal,
+  type RequestContext,
+  view,
+} from "./desk.js";
 import { dismissVotes, transition } from "./lifecycle.rules.js";
 import type { NumberBlocks } from "./numbers.js";
 import { type Plan, planItems } from "./plan.js";
 import { changeSetNumber, dayPrefix, digestRevision } from "./plan.rules.js";
 import { type AuthorHistory, readAuthorHistory, readByRefs, readOverlaps } from "./queries.js";
 import { timely } from "./timely.js";
-import { type ChangeSetRow, insert, inserted, type ItemRow, type NewRow, type RevisionRow, update, updated, type Whole } from "./rows.js";
+import {
+  type ChangeSetRow,
+  insert,
+  inserted,
+  type ItemRow,
+  type NewRow,
+  type RevisionRow,
+  update,
+  updated,
+  type Whole,
+} from "./rows.js";
 import { receiptsOf } from "./view.rules.js";
 
 /** A plan with what it amounts to: ready to become a revision. */
@@ -43,21 +63,46 @@ interface Proposal {
   readonly risk: RiskAssessment;
 }
 
-export async function create(desk: Desk, numbers: NumberBlocks, caller: Caller, input: ChangeSetInput, request: RequestContext): Promise<ChangeSetAnswer | Refusal> {
+export async function create(
+  desk: Desk,
+  numbers: NumberBlocks,
+  caller: Caller,
+  input: ChangeSetInput,
+  request: RequestContext,
+): Promise<ChangeSetAnswer | Refusal> {
   const load = async (snapshot: Snapshot) => {
     const early = checkPriority(input.priority, caller.principal.kind);
     if (early !== undefined) return refusedForProblems([early]);
-    const [people, configuration, configurationEpoch] = await Promise.all([desk.tenancy.loadPeople(snapshot), loadConfiguration(snapshot), snapshot.epoch("config")]);
+    const [people, configuration, configurationEpoch] = await Promise.all([
+      desk.tenancy.loadPeople(snapshot),
+      loadConfiguration(snapshot),
+      snapshot.epoch("config"),
+    ]);
     const [counters, dependsOn, proposal] = await Promise.all([
-      countersFor(desk, snapshot, { command: "propose", by: caller.principal, items: input.items.length, configuration }),
+      countersFor(desk, snapshot, {
+        command: "propose",
+        by: caller.principal,
+        items: input.items.length,
+        configuration,
+      }),
       resolveDependencies(snapshot, input.dependsOn),
-      propose(desk, snapshot, { items: input.items, category: input.category, people, configuration, authorId: caller.principal.id }),
+      propose(desk, snapshot, {
+        items: input.items,
+        category: input.category,
+        people,
+        configuration,
+        authorId: caller.principal.id,
+      }),
     ]);
     if (isRefusal(counters)) return counters;
     if (isRefusal(dependsOn)) return dependsOn;
     if (isRefusal(proposal)) return proposal;
     const keys = keysOf(proposal.plan);
-    const overlaps = await readOverlaps(snapshot, { changeSetId: "00000000-0000-0000-0000-000000000000", keys, statuses: ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"] });
+    const overlaps = await readOverlaps(snapshot, {
+      changeSetId: "00000000-0000-0000-0000-000000000000",
+      keys,
+      statuses: ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"],
+    });
     const day = dayPrefix(request.nowMs);
     const number = changeSetNumber(day, await numbers.next(snapshot, day));
     return { people, configuration, configurationEpoch, dependsOn, proposal, overlaps, number, counters };
@@ -92,51 +137,105 @@ export async function create(desk: Desk, numbers: NumberBlocks, caller: Caller, 
       created_at_ms: context.nowMs,
       updated_at_ms: context.nowMs,
     };
-    const rows = revisionRows(proposal, { changeSetId: id, revisionId, number: 1, madeBy: caller.principal.id }, context);
+    const rows = revisionRows(
+      proposal,
+      { changeSetId: id, revisionId, number: 1, madeBy: caller.principal.id },
+      context,
+    );
     const guards: Guard[] = [
       ...caller.guards,
       { kind: "absent", table: "change_sets", key: { number } },
       { kind: "epoch", name: "config", value: loaded.configurationEpoch },
       ...loaded.counters,
     ];
-    const whole: Whole = { changeSet: inserted(changeSet), revision: inserted(rows.revision), items: rows.items.map((row) => inserted<ItemRow>(row)), votes: [], application: null, applicationItems: [] };
+    const whole: Whole = {
+      changeSet: inserted(changeSet),
+      revision: inserted(rows.revision),
+      items: rows.items.map((row) => inserted<ItemRow>(row)),
+      votes: [],
+      application: null,
+      applicationItems: [],
+    };
     return {
       kind: "change",
       change: {
         guards,
         entries: [
           entry(caller.actor, id, "created", {
-            data: { number, revision: rows.revision.digest, items: rows.items.length, category: changeSet.category, priority: changeSet.priority, risk: proposal.risk.level, score: proposal.risk.score },
+            data: {
+              number,
+              revision: rows.revision.digest,
+              items: rows.items.length,
+              category: changeSet.category,
+              priority: changeSet.priority,
+              risk: proposal.risk.level,
+              score: proposal.risk.score,
+            },
             body: { title: changeSet.title, description: changeSet.description },
-            writes: [insert("change_sets", changeSet), insert("revisions", rows.revision), ...rows.items.map((row) => insert("items", row))],
+            writes: [
+              insert("change_sets", changeSet),
+              insert("revisions", rows.revision),
+              ...rows.items.map((row) => insert("items", row)),
+            ],
           }),
         ],
       },
-      result: { changeSet: view({ whole, people: loaded.people, configuration: loaded.configuration, configurationEpoch: loaded.configurationEpoch, overlaps: loaded.overlaps }) },
+      result: {
+        changeSet: view({
+          whole,
+          people: loaded.people,
+          configuration: loaded.configuration,
+          configurationEpoch: loaded.configurationEpoch,
+          overlaps: loaded.overlaps,
+        }),
+      },
     };
   });
   return answerOf(outcome);
 }
 
-export async function revise(desk: Desk, caller: Caller, input: CheckedInput<"reviseChangeSet">, request: RequestContext): Promise<ChangeSetAnswer | Refusal> {
+export async function revise(
+  desk: Desk,
+  caller: Caller,
+  input: CheckedInput<"reviseChangeSet">,
+  request: RequestContext,
+): Promise<ChangeSetAnswer | Refusal> {
   const load = async (snapshot: Snapshot) => {
     const loaded = await loadForCommand(desk, snapshot, input.id);
     if (isRefusal(loaded)) return loaded;
     const { whole, people, configuration } = loaded;
-    const refusal = transition(whole.changeSet, "revise") ?? mayEdit(caller, whole) ?? sameRevision(whole, input.revision);
+    const refusal =
+      transition(whole.changeSet, "revise") ?? mayEdit(caller, whole) ?? sameRevision(whole, input.revision);
     if (refusal !== undefined) return refusal;
     const early = input.priority === undefined ? undefined : checkPriority(input.priority, caller.principal.kind);
     if (early !== undefined) return refusedForProblems([early]);
-    const dependsOn = input.dependsOn === undefined ? whole.changeSet.depends_on : await resolveDependencies(snapshot, input.dependsOn);
+    const dependsOn =
+      input.dependsOn === undefined ? whole.changeSet.depends_on : await resolveDependencies(snapshot, input.dependsOn);
     if (isRefusal(dependsOn)) return dependsOn;
     if (dependsOn.includes(whole.changeSet.id)) {
-      return refusedForProblems([{ code: "dependency_cycle", pointer: "/dependsOn", message: `change-set \`${whole.changeSet.number}\` depends on itself` }]);
+      return refusedForProblems([
+        {
+          code: "dependency_cycle",
+          pointer: "/dependsOn",
+          message: `change-set \`${whole.changeSet.number}\` depends on itself`,
+        },
+      ]);
     }
     const items = input.items ?? whole.items.map((item) => item.input);
     const requested = input.category ?? whole.changeSet.category_requested ?? undefined;
-    const proposal = await propose(desk, snapshot, { items, category: requested, people, configuration, authorId: whole.changeSet.author_id });
+    const proposal = await propose(desk, snapshot, {
+      items,
+      category: requested,
+      people,
+      configuration,
+      authorId: whole.changeSet.author_id,
+    });
     if (isRefusal(proposal)) return proposal;
-    const overlaps = await readOverlaps(snapshot, { changeSetId: whole.changeSet.id, keys: keysOf(proposal.plan), statuses: ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"] });
+    const overlaps = await readOverlaps(snapshot, {
+      changeSetId: whole.changeSet.id,
+      keys: keysOf(proposal.plan),
+      statuses: ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"],
+    });
     return { ...loaded, dependsOn, proposal, overlaps, requested };
   };
 
@@ -146,7 +245,11 @@ export async function revise(desk: Desk, caller: Caller, input: CheckedInput<"re
     const before = whole.changeSet;
     const revisionId = context.uuid();
     const number = before.revision + 1;
-    const rows = revisionRows(proposal, { changeSetId: before.id, revisionId, number, madeBy: caller.principal.id }, context);
+    const rows = revisionRows(
+      proposal,
+      { changeSetId: before.id, revisionId, number, madeBy: caller.principal.id },
+      context,
+    );
     const changes: Partial<ChangeSetRow> = {
       title: input.title ?? before.title,
       description: input.description ?? before.description,
@@ -169,16 +272,36 @@ export async function revise(desk: Desk, caller: Caller, input: CheckedInput<"re
     };
     const dismissed = dismissVotes(whole);
     const changeSet = updated<ChangeSetRow>(before, changes);
-    const after: Whole = { ...whole, changeSet, revision: inserted(rows.revision), items: rows.items.map((row) => inserted<ItemRow>(row)), votes: dismissed.votes };
+    const after: Whole = {
+      ...whole,
+      changeSet,
+      revision: inserted(rows.revision),
+      items: rows.items.map((row) => inserted<ItemRow>(row)),
+      votes: dismissed.votes,
+    };
     return {
       kind: "change",
       change: {
         guards: guardsOf(loaded, caller),
         entries: [
           entry(caller.actor, before.id, "revised", {
-            data: { from: before.status, number, revision: rows.revision.digest, items: rows.items.length, category: changeSet.category, risk: proposal.risk.level, score: proposal.risk.score, votesDismissed: dismissed.writes.length },
+            data: {
+              from: before.status,
+              number,
+              revision: rows.revision.digest,
+              items: rows.items.length,
+              category: changeSet.category,
+              risk: proposal.risk.level,
+              score: proposal.risk.score,
+              votesDismissed: dismissed.writes.length,
+            },
             body: { title: changeSet.title, description: changeSet.description },
-            writes: [update("change_sets", before, changes), insert("revisions", rows.revision), ...rows.items.map((row) => insert("items", row)), ...dismissed.writes],
+            writes: [
+              update("change_sets", before, changes),
+              insert("revisions", rows.revision),
+              ...rows.items.map((row) => insert("items", row)),
+              ...dismissed.writes,
+            ],
           }),
         ],
       },
@@ -192,11 +315,23 @@ export async function revise(desk: Desk, caller: Caller, input: CheckedInput<"re
 async function propose(
   desk: Desk,
   snapshot: Snapshot,
-  of: { items: readonly ItemInput[]; category: Category | undefined; people: People; configuration: Configuration; authorId: string },
+  of: {
+    items: readonly ItemInput[];
+    category: Category | undefined;
+    people: People;
+    configuration: Configuration;
+    authorId: string;
+  },
 ): Promise<Proposal | Refusal> {
   const principal = policyPrincipal(of.people, of.authorId, of.configuration);
   const blobs = desk.blobs(snapshot.tenant);
-  const planning = planItems(of.items, { targets: desk.targets, blobs, snapshot, configuration: of.configuration, principal });
+  const planning = planItems(of.items, {
+    targets: desk.targets,
+    blobs,
+    snapshot,
+    configuration: of.configuration,
+    principal,
+  });
   const [plan, history] = await Promise.all([planning, readAuthorHistory(snapshot, of.authorId)]);
   if (isRefusal(plan)) return plan;
   const assessed = assess(plan, { ...of, history });
@@ -208,7 +343,13 @@ async function propose(
 /** Category and risk of a plan by its author's record. */
 export function assess(
   plan: Plan,
-  of: { category?: Category | undefined; people: People; configuration: Configuration; authorId: string; history: AuthorHistory },
+  of: {
+    category?: Category | undefined;
+    people: People;
+    configuration: Configuration;
+    authorId: string;
+    history: AuthorHistory;
+  },
 ): { category: DerivedCategory; risk: RiskAssessment } | Refusal {
   const category = deriveCategory(plan.checked, of.configuration.categories, of.category);
   if ("code" in category) return refusedForProblems([category]);
@@ -217,7 +358,10 @@ export function assess(
   const bySequence = [...plan.items].sort((a, b) => a.sequence - b.sequence);
   const risk = assessRisk(
     {
-      author: author?.agentType == null ? { type: author?.kind ?? "agent" } : { type: author.kind, agentType: author.agentType },
+      author:
+        author?.agentType == null
+          ? { type: author?.kind ?? "agent" }
+          : { type: author.kind, agentType: author.agentType },
       category: category.category,
       itemCategories: category.items,
       items: bySequence.map(({ sequence, input, planned }) => ({
@@ -244,7 +388,8 @@ function revisionRows(
   const items = bySequence.map(({ sequence, position, input, planned }): NewRow<ItemRow> => {
     const about = plan.checked[sequence - 1]?.targets[0];
     const [key, otherKey, ...more] = new Set(planned.effects.map((effect) => effect.target.key));
-    if (about === undefined || key === undefined || more.length > 0) throw new Error(`item ${sequence} touches no target, or more than two`);
+    if (about === undefined || key === undefined || more.length > 0)
+      throw new Error(`item ${sequence} touches no target, or more than two`);
     return {
       id: context.uuid(),
       change_set_id: of.changeSetId,
@@ -289,7 +434,11 @@ async function resolveDependencies(snapshot: Snapshot, refs: readonly string[]):
   const problems = refs
     .map((ref, index) => ({ ref, index, row: rows.find((row) => row.id === ref || row.number === ref) }))
     .filter(({ row }) => row === undefined)
-    .map(({ ref, index }) => ({ code: "not_found" as const, pointer: `/dependsOn/${index}`, message: `there is no change-set \`${ref}\`` }));
+    .map(({ ref, index }) => ({
+      code: "not_found" as const,
+      pointer: `/dependsOn/${index}`,
+      message: `there is no change-set \`${ref}\``,
+    }));
   if (problems.length > 0) return refusedForProblems(problems);
   return [...new Set(rows.map((row) => row.id))].sort();
 }
@@ -302,14 +451,21 @@ function keysOf(plan: Plan): string[] {
 export function mayEdit(caller: Caller, whole: Whole): Refusal | undefined {
   const { author_id: author, author_humans: humans, number } = whole.changeSet;
   if (caller.principal.id === author || humans.includes(caller.principal.id)) return undefined;
-  return refused("forbidden", `\`${caller.principal.name}\` did not propose \`${number}\` and is not answerable for its author; ask them, or propose a change-set of your own`);
+  return refused(
+    "forbidden",
+    `\`${caller.principal.name}\` did not propose \`${number}\` and is not answerable for its author; ask them, or propose a change-set of your own`,
+  );
 }
 
 function sameRevision(whole: Whole, revision: number): Refusal | undefined {
   if (whole.changeSet.revision === revision) return undefined;
-  return refused("precondition_failed", `\`${whole.changeSet.number}\` is at revision \`${whole.changeSet.revision}\`, not \`${revision}\`; read it again and revise that`, {
-    details: { revision: whole.changeSet.revision },
-  });
+  return refused(
+    "precondition_failed",
+    `\`${whole.changeSet.number}\` is at revision \`${whole.changeSet.revision}\`, not \`${revision}\`; read it again and revise that`,
+    {
+      details: { revision: whole.changeSet.revision },
+    },
+  );
 }
 
 /** What a change-set loses when it goes back to its author. */

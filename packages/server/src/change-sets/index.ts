@@ -20,13 +20,33 @@ import {
 import { checkVote, loadConfiguration, type Route } from "../governance/index.js";
 import type { Snapshot } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
-import { approvalContext, type Desk, liveVotes, type Loaded, loadForCommand, namesOf, notFound, type RequestContext, standing, view } from "./desk.js";
+import {
+  approvalContext,
+  type Desk,
+  liveVotes,
+  type Loaded,
+  loadForCommand,
+  namesOf,
+  notFound,
+  type RequestContext,
+  standing,
+  view,
+} from "./desk.js";
 import { create, revise } from "./draft.js";
 import { apply, resume, rollBack } from "./execution.js";
 import { Leases } from "./leases.js";
 import { type ListSort, readCursor, writeCursor } from "./lists.rules.js";
 import { NumberBlocks } from "./numbers.js";
-import { type ListFilter, listChangeSets, readApplication, readApplications, readByRefs, readRunning, readWhole, readWholes } from "./queries.js";
+import {
+  type ListFilter,
+  listChangeSets,
+  readApplication,
+  readApplications,
+  readByRefs,
+  readRunning,
+  readWhole,
+  readWholes,
+} from "./queries.js";
 import { archive, cancel, requestChanges, resolve, submit, vote } from "./review.js";
 import { Runner } from "./run.js";
 import { expire } from "./timely.js";
@@ -43,13 +63,26 @@ export interface ChangeSets {
   revise(caller: Caller, input: CheckedInput<"reviseChangeSet">, request: RequestContext): Answer<ChangeSetAnswer>;
   submit(caller: Caller, input: CheckedInput<"submitChangeSet">, request: RequestContext): Answer<ChangeSetAnswer>;
   /** `fallback`: the decision of the path, when the body names none. */
-  vote(caller: Caller, input: CheckedInput<"approveChangeSet">, fallback: VoteDecision, request: RequestContext): Answer<ChangeSetAnswer>;
-  requestChanges(caller: Caller, input: CheckedInput<"requestChanges">, request: RequestContext): Answer<ChangeSetAnswer>;
+  vote(
+    caller: Caller,
+    input: CheckedInput<"approveChangeSet">,
+    fallback: VoteDecision,
+    request: RequestContext,
+  ): Answer<ChangeSetAnswer>;
+  requestChanges(
+    caller: Caller,
+    input: CheckedInput<"requestChanges">,
+    request: RequestContext,
+  ): Answer<ChangeSetAnswer>;
   cancel(caller: Caller, input: CheckedInput<"cancelChangeSet">, request: RequestContext): Answer<ChangeSetAnswer>;
   archive(caller: Caller, input: CheckedInput<"archiveChangeSet">, request: RequestContext): Answer<ChangeSetAnswer>;
   resolve(caller: Caller, input: CheckedInput<"resolveChangeSet">, request: RequestContext): Answer<ChangeSetAnswer>;
   apply(caller: Caller, input: CheckedInput<"applyChangeSet">, request: RequestContext): Answer<ApplicationAnswer>;
-  rollBack(caller: Caller, input: CheckedInput<"rollbackChangeSet">, request: RequestContext): Answer<ApplicationAnswer>;
+  rollBack(
+    caller: Caller,
+    input: CheckedInput<"rollbackChangeSet">,
+    request: RequestContext,
+  ): Answer<ApplicationAnswer>;
   resume(caller: Caller, input: CheckedInput<"resumeChangeSet">, request: RequestContext): Answer<ApplicationAnswer>;
   get(caller: Caller, input: CheckedInput<"getChangeSet">): Answer<ChangeSetView>;
   list(caller: Caller, input: CheckedInput<"listChangeSets">): Answer<OperationOutput<"listChangeSets">>;
@@ -75,11 +108,29 @@ export function openChangeSets(desk: Desk): ChangeSets {
   const runner = new Runner(desk, new Leases(desk.storage, desk.now));
 
   /** AUTO: once approved, the engine applies; what stops it stays visible on the change-set. */
-  const thenAuto = async (answer: ChangeSetAnswer | Refusal, caller: Caller, request: RequestContext): Answer<ChangeSetAnswer> => {
-    if (isRefusal(answer) || answer.changeSet.status !== "APPROVED" || answer.changeSet.applyMode !== "AUTO" || answer.receipts.length === 0) return answer;
+  const thenAuto = async (
+    answer: ChangeSetAnswer | Refusal,
+    caller: Caller,
+    request: RequestContext,
+  ): Answer<ChangeSetAnswer> => {
+    if (
+      isRefusal(answer) ||
+      answer.changeSet.status !== "APPROVED" ||
+      answer.changeSet.applyMode !== "AUTO" ||
+      answer.receipts.length === 0
+    )
+      return answer;
     const system = desk.tenancy.systemCaller(caller.tenant);
-    const applied = await apply(desk, runner, system, answer.changeSet.id, { ...request, transact: desk.ledger.transact }, "AUTO");
-    if (!isRefusal(applied)) return { changeSet: applied.changeSet, receipts: [...answer.receipts, ...applied.receipts] };
+    const applied = await apply(
+      desk,
+      runner,
+      system,
+      answer.changeSet.id,
+      { ...request, transact: desk.ledger.transact },
+      "AUTO",
+    );
+    if (!isRefusal(applied))
+      return { changeSet: applied.changeSet, receipts: [...answer.receipts, ...applied.receipts] };
     desk.log.info({ changeSet: answer.changeSet.number, code: applied.code }, "approved, and not applied by itself");
     const now = await read(desk, caller, answer.changeSet.id);
     return isRefusal(now) ? answer : { changeSet: now, receipts: answer.receipts };
@@ -89,7 +140,8 @@ export function openChangeSets(desk: Desk): ChangeSets {
     create: (caller, input, request) => create(desk, numbers, caller, input, request),
     revise: (caller, input, request) => revise(desk, caller, input, request),
     submit: async (caller, input, request) => thenAuto(await submit(desk, caller, input.id, request), caller, request),
-    vote: async (caller, input, fallback, request) => thenAuto(await vote(desk, caller, input, fallback, request), caller, request),
+    vote: async (caller, input, fallback, request) =>
+      thenAuto(await vote(desk, caller, input, fallback, request), caller, request),
     requestChanges: (caller, input, request) => requestChanges(desk, caller, input, request),
     cancel: (caller, input, request) => cancel(desk, caller, input, request),
     archive: (caller, input, request) => archive(desk, caller, input.id, request),
@@ -114,7 +166,10 @@ export function openChangeSets(desk: Desk): ChangeSets {
         const whole = await readWhole(snapshot, input.id);
         if (whole === undefined) return notFound(input.id);
         const rows = await readApplications(snapshot, whole.changeSet.id);
-        const names = await desk.tenancy.principalNames(snapshot, rows.map((row) => row.application.started_by));
+        const names = await desk.tenancy.principalNames(
+          snapshot,
+          rows.map((row) => row.application.started_by),
+        );
         return { rows: rows.map((row) => applicationOf(row, names)) };
       }),
     application: (caller, input) =>
@@ -124,9 +179,11 @@ export function openChangeSets(desk: Desk): ChangeSets {
         return applicationOf(found, await desk.tenancy.principalNames(snapshot, [found.application.started_by]));
       }),
     pending: (caller, input) => pending(desk, caller, input),
-    idOf: (tenant, ref) => desk.ledger.snapshot(tenant, async (snapshot) => (await readWhole(snapshot, ref))?.changeSet.id),
+    idOf: (tenant, ref) =>
+      desk.ledger.snapshot(tenant, async (snapshot) => (await readWhole(snapshot, ref))?.changeSet.id),
     running: readRunning,
-    numbersOf: async (snapshot, ids) => new Map((await readByRefs(snapshot, [...ids])).map((row) => [row.id, row.number])),
+    numbersOf: async (snapshot, ids) =>
+      new Map((await readByRefs(snapshot, [...ids])).map((row) => [row.id, row.number])),
     recover: async (tenant) => {
       const running = await desk.ledger.snapshot(tenant, readRunning);
       const runs = await Promise.allSettled(running.map((id) => runner.run(tenant, id)));
@@ -149,17 +206,39 @@ async function read(desk: Desk, caller: Caller, ref: string): Answer<ChangeSetVi
   }
 }
 
-async function list(desk: Desk, tenant: TenantId, input: CheckedInput<"listChangeSets">): Answer<OperationOutput<"listChangeSets">> {
+async function list(
+  desk: Desk,
+  tenant: TenantId,
+  input: CheckedInput<"listChangeSets">,
+): Answer<OperationOutput<"listChangeSets">> {
   const page = pageOf(input.sort, input);
   if (isRefusal(page)) return page;
   return desk.ledger.snapshot(tenant, async (snapshot) => {
     const people = input.author === undefined ? undefined : await desk.tenancy.loadPeople(snapshot);
-    const author = input.author === undefined ? undefined : [...(people?.principals.values() ?? [])].find((one) => one.id === input.author || one.name === input.author);
+    const author =
+      input.author === undefined
+        ? undefined
+        : [...(people?.principals.values() ?? [])].find((one) => one.id === input.author || one.name === input.author);
     if (input.author !== undefined && author === undefined) return { rows: [], nextCursor: null };
-    const filter: ListFilter = { status: input.status, category: input.category, authorId: author?.id, tag: input.tag, target: input.target, search: input.search };
-    const rows = await listChangeSets(snapshot, filter, { sort: input.sort, order: input.order, limit: input.limit + 1, after: page.after });
+    const filter: ListFilter = {
+      status: input.status,
+      category: input.category,
+      authorId: author?.id,
+      tag: input.tag,
+      target: input.target,
+      search: input.search,
+    };
+    const rows = await listChangeSets(snapshot, filter, {
+      sort: input.sort,
+      order: input.order,
+      limit: input.limit + 1,
+      after: page.after,
+    });
     const shown = rows.slice(0, input.limit);
-    const names = await desk.tenancy.principalNames(snapshot, shown.map(({ row }) => row.author_id));
+    const names = await desk.tenancy.principalNames(
+      snapshot,
+      shown.map(({ row }) => row.author_id),
+    );
     const last = rows.length > input.limit ? shown.at(-1) : undefined;
     return {
       rows: shown.map(({ row }) => summaryOf(row, names)),
@@ -168,24 +247,48 @@ async function list(desk: Desk, tenant: TenantId, input: CheckedInput<"listChang
   });
 }
 
-function pageOf(sort: ListSort, input: { cursor?: string | undefined }): { after: ReturnType<typeof readCursor> } | Refusal {
+function pageOf(
+  sort: ListSort,
+  input: { cursor?: string | undefined },
+): { after: ReturnType<typeof readCursor> } | Refusal {
   if (input.cursor === undefined) return { after: undefined };
   const after = readCursor(sort, input.cursor);
   return after === undefined
-    ? refusedForProblems([{ code: "invalid_request", pointer: "/cursor", message: `\`cursor\` is not one of this list in this order; start without it` }])
+    ? refusedForProblems([
+        {
+          code: "invalid_request",
+          pointer: "/cursor",
+          message: `\`cursor\` is not one of this list in this order; start without it`,
+        },
+      ])
     : { after };
 }
 
-async function pending(desk: Desk, caller: Caller, input: CheckedInput<"listPendingApprovals">): Answer<OperationOutput<"listPendingApprovals">> {
+async function pending(
+  desk: Desk,
+  caller: Caller,
+  input: CheckedInput<"listPendingApprovals">,
+): Answer<OperationOutput<"listPendingApprovals">> {
   const page = pageOf("deadline", input);
   if (isRefusal(page)) return page;
   return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
     const people = await desk.tenancy.loadPeople(snapshot);
     const configuration = await loadConfiguration(snapshot);
     const configurationEpoch = await snapshot.epoch("config");
-    const rows = await listChangeSets(snapshot, { status: ["PENDING_APPROVAL"] }, { sort: "deadline", order: "asc", limit: input.limit + 1, after: page.after });
+    const rows = await listChangeSets(
+      snapshot,
+      { status: ["PENDING_APPROVAL"] },
+      { sort: "deadline", order: "asc", limit: input.limit + 1, after: page.after },
+    );
     const shown = rows.slice(0, input.limit);
-    const wholes = new Map((await readWholes(snapshot, shown.map(({ row }) => row.id))).map((whole) => [whole.changeSet.id, whole]));
+    const wholes = new Map(
+      (
+        await readWholes(
+          snapshot,
+          shown.map(({ row }) => row.id),
+        )
+      ).map((whole) => [whole.changeSet.id, whole]),
+    );
     const answer: OperationOutput<"listPendingApprovals">["rows"] = [];
     for (const { row } of shown) {
       const whole = wholes.get(row.id);
@@ -193,11 +296,16 @@ async function pending(desk: Desk, caller: Caller, input: CheckedInput<"listPend
       const loaded = { whole, people, configuration, configurationEpoch, overlaps: [] };
       if (input.mine && !waitsFor(loaded, caller)) continue;
       const state = standing(loaded);
-      const waitingFor = (state?.stages ?? []).filter((stage) => stage.state !== "satisfied").map((stage) => stage.name);
+      const waitingFor = (state?.stages ?? [])
+        .filter((stage) => stage.state !== "satisfied")
+        .map((stage) => stage.name);
       answer.push({ ...summaryOf(row, namesOf(people)), waitingFor, approvalDigest: row.approval_digest ?? "" });
     }
     const last = rows.length > input.limit ? shown.at(-1) : undefined;
-    return { rows: answer, nextCursor: last === undefined ? null : writeCursor("deadline", { value: last.value, id: last.row.id }) };
+    return {
+      rows: answer,
+      nextCursor: last === undefined ? null : writeCursor("deadline", { value: last.value, id: last.row.id }),
+    };
   });
 }
 
@@ -208,5 +316,7 @@ function waitsFor(loaded: Loaded, caller: Caller): boolean {
   if (cast.some((one) => one.voter_id === caller.principal.id)) return false;
   const votes = cast.map((one) => ({ voter: one.voter_id, decision: one.decision, atMs: one.at_ms }));
   const attempt = { voter: { id: caller.principal.id, type: caller.principal.kind }, decision: "APPROVED" as const };
-  return checkVote(attempt, whole.revision.route as unknown as Route, votes, approvalContext(loaded, whole)) === undefined;
+  return (
+    checkVote(attempt, whole.revision.route as unknown as Route, votes, approvalContext(loaded, whole)) === undefined
+  );
 }

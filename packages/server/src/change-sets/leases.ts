@@ -42,12 +42,21 @@ export class Leases {
 
   async release(tenant: TenantId, applicationId: string): Promise<void> {
     await this.#inTenant(tenant, (ask) =>
-      ask(`delete from countersign.application_leases where tenant_id = $1 and application_id = $2 and holder = $3`, [tenant, applicationId, thisProcess]),
+      ask(`delete from countersign.application_leases where tenant_id = $1 and application_id = $2 and holder = $3`, [
+        tenant,
+        applicationId,
+        thisProcess,
+      ]),
     );
   }
 
-  #inTenant<T>(tenant: TenantId, work: (ask: <R>(sql: string, values: unknown[]) => Promise<R[]>) => Promise<T>): Promise<T> {
-    return this.#storage.inTenant(tenant, (client) => work(async <R>(sql: string, values: unknown[]) => (await client.query(sql, values)).rows as R[]));
+  #inTenant<T>(
+    tenant: TenantId,
+    work: (ask: <R>(sql: string, values: unknown[]) => Promise<R[]>) => Promise<T>,
+  ): Promise<T> {
+    return this.#storage.inTenant(tenant, (client) =>
+      work(async <R>(sql: string, values: unknown[]) => (await client.query(sql, values)).rows as R[]),
+    );
   }
 }
 

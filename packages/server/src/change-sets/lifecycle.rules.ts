@@ -4,13 +4,23 @@ import type { Write } from "../ledger/index.js";
 import { type ChangeSetRow, update, updated, type VoteRow, type Whole } from "./rows.js";
 
 /** A refusal with the legal commands when this one is not, else undefined. */
-export function transition(changeSet: Pick<ChangeSetRow, "status" | "number" | "status_reason">, command: Command): Refusal | undefined {
+export function transition(
+  changeSet: Pick<ChangeSetRow, "status" | "number" | "status_reason">,
+  command: Command,
+): Refusal | undefined {
   if (findTransition(changeSet.status, command) !== undefined) return undefined;
   const legal = legalCommands(changeSet.status);
-  const reason = changeSet.status_reason === null || changeSet.status_reason === undefined ? "" : ` (\`${changeSet.status_reason}\`)`;
-  return refused("illegal_transition", `\`${command}\` is not legal: change-set \`${changeSet.number}\` is ${changeSet.status}${reason}; legal: ${legal.join(", ") || "nothing"}`, {
-    details: { status: changeSet.status, legal },
-  });
+  const reason =
+    changeSet.status_reason === null || changeSet.status_reason === undefined
+      ? ""
+      : ` (\`${changeSet.status_reason}\`)`;
+  return refused(
+    "illegal_transition",
+    `\`${command}\` is not legal: change-set \`${changeSet.number}\` is ${changeSet.status}${reason}; legal: ${legal.join(", ") || "nothing"}`,
+    {
+      details: { status: changeSet.status, legal },
+    },
+  );
 }
 
 /** Votes that stood become void; they stay on record. */
@@ -26,15 +36,29 @@ export type Due = "deadline" | "approval";
 
 /** Whether a deadline passed that nobody has acted on yet. */
 export function due(changeSet: ChangeSetRow, nowMs: number): Due | undefined {
-  if (changeSet.status === "PENDING_APPROVAL" && changeSet.deadline_at_ms !== null && nowMs > (changeSet.deadline_at_ms ?? Infinity)) return "deadline";
-  if (changeSet.status === "APPROVED" && changeSet.approved_until_ms !== null && nowMs > (changeSet.approved_until_ms ?? Infinity)) return "approval";
+  if (
+    changeSet.status === "PENDING_APPROVAL" &&
+    changeSet.deadline_at_ms !== null &&
+    nowMs > (changeSet.deadline_at_ms ?? Infinity)
+  )
+    return "deadline";
+  if (
+    changeSet.status === "APPROVED" &&
+    changeSet.approved_until_ms !== null &&
+    nowMs > (changeSet.approved_until_ms ?? Infinity)
+  )
+    return "approval";
   return undefined;
 }
 
 export function overdue(changeSet: ChangeSetRow, what: Due): Refusal {
   const since = what === "deadline" ? changeSet.deadline_at_ms : changeSet.approved_until_ms;
   const was = what === "deadline" ? "was to be decided" : "was to be applied";
-  return refused("expired", `\`${changeSet.number}\` ${was} until \`${new Date(since ?? 0).toISOString()}\` and is REJECTED now; \`countersign change-set revise ${changeSet.number}\` starts again`, {
-    details: { overdue: what, overdueId: changeSet.id },
-  });
+  return refused(
+    "expired",
+    `\`${changeSet.number}\` ${was} until \`${new Date(since ?? 0).toISOString()}\` and is REJECTED now; \`countersign change-set revise ${changeSet.number}\` starts again`,
+    {
+      details: { overdue: what, overdueId: changeSet.id },
+    },
+  );
 }

@@ -20,6 +20,7 @@ export function readCursor(sort: ListSort, text: string): Cursor | undefined {
   }
   if (!Array.isArray(parts) || parts.length !== 3) return undefined;
   const [of, value, id] = parts as unknown[];
-  if (of !== sort || typeof value !== "number" || !Number.isSafeInteger(value) || typeof id !== "string") return undefined;
+  if (of !== sort || typeof value !== "number" || !Number.isSafeInteger(value) || typeof id !== "string")
+    return undefined;
   return /^[0-9a-f-]{36}$/.test(id) ? { value, id } : undefined;
 }

@@ -13,7 +13,11 @@ export function orderItems(items: readonly ItemInput[]): number[] | readonly Pro
     for (const [at, needed] of (item.dependsOn ?? []).entries()) {
       const pointer = `/items/${index}/dependsOn/${at}`;
       if (needed > items.length) {
-        problems.push({ code: "item_invalid", pointer, message: `there is no item \`${needed}\`; items are numbered from 1 to ${items.length}` });
+        problems.push({
+          code: "item_invalid",
+          pointer,
+          message: `there is no item \`${needed}\`; items are numbered from 1 to ${items.length}`,
+        });
       } else if (needed === index + 1) {
         problems.push({ code: "dependency_cycle", pointer, message: `item \`${needed}\` depends on itself` });
       }
@@ -24,10 +28,18 @@ export function orderItems(items: readonly ItemInput[]): number[] | readonly Pro
   const order: number[] = [];
   const placed = new Set<number>();
   while (order.length < items.length) {
-    const next = items.findIndex((item, index) => !placed.has(index) && (item.dependsOn ?? []).every((needed) => placed.has(needed - 1)));
+    const next = items.findIndex(
+      (item, index) => !placed.has(index) && (item.dependsOn ?? []).every((needed) => placed.has(needed - 1)),
+    );
     if (next === -1) {
       const stuck = items.map((_, index) => index + 1).filter((sequence) => !placed.has(sequence - 1));
-      return [{ code: "dependency_cycle", pointer: `/items/${(stuck[0] ?? 1) - 1}/dependsOn`, message: `items \`${stuck.join("`, `")}\` wait for each other; remove one of their \`dependsOn\`` }];
+      return [
+        {
+          code: "dependency_cycle",
+          pointer: `/items/${(stuck[0] ?? 1) - 1}/dependsOn`,
+          message: `items \`${stuck.join("`, `")}\` wait for each other; remove one of their \`dependsOn\``,
+        },
+      ];
     }
     placed.add(next);
     order.push(next);
@@ -46,7 +58,13 @@ export interface OrderedPlan {
 export function digestRevision(nonce: string, plans: readonly OrderedPlan[]): string {
   return revisionDigestOfItems(
     nonce,
-    plans.map(({ sequence, position, input, planned }) => ({ sequence, position, input: input as unknown as JsonObject, effects: planned.effects, reversibility: planned.reversibility })),
+    plans.map(({ sequence, position, input, planned }) => ({
+      sequence,
+      position,
+      input: input as unknown as JsonObject,
+      effects: planned.effects,
+      reversibility: planned.reversibility,
+    })),
   );
 }
 
@@ -75,8 +93,14 @@ export function findDrift(
       if (seen.has(effect.target.key)) continue;
       seen.add(effect.target.key);
       const actual = now.get(effect.target.key);
-      if (actual !== undefined && actual.hash === effect.before.hash && actual.exists === effect.before.exists) continue;
-      drift.push({ target: effect.target.id, sequence: item.sequence, expected: effect.before.hash, actual: actual?.hash ?? null });
+      if (actual !== undefined && actual.hash === effect.before.hash && actual.exists === effect.before.exists)
+        continue;
+      drift.push({
+        target: effect.target.id,
+        sequence: item.sequence,
+        expected: effect.before.hash,
+        actual: actual?.hash ?? null,
+      });
     }
   }
   return drift;

@@ -7,7 +7,18 @@ import { limits, refusedForProblems } from "@countersign/contract";
 import { canonicalize } from "@countersign/proof";
 import { type Configuration, decideRead, policySet, type PolicyPrincipal } from "../governance/index.js";
 import type { Snapshot } from "../ledger/index.js";
-import type { Blobs, CheckedItem, Effect, PlannedItem, PlanView, StateImage, TargetContext, TargetRef, TargetState, Targets } from "../targets/index.js";
+import type {
+  Blobs,
+  CheckedItem,
+  Effect,
+  PlannedItem,
+  PlanView,
+  StateImage,
+  TargetContext,
+  TargetRef,
+  TargetState,
+  Targets,
+} from "../targets/index.js";
 import { orderItems, type OrderedPlan } from "./plan.rules.js";
 
 export interface Plan {
@@ -26,17 +37,25 @@ export interface Planning {
 
 /** The plan, or one refusal with all problems and their pointers. */
 export async function planItems(inputs: readonly ItemInput[], planning: Planning): Promise<Plan | Refusal> {
-  const context: TargetContext = { tenant: planning.snapshot.tenant, snapshot: planning.snapshot, blobs: planning.blobs };
+  const context: TargetContext = {
+    tenant: planning.snapshot.tenant,
+    snapshot: planning.snapshot,
+    blobs: planning.blobs,
+  };
   const { checked, problems } = await checkItems(inputs, planning.targets, context);
   const order = orderItems(inputs);
   if (isProblems(order)) return refusedForProblems([...problems, ...order]);
 
-  const readable = inputs.flatMap((_, index) => (checked[index] === undefined ? [] : [{ sequence: index + 1, targets: checked[index].targets }]));
+  const readable = inputs.flatMap((_, index) =>
+    checked[index] === undefined ? [] : [{ sequence: index + 1, targets: checked[index].targets }],
+  );
   const denied = decideRead(planning.principal, readable, policySet(planning.configuration));
   if (denied !== undefined) return denied;
 
   // Items whose form is wrong are left out, and those on the same targets with them: what they would meet is not known.
-  const unknown = new Set(inputs.filter((_, index) => checked[index] === undefined).map((input) => canonicalize(input.target)));
+  const unknown = new Set(
+    inputs.filter((_, index) => checked[index] === undefined).map((input) => canonicalize(input.target)),
+  );
   const overlay = new Overlay(planning.targets, context);
   const items: OrderedPlan[] = [];
   // A short item may be about a large document: two hundred of them are refused before they are too much for anybody.
@@ -52,7 +71,11 @@ export async function planItems(inputs: readonly ItemInput[], planning: Planning
     weight.documents += documentsOf(planned);
     weight.bytes += bytesOf(planned);
     if (weight.documents > limits.planDocumentsMax || weight.bytes > limits.planFileBytesMax) {
-      problems.push({ code: "limit_exceeded", pointer: `/items/${index}`, message: `up to item \`${index + 1}\` the states to keep are larger than one change-set may hold; propose the items in several, or what one document becomes as one item` });
+      problems.push({
+        code: "limit_exceeded",
+        pointer: `/items/${index}`,
+        message: `up to item \`${index + 1}\` the states to keep are larger than one change-set may hold; propose the items in several, or what one document becomes as one item`,
+      });
       break;
     }
     overlay.lay(planned.effects, planned.blobs);
@@ -72,7 +95,11 @@ function bytesOf({ blobs }: PlannedItem): number {
 }
 
 /** Targets of the effects as they are now, by key. */
-export async function readStates(effects: readonly Effect[], targets: Targets, context: TargetContext): Promise<Map<string, StateImage>> {
+export async function readStates(
+  effects: readonly Effect[],
+  targets: Targets,
+  context: TargetContext,
+): Promise<Map<string, StateImage>> {
   const states = new Map<string, StateImage>();
   for (const { target } of effects) {
     if (states.has(target.key)) continue;
@@ -83,7 +110,11 @@ export async function readStates(effects: readonly Effect[], targets: Targets, c
 }
 
 /** By the items' places; undefined where the form is wrong. */
-async function checkItems(inputs: readonly ItemInput[], targets: Targets, context: TargetContext): Promise<{ checked: (CheckedItem | undefined)[]; problems: Problem[] }> {
+async function checkItems(
+  inputs: readonly ItemInput[],
+  targets: Targets,
+  context: TargetContext,
+): Promise<{ checked: (CheckedItem | undefined)[]; problems: Problem[] }> {
   const problems: Problem[] = [];
   const checked: (CheckedItem | undefined)[] = [];
   for (const [index, input] of inputs.entries()) {

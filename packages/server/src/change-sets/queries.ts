@@ -102,7 +102,10 @@ export interface Overlap {
 }
 
 /** Other change-sets, in the given statuses, whose present revision touches one of the targets. Served by items_by_target and items_by_other_target. */
-export async function readOverlaps(snapshot: Snapshot, of: { changeSetId: string; keys: readonly string[]; statuses: readonly string[] }): Promise<Overlap[]> {
+export async function readOverlaps(
+  snapshot: Snapshot,
+  of: { changeSetId: string; keys: readonly string[]; statuses: readonly string[] },
+): Promise<Overlap[]> {
   if (of.keys.length === 0) return [];
   return snapshot.query<Overlap>({
     name: "change_sets_on_targets",
@@ -154,7 +157,10 @@ export async function listChangeSets(
   }
   const column = sortColumns[page.sort];
   const down = page.order === "desc";
-  if (page.after) conditions.push(`(${column}, c.id) ${down ? "<" : ">"} (${parameter(page.after.value)}::bigint, ${parameter(page.after.id)}::uuid)`);
+  if (page.after)
+    conditions.push(
+      `(${column}, c.id) ${down ? "<" : ">"} (${parameter(page.after.value)}::bigint, ${parameter(page.after.id)}::uuid)`,
+    );
   const order = down ? "desc" : "asc";
   const query: Query = {
     // The text differs with the filter, so it is not prepared under one name.
@@ -238,7 +244,10 @@ export async function readHoldsOf(snapshot: Snapshot, applicationId: string): Pr
   return rows.map((r) => r.row);
 }
 
-export async function readBackups(snapshot: Snapshot, changeSetId: string): Promise<{ id: string; version: number; released: boolean }[]> {
+export async function readBackups(
+  snapshot: Snapshot,
+  changeSetId: string,
+): Promise<{ id: string; version: number; released: boolean }[]> {
   const rows = await snapshot.query<{ row: { id: string; version: number; released: boolean } }>({
     name: "backups_of_change_set",
     text: `select to_jsonb(b) - 'row_salt' - 'tenant_id' as row from countersign.backups b

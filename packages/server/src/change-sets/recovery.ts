@@ -13,7 +13,11 @@ export interface Recovery {
   stop(): Promise<void>;
 }
 
-export function startRecovery(of: { tenants: () => Promise<readonly TenantId[]>; recover: (tenant: TenantId) => Promise<string[]>; log: Log }): Recovery {
+export function startRecovery(of: {
+  tenants: () => Promise<readonly TenantId[]>;
+  recover: (tenant: TenantId) => Promise<string[]>;
+  log: Log;
+}): Recovery {
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
   const round = async (): Promise<void> => {

@@ -136,7 +136,8 @@ export interface ApplicationRow extends Stored {
   readonly ended_at_ms: number | null;
 }
 
-export type ApplicationItemStatus = "STARTED" | "VERIFIED" | "NOT_APPLIED" | "DIVERGED" | "UNKNOWN" | "COMPENSATING" | "COMPENSATED";
+export type ApplicationItemStatus =
+  "STARTED" | "VERIFIED" | "NOT_APPLIED" | "DIVERGED" | "UNKNOWN" | "COMPENSATING" | "COMPENSATED";
 
 export interface ApplicationItemRow extends Stored {
   readonly change_set_id: string;
@@ -175,7 +176,11 @@ export function insert<T extends Stored>(table: GovernedTable, row: NewRow<T>): 
 }
 
 /** The whole row again with `changes`; refused by the door when somebody wrote it since it was read. */
-export function update<T extends Stored>(table: GovernedTable, row: T, changes: Partial<Omit<T, "id" | "version">> = {}): Write {
+export function update<T extends Stored>(
+  table: GovernedTable,
+  row: T,
+  changes: Partial<Omit<T, "id" | "version">> = {},
+): Write {
   const { version, ...rest } = { ...row, ...changes };
   return { verb: "update", table, row: withoutNulls(rest), from: row.version };
 }
@@ -196,5 +201,7 @@ function withoutNulls(row: object): Row {
 
 /** Keys of the targets an item touches. */
 export function keysOf(item: Pick<ItemRow, "target_key" | "other_target_key">): string[] {
-  return item.other_target_key === null || item.other_target_key === undefined ? [item.target_key] : [item.target_key, item.other_target_key];
+  return item.other_target_key === null || item.other_target_key === undefined
+    ? [item.target_key]
+    : [item.target_key, item.other_target_key];
 }

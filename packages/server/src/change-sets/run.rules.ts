@@ -17,7 +17,11 @@ export interface Step {
   readonly effects: readonly Effect[];
 }
 
-export function stepsOf(kind: ApplicationRow["kind"], items: readonly ItemRow[], isAtomic: (targetKind: ItemRow["target_kind"]) => boolean): Step[] {
+export function stepsOf(
+  kind: ApplicationRow["kind"],
+  items: readonly ItemRow[],
+  isAtomic: (targetKind: ItemRow["target_kind"]) => boolean,
+): Step[] {
   const ordered = [...items].sort((a, b) => a.position - b.position);
   if (kind === "ROLLBACK") ordered.reverse();
   const steps: { sequences: number[]; atomic: boolean; effects: Effect[] }[] = [];
@@ -42,7 +46,11 @@ export type Next =
   | { readonly kind: "compensate"; readonly step: Step }
   | { readonly kind: "finish"; readonly outcome: "succeeded" | "compensated" | "partial" };
 
-export function nextStep(application: ApplicationRow, steps: readonly Step[], recorded: readonly ApplicationItemRow[]): Next {
+export function nextStep(
+  application: ApplicationRow,
+  steps: readonly Step[],
+  recorded: readonly ApplicationItemRow[],
+): Next {
   const statuses = new Map(recorded.map((row) => [row.sequence, row.status]));
   return application.plan.phase === "forward" ? forward(steps, statuses) : backward(steps, statuses);
 }
@@ -64,7 +72,8 @@ const settled: ReadonlySet<ApplicationItemStatus> = new Set(["COMPENSATED", "NOT
 
 function backward(steps: readonly Step[], statuses: Statuses): Next {
   for (const step of [...steps].reverse()) {
-    if (step.sequences.some((sequence) => toUndo.has(statuses.get(sequence) ?? "NOT_APPLIED"))) return { kind: "compensate", step };
+    if (step.sequences.some((sequence) => toUndo.has(statuses.get(sequence) ?? "NOT_APPLIED")))
+      return { kind: "compensate", step };
   }
   const clean = [...statuses.values()].every((status) => settled.has(status));
   return { kind: "finish", outcome: clean ? "compensated" : "partial" };
@@ -93,7 +102,11 @@ export function standingOf(effects: readonly Effect[], now: ReadonlyMap<string, 
 
 /** The effects whose targets are not yet in their last state. */
 export function pendingEffects(effects: readonly Effect[], now: ReadonlyMap<string, StateImage>): Effect[] {
-  const done = new Set(chains(effects).filter(({ key, last }) => now.get(key) !== undefined && sameState(now.get(key) as StateImage, last)).map(({ key }) => key));
+  const done = new Set(
+    chains(effects)
+      .filter(({ key, last }) => now.get(key) !== undefined && sameState(now.get(key) as StateImage, last))
+      .map(({ key }) => key),
+  );
   return effects.filter((effect) => !done.has(effect.target.key));
 }
 

@@ -9,13 +9,33 @@ import type { JsonObject, Problem, Refusal, TenantId } from "@countersign/contra
 import { isRefusal, limits, refused, RefusalError } from "@countersign/contract";
 import { checkKill, loadConfiguration, loadKill, undoUntilMs } from "../governance/index.js";
 import type { Actor, Decided, EntryDraft, Guard, Outcome, Receipt, Snapshot, Write } from "../ledger/index.js";
-import { type AtomicTargetKind, backupsOf, type CompensatingTargetKind, type Effect, reverseEffects, type StateImage, type TargetContext } from "../targets/index.js";
+import {
+  type AtomicTargetKind,
+  backupsOf,
+  type CompensatingTargetKind,
+  type Effect,
+  reverseEffects,
+  type StateImage,
+  type TargetContext,
+} from "../targets/index.js";
 import { runMismatch } from "./authority.js";
 import { type Desk, entry } from "./desk.js";
 import type { Leases } from "./leases.js";
 import { readStates } from "./plan.js";
 import { type ApplicationWhole, readApplication, readHoldsOf, readItems, readWhole } from "./queries.js";
-import { type ApplicationItemRow, type ApplicationItemStatus, type ApplicationRow, type ChangeSetRow, type HoldRow, insert, type ItemRow, type NewRow, type Stored, update, type Whole } from "./rows.js";
+import {
+  type ApplicationItemRow,
+  type ApplicationItemStatus,
+  type ApplicationRow,
+  type ChangeSetRow,
+  type HoldRow,
+  insert,
+  type ItemRow,
+  type NewRow,
+  type Stored,
+  update,
+  type Whole,
+} from "./rows.js";
 import { nextStep, partialReason, pendingEffects, type Standing, standingOf, type Step, stepsOf } from "./run.rules.js";
 
 interface Run {
@@ -77,7 +97,9 @@ export class Runner {
       if (error instanceof TakenOver) return receipts;
       throw error;
     } finally {
-      await this.#leases.release(tenant, applicationId).catch(() => this.#desk.log.warn({ applicationId }, "the lease of a run was not released; it ends by itself"));
+      await this.#leases
+        .release(tenant, applicationId)
+        .catch(() => this.#desk.log.warn({ applicationId }, "the lease of a run was not released; it ends by itself"));
     }
   }
 
@@ -88,9 +110,16 @@ export class Runner {
       if (found === undefined || found.application.status !== "RUNNING") return undefined;
       const mismatch = await runMismatch(this.#desk, snapshot, found.application, found.items);
       if (mismatch === undefined) return readItems(snapshot, found.application.revision_id);
-      this.#desk.log.error({ tenant, applicationId, mismatches: mismatch.details?.["mismatches"] }, "a run is not what the ledger says: it is left as it is; run `countersign audit verify`");
+      this.#desk.log.error(
+        { tenant, applicationId, mismatches: mismatch.details?.["mismatches"] },
+        "a run is not what the ledger says: it is left as it is; run `countersign audit verify`",
+      );
       const system = this.#desk.tenancy.systemCaller(tenant);
-      this.#desk.ledger.recordRefusal(tenant, { actor: system.actor, code: mismatch.code, subject: { type: "change_set", id: found.application.change_set_id } });
+      this.#desk.ledger.recordRefusal(tenant, {
+        actor: system.actor,
+        code: mismatch.code,
+        subject: { type: "change_set", id: found.application.change_set_id },
+      });
       return undefined;
     });
   }
@@ -121,40 +150,53 @@ export class Runner {
   /** `item.started`: no effect without it, and none after a kill-switch that is before it in the ledger. */
   async #begin(tenant: TenantId, run: Run, step: Step): Promise<readonly Receipt[]> {
     const sequence = only(step);
-    return this.#commit(tenant, run, async (snapshot) => ({ stop: await this.#stopped(snapshot, run) }), ({ stop }, write) => {
-      if (stop.refusal !== undefined) return this.#fail(run, [], stop.refusal, write);
-      const token = write.uuid();
-      this.#begun.add(token);
-      const started: NewRow<ApplicationItemRow> = {
-        id: write.uuid(),
-        change_set_id: run.application.change_set_id,
-        application_id: run.application.id,
-        sequence,
-        token,
-        status: "STARTED",
-        problem: null,
-        started_at_ms: write.nowMs,
-        ended_at_ms: null,
-      };
-      const backups = backupsOf(step.effects).map((backup) =>
-        insert<Stored>("backups", {
+    return this.#commit(
+      tenant,
+      run,
+      async (snapshot) => ({ stop: await this.#stopped(snapshot, run) }),
+      ({ stop }, write) => {
+        if (stop.refusal !== undefined) return this.#fail(run, [], stop.refusal, write);
+        const token = write.uuid();
+        this.#begun.add(token);
+        const started: NewRow<ApplicationItemRow> = {
           id: write.uuid(),
           change_set_id: run.application.change_set_id,
           application_id: run.application.id,
-          item_sequence: sequence,
-          target_key: backup.targetKey,
-          digest: backup.digest,
-          bytes: backup.bytes,
-          mode: backup.mode,
-          released: false,
-          at_ms: write.nowMs,
-        } as NewRow<Stored>),
-      );
-      return {
-        guards: [...stop.guards, { kind: "absent", table: "application_items", key: { application_id: run.application.id, sequence } }],
-        entries: [write.entry("item_started", { application: run.application.id, item: sequence, backups: backups.length }, [insert("application_items", started), ...backups])],
-      };
-    });
+          sequence,
+          token,
+          status: "STARTED",
+          problem: null,
+          started_at_ms: write.nowMs,
+          ended_at_ms: null,
+        };
+        const backups = backupsOf(step.effects).map((backup) =>
+          insert<Stored>("backups", {
+            id: write.uuid(),
+            change_set_id: run.application.change_set_id,
+            application_id: run.application.id,
+            item_sequence: sequence,
+            target_key: backup.targetKey,
+            digest: backup.digest,
+            bytes: backup.bytes,
+            mode: backup.mode,
+            released: false,
+            at_ms: write.nowMs,
+          } as NewRow<Stored>),
+        );
+        return {
+          guards: [
+            ...stop.guards,
+            { kind: "absent", table: "application_items", key: { application_id: run.application.id, sequence } },
+          ],
+          entries: [
+            write.entry("item_started", { application: run.application.id, item: sequence, backups: backups.length }, [
+              insert("application_items", started),
+              ...backups,
+            ]),
+          ],
+        };
+      },
+    );
   }
 
   async #carryOut(tenant: TenantId, run: Run, step: Step): Promise<readonly Receipt[]> {
@@ -162,21 +204,42 @@ export class Runner {
     const kind = this.#outside(run, step);
     const result = await this.#desk.ledger.snapshot(tenant, async (snapshot) => {
       const context = this.#context(snapshot);
-      const effects = run.application.plan.resumed ? pendingEffects(step.effects, await this.#read(step.effects, context)) : step.effects;
-      const outcome = effects.length === 0 ? ({ kind: "done" } as const) : await kind.act({ effects, token: record.token }, context);
+      const effects = run.application.plan.resumed
+        ? pendingEffects(step.effects, await this.#read(step.effects, context))
+        : step.effects;
+      const outcome =
+        effects.length === 0 ? ({ kind: "done" } as const) : await kind.act({ effects, token: record.token }, context);
       // A refusal is without effect. After a restart somebody's effect may lie before it, and only the targets can tell.
       const untouched = outcome.kind === "refused" && this.#begun.has(record.token);
-      return { problem: outcome.kind === "done" ? undefined : outcome.problem, standing: untouched ? "before" : await this.#stand(step.effects, context) } as const;
+      return {
+        problem: outcome.kind === "done" ? undefined : outcome.problem,
+        standing: untouched ? "before" : await this.#stand(step.effects, context),
+      } as const;
     });
     this.#begun.delete(record.token);
     const verdict = verdictOf(result.standing, result.problem);
-    return this.#commit(tenant, run, () => Promise.resolve({}), (_, write) => {
-      const ended = verdict.status === "COMPENSATING" ? null : write.nowMs;
-      const recorded = update("application_items", record, { status: verdict.status, problem: verdict.problem, ended_at_ms: ended });
-      const data = { application: run.application.id, item: record.sequence, outcome: verdict.status, hashes: step.effects.map((effect) => effect.after.hash ?? "absent") };
-      if (verdict.status === "VERIFIED") return { guards: [], entries: [write.entry("item_verified", data, [recorded])] };
-      return this.#fail(run, [recorded], problemOf(verdict.problem), write, { action: "item_failed", data });
-    });
+    return this.#commit(
+      tenant,
+      run,
+      () => Promise.resolve({}),
+      (_, write) => {
+        const ended = verdict.status === "COMPENSATING" ? null : write.nowMs;
+        const recorded = update("application_items", record, {
+          status: verdict.status,
+          problem: verdict.problem,
+          ended_at_ms: ended,
+        });
+        const data = {
+          application: run.application.id,
+          item: record.sequence,
+          outcome: verdict.status,
+          hashes: step.effects.map((effect) => effect.after.hash ?? "absent"),
+        };
+        if (verdict.status === "VERIFIED")
+          return { guards: [], entries: [write.entry("item_verified", data, [recorded])] };
+        return this.#fail(run, [recorded], problemOf(verdict.problem), write, { action: "item_failed", data });
+      },
+    );
   }
 
   /** Atomic kinds: applied and recorded in one commit, under the kill epoch. */
@@ -188,7 +251,9 @@ export class Runner {
       run,
       async (snapshot) => {
         const context = this.#context(snapshot);
-        const effects = run.application.plan.resumed ? pendingEffects(step.effects, await this.#read(step.effects, context)) : step.effects;
+        const effects = run.application.plan.resumed
+          ? pendingEffects(step.effects, await this.#read(step.effects, context))
+          : step.effects;
         const change = effects.length === 0 ? undefined : await kind.change(effects, by, context);
         return { stop: await this.#stopped(snapshot, run), change };
       },
@@ -210,8 +275,19 @@ export class Runner {
           }),
         );
         return {
-          guards: [...stop.guards, ...changed.guards, ...step.sequences.map((sequence): Guard => ({ kind: "absent", table: "application_items", key: { application_id: run.application.id, sequence } }))],
-          entries: [write.entry("items_applied", { application: run.application.id, items: [...step.sequences] }, rows), ...changed.entries],
+          guards: [
+            ...stop.guards,
+            ...changed.guards,
+            ...step.sequences.map((sequence): Guard => ({
+              kind: "absent",
+              table: "application_items",
+              key: { application_id: run.application.id, sequence },
+            })),
+          ],
+          entries: [
+            write.entry("items_applied", { application: run.application.id, items: [...step.sequences] }, rows),
+            ...changed.entries,
+          ],
         };
       },
     );
@@ -228,12 +304,32 @@ export class Runner {
       (change, write) => {
         if (typeof change !== "function") {
           const problem = problemJson(problemsRefusal(change));
-          const rows = records.map((record) => update("application_items", record, { status: "DIVERGED", problem, ended_at_ms: write.nowMs }));
-          return { guards: [], entries: [write.entry("compensation_failed", { application: run.application.id, items: [...step.sequences] }, rows, { problem })] };
+          const rows = records.map((record) =>
+            update("application_items", record, { status: "DIVERGED", problem, ended_at_ms: write.nowMs }),
+          );
+          return {
+            guards: [],
+            entries: [
+              write.entry(
+                "compensation_failed",
+                { application: run.application.id, items: [...step.sequences] },
+                rows,
+                { problem },
+              ),
+            ],
+          };
         }
         const undone = change(write);
-        const rows = records.map((record) => update("application_items", record, { status: "COMPENSATED", ended_at_ms: write.nowMs }));
-        return { guards: undone.guards, entries: [write.entry("items_compensated", { application: run.application.id, items: [...step.sequences] }, rows), ...undone.entries] };
+        const rows = records.map((record) =>
+          update("application_items", record, { status: "COMPENSATED", ended_at_ms: write.nowMs }),
+        );
+        return {
+          guards: undone.guards,
+          entries: [
+            write.entry("items_compensated", { application: run.application.id, items: [...step.sequences] }, rows),
+            ...undone.entries,
+          ],
+        };
       },
     );
   }
@@ -248,20 +344,46 @@ export class Runner {
       // The step may have died underway and is not done again under its own token.
       await kind.tidy({ effects: step.effects, token: record.token }, context);
       let problem: Problem | undefined;
-      const whole = await kind.act({ effects: pendingEffects(inverse, await this.#read(inverse, context)), token: `${record.token}-undo` }, context);
+      const whole = await kind.act(
+        { effects: pendingEffects(inverse, await this.#read(inverse, context)), token: `${record.token}-undo` },
+        context,
+      );
       if (whole.kind !== "done") problem = whole.problem;
       return { problem, standing: await this.#stand(inverse, context) };
     });
     const done = result.standing === "after";
-    const status: ApplicationItemStatus = done ? "COMPENSATED" : result.standing === "unreadable" ? "UNKNOWN" : "DIVERGED";
-    const problem = done ? (record.problem ?? null) : problemJson(result.problem ?? { code: "target_unavailable", message: "the target is neither as before nor as after" });
-    return this.#commit(tenant, run, () => Promise.resolve({}), (_, write) => ({
-      guards: [],
-      entries: [write.entry(done ? "item_compensated" : "compensation_failed", { application: run.application.id, item: record.sequence, outcome: status }, [update("application_items", record, { status, problem, ended_at_ms: write.nowMs })])],
-    }));
+    const status: ApplicationItemStatus = done
+      ? "COMPENSATED"
+      : result.standing === "unreadable"
+        ? "UNKNOWN"
+        : "DIVERGED";
+    const problem = done
+      ? (record.problem ?? null)
+      : problemJson(
+          result.problem ?? { code: "target_unavailable", message: "the target is neither as before nor as after" },
+        );
+    return this.#commit(
+      tenant,
+      run,
+      () => Promise.resolve({}),
+      (_, write) => ({
+        guards: [],
+        entries: [
+          write.entry(
+            done ? "item_compensated" : "compensation_failed",
+            { application: run.application.id, item: record.sequence, outcome: status },
+            [update("application_items", record, { status, problem, ended_at_ms: write.nowMs })],
+          ),
+        ],
+      }),
+    );
   }
 
-  async #finish(tenant: TenantId, run: Run, outcome: "succeeded" | "compensated" | "partial"): Promise<readonly Receipt[]> {
+  async #finish(
+    tenant: TenantId,
+    run: Run,
+    outcome: "succeeded" | "compensated" | "partial",
+  ): Promise<readonly Receipt[]> {
     const { application } = run;
     const partly = outcome === "compensated" && application.plan.resumed ? "partial" : outcome;
     return this.#commit(
@@ -269,25 +391,53 @@ export class Runner {
       run,
       async (snapshot) => {
         const whole = (await readWhole(snapshot, application.change_set_id)) as Whole;
-        return { whole, holds: await readHoldsOf(snapshot, application.id), configuration: await loadConfiguration(snapshot) };
+        return {
+          whole,
+          holds: await readHoldsOf(snapshot, application.id),
+          configuration: await loadConfiguration(snapshot),
+        };
       },
       ({ whole, holds, configuration }, write) => {
         const verified = run.recorded.filter((row) => row.status === "VERIFIED").length;
-        const end = endOf({ application, outcome: partly, recorded: run.recorded, changeSet: whole.changeSet, nowMs: write.nowMs, undoUntilMs: undoUntilMs(write.nowMs, configuration.approvals) });
+        const end = endOf({
+          application,
+          outcome: partly,
+          recorded: run.recorded,
+          changeSet: whole.changeSet,
+          nowMs: write.nowMs,
+          undoUntilMs: undoUntilMs(write.nowMs, configuration.approvals),
+        });
         const ended = update("applications", application, {
           status: end.status,
           applied_items: verified,
           failed_items: run.items.length - verified,
           ended_at_ms: write.nowMs,
         });
-        const released = holds.map((hold) => update<HoldRow>("target_holds", hold, { application_id: null, change_set_id: null }));
+        const released = holds.map((hold) =>
+          update<HoldRow>("target_holds", hold, { application_id: null, change_set_id: null }),
+        );
         const changed = update("change_sets", whole.changeSet, { ...end.changes, updated_at_ms: write.nowMs });
         return {
           guards: [{ kind: "row", table: "change_sets", id: whole.changeSet.id, version: whole.changeSet.version }],
           entries: [
-            write.entry(end.action, { application: application.id, outcome: end.status, applied: verified, failed: run.items.length - verified, ...(end.changes.status_reason == null ? {} : { reason: end.changes.status_reason }) }, [ended, changed, ...released], {
-              items: run.recorded.map((row) => ({ sequence: row.sequence, status: row.status, problem: row.problem ?? null })),
-            }),
+            write.entry(
+              end.action,
+              {
+                application: application.id,
+                outcome: end.status,
+                applied: verified,
+                failed: run.items.length - verified,
+                ...(end.changes.status_reason == null ? {} : { reason: end.changes.status_reason }),
+              },
+              [ended, changed, ...released],
+              {
+                items: run.recorded.map((row) => ({
+                  sequence: row.sequence,
+                  status: row.status,
+                  problem: row.problem ?? null,
+                })),
+              },
+            ),
           ],
         };
       },
@@ -295,10 +445,24 @@ export class Runner {
   }
 
   /** From here on the run goes backwards; the entry is the intent of every compensation. */
-  #fail(run: Run, writes: readonly Write[], refusal: Refusal, write: Writing, item?: { action: string; data: JsonObject }): { guards: Guard[]; entries: EntryDraft[] } {
+  #fail(
+    run: Run,
+    writes: readonly Write[],
+    refusal: Refusal,
+    write: Writing,
+    item?: { action: string; data: JsonObject },
+  ): { guards: Guard[]; entries: EntryDraft[] } {
     const errors = [...run.application.errors, { code: refusal.code, message: refusal.message }];
-    const phase = update("applications", run.application, { plan: { ...run.application.plan, phase: "compensate" }, errors });
-    const failed = write.entry(run.application.kind === "APPLY" ? "apply_failed" : "rollback_failed", { application: run.application.id, code: refusal.code }, [phase], { message: refusal.message });
+    const phase = update("applications", run.application, {
+      plan: { ...run.application.plan, phase: "compensate" },
+      errors,
+    });
+    const failed = write.entry(
+      run.application.kind === "APPLY" ? "apply_failed" : "rollback_failed",
+      { application: run.application.id, code: refusal.code },
+      [phase],
+      { message: refusal.message },
+    );
     const first = item === undefined ? [] : [write.entry(item.action, item.data, writes)];
     return { guards: [], entries: [...first, failed] };
   }
@@ -308,7 +472,9 @@ export class Runner {
     if (run.application.kind !== "APPLY") return { guards: [] };
     const kill = await loadKill(snapshot);
     const refusal = checkKill(kill.rows, this.#desk.now());
-    return refusal === undefined ? { guards: [{ kind: "epoch", name: "kill", value: kill.epoch }] } : { refusal, guards: [] };
+    return refusal === undefined
+      ? { guards: [{ kind: "epoch", name: "kill", value: kill.epoch }] }
+      : { refusal, guards: [] };
   }
 
   /** One commit of the run, fenced by the version of the application: of two runs of it, one gets no further. */
@@ -324,15 +490,31 @@ export class Runner {
       tenant,
       async (snapshot) => ({ now: await readApplication(snapshot, application.id), loaded: await load(snapshot) }),
       ({ now, loaded }, context): Decided<boolean> => {
-        if (now === undefined || now.application.version !== application.version || !sameRecords(now.items, run.recorded)) return { kind: "nothing", result: false };
+        if (
+          now === undefined ||
+          now.application.version !== application.version ||
+          !sameRecords(now.items, run.recorded)
+        )
+          return { kind: "nothing", result: false };
         const write: Writing = {
           nowMs: context.nowMs,
           uuid: () => context.uuid(),
           randomBytes: (count) => context.randomBytes(count),
-          entry: (action, data, writes, body) => entry(actor, application.change_set_id, action, { data, writes, ...(body === undefined ? {} : { body }) }),
+          entry: (action, data, writes, body) =>
+            entry(actor, application.change_set_id, action, { data, writes, ...(body === undefined ? {} : { body }) }),
         };
         const { guards, entries } = decide(loaded, write);
-        return { kind: "change", change: { guards: [...guards, { kind: "row", table: "applications", id: application.id, version: application.version }], entries }, result: true };
+        return {
+          kind: "change",
+          change: {
+            guards: [
+              ...guards,
+              { kind: "row", table: "applications", id: application.id, version: application.version },
+            ],
+            entries,
+          },
+          result: true,
+        };
       },
     );
     if (isRefusal(outcome)) throw new RefusalError(outcome);
@@ -378,7 +560,10 @@ interface Writing {
 }
 
 /** What the targets hold after an attempt decides, not what the attempt said of itself. */
-function verdictOf(standing: Standing | "unreadable", problem: Problem | undefined): { status: ApplicationItemStatus; problem: JsonObject | null } {
+function verdictOf(
+  standing: Standing | "unreadable",
+  problem: Problem | undefined,
+): { status: ApplicationItemStatus; problem: JsonObject | null } {
   const because = (code: Problem["code"], message: string): JsonObject => problemJson(problem ?? { code, message });
   switch (standing) {
     case "after":
@@ -386,38 +571,85 @@ function verdictOf(standing: Standing | "unreadable", problem: Problem | undefin
     case "before":
       return { status: "NOT_APPLIED", problem: because("target_unavailable", "the target kept its state") };
     case "mixed":
-      return { status: "COMPENSATING", problem: because("target_unavailable", "only some of the item's targets changed") };
+      return {
+        status: "COMPENSATING",
+        problem: because("target_unavailable", "only some of the item's targets changed"),
+      };
     case "other":
-      return { status: "DIVERGED", problem: because("drift", "the target holds neither the state before nor the state after") };
+      return {
+        status: "DIVERGED",
+        problem: because("drift", "the target holds neither the state before nor the state after"),
+      };
     case "unreadable":
       return { status: "UNKNOWN", problem: because("target_unavailable", "the target cannot be read back") };
   }
 }
 
-function endOf(of: { application: ApplicationRow; outcome: "succeeded" | "compensated" | "partial"; recorded: readonly ApplicationItemRow[]; changeSet: ChangeSetRow; nowMs: number; undoUntilMs: number }): {
+function endOf(of: {
+  application: ApplicationRow;
+  outcome: "succeeded" | "compensated" | "partial";
+  recorded: readonly ApplicationItemRow[];
+  changeSet: ChangeSetRow;
+  nowMs: number;
+  undoUntilMs: number;
+}): {
   status: ApplicationRow["status"];
   action: string;
   changes: Partial<ChangeSetRow>;
 } {
   const applying = of.application.kind === "APPLY";
-  if (of.outcome === "partial") return { status: "PARTIAL", action: "partially_applied", changes: { status: "PARTIALLY_APPLIED", status_reason: partialReason(of.recorded) } };
+  if (of.outcome === "partial")
+    return {
+      status: "PARTIAL",
+      action: "partially_applied",
+      changes: { status: "PARTIALLY_APPLIED", status_reason: partialReason(of.recorded) },
+    };
   if (of.outcome === "succeeded") {
     return applying
-      ? { status: "SUCCEEDED", action: "applied", changes: { status: "APPLIED", status_reason: null, blocked: null, applied_at_ms: of.nowMs, undo_until_ms: of.undoUntilMs } }
-      : { status: "SUCCEEDED", action: "rolled_back", changes: { status: "ROLLED_BACK", status_reason: null, undo_until_ms: null } };
+      ? {
+          status: "SUCCEEDED",
+          action: "applied",
+          changes: {
+            status: "APPLIED",
+            status_reason: null,
+            blocked: null,
+            applied_at_ms: of.nowMs,
+            undo_until_ms: of.undoUntilMs,
+          },
+        }
+      : {
+          status: "SUCCEEDED",
+          action: "rolled_back",
+          changes: { status: "ROLLED_BACK", status_reason: null, undo_until_ms: null },
+        };
   }
-  if (!applying) return { status: of.recorded.length === 0 ? "REFUSED" : "COMPENSATED", action: "rollback_refused", changes: { status: "APPLIED", status_reason: null } };
+  if (!applying)
+    return {
+      status: of.recorded.length === 0 ? "REFUSED" : "COMPENSATED",
+      action: "rollback_refused",
+      changes: { status: "APPLIED", status_reason: null },
+    };
   const exhausted = of.changeSet.attempts >= limits.applyAttemptsMax;
-  return { status: "COMPENSATED", action: "apply_compensated", changes: exhausted ? { status: "REJECTED", status_reason: "apply_failed", approved_until_ms: null } : { status: "APPROVED", status_reason: "apply_failed" } };
+  return {
+    status: "COMPENSATED",
+    action: "apply_compensated",
+    changes: exhausted
+      ? { status: "REJECTED", status_reason: "apply_failed", approved_until_ms: null }
+      : { status: "APPROVED", status_reason: "apply_failed" },
+  };
 }
 
 function sameRecords(now: readonly ApplicationItemRow[], then: readonly ApplicationItemRow[]): boolean {
-  return now.length === then.length && now.every((row, index) => row.id === then[index]?.id && row.version === then[index]?.version);
+  return (
+    now.length === then.length &&
+    now.every((row, index) => row.id === then[index]?.id && row.version === then[index]?.version)
+  );
 }
 
 function only(step: Step): number {
   const sequence = step.sequences[0];
-  if (sequence === undefined || step.sequences.length !== 1) throw new Error("a step of a compensating kind has one item");
+  if (sequence === undefined || step.sequences.length !== 1)
+    throw new Error("a step of a compensating kind has one item");
   return sequence;
 }
 

@@ -39,12 +39,21 @@ export async function expire(desk: Desk, tenant: TenantId, id: string): Promise<
       const what = whole === undefined ? undefined : due(whole.changeSet, context.nowMs);
       if (whole === undefined || what === undefined) return { kind: "nothing", result: undefined };
       const { changeSet, revision } = whole;
-      const changes: Partial<ChangeSetRow> = { status: "REJECTED", status_reason: "expired", updated_at_ms: context.nowMs };
+      const changes: Partial<ChangeSetRow> = {
+        status: "REJECTED",
+        status_reason: "expired",
+        updated_at_ms: context.nowMs,
+      };
       return {
         kind: "change",
         change: {
           guards: [{ kind: "row", table: "change_sets", id: changeSet.id, version: changeSet.version }],
-          entries: [entry(system.actor, changeSet.id, "expired", { data: { from: changeSet.status, what, revision: revision.digest }, writes: [update("change_sets", changeSet, changes)] })],
+          entries: [
+            entry(system.actor, changeSet.id, "expired", {
+              data: { from: changeSet.status, what, revision: revision.digest },
+              writes: [update("change_sets", changeSet, changes)],
+            }),
+          ],
         },
         result: undefined,
       };

@@ -23,7 +23,10 @@ export function at(ms: number | null): string | null {
   return ms === null || ms === undefined ? null : new Date(ms).toISOString();
 }
 
-export function nameOf(names: Names, id: string): { id: string; kind: "human" | "agent" | "service" | "system"; name: string } {
+export function nameOf(
+  names: Names,
+  id: string,
+): { id: string; kind: "human" | "agent" | "service" | "system"; name: string } {
   const known = names.get(id);
   return { id, kind: known?.kind ?? "system", name: known?.name ?? "countersign" };
 }
@@ -58,7 +61,10 @@ export interface Approvals {
   readonly waitingFor: readonly string[];
 }
 
-export function viewOf(whole: Whole, extra: { names: Names; conflicts: readonly Overlap[]; approvals: Approvals | null }): ChangeSetView {
+export function viewOf(
+  whole: Whole,
+  extra: { names: Names; conflicts: readonly Overlap[]; approvals: Approvals | null },
+): ChangeSetView {
   const { changeSet, revision, items, votes } = whole;
   return {
     ...summaryOf(changeSet, extra.names),
@@ -74,7 +80,13 @@ export function viewOf(whole: Whole, extra: { names: Names; conflicts: readonly 
     approvals: extra.approvals === null ? null : { ...extra.approvals, waitingFor: [...extra.approvals.waitingFor] },
     votes: votes.map((vote) => voteOf(vote, extra.names)),
     items: items.map((item) => itemOf(item, whole)),
-    conflicts: extra.conflicts.map((c) => ({ changeSetId: c.id, number: c.number, title: c.title, status: c.status, target: c.target })),
+    conflicts: extra.conflicts.map((c) => ({
+      changeSetId: c.id,
+      number: c.number,
+      title: c.title,
+      status: c.status,
+      target: c.target,
+    })),
     reversibility: reversibilityOf(items),
     attempts: changeSet.attempts,
     applicationId: changeSet.application_id ?? null,
@@ -116,12 +128,19 @@ export function itemOf(item: ItemRow, whole: Pick<Whole, "application" | "applic
       keys: keysOf(item),
     },
     input: item.input,
-    effects: item.effects.map((effect) => ({ target: { ...effect.target }, before: { ...effect.before }, after: { ...effect.after } })),
+    effects: item.effects.map((effect) => ({
+      target: { ...effect.target },
+      before: { ...effect.before },
+      after: { ...effect.after },
+    })),
     diff: item.diff,
     reversibility: item.reversibility,
     flags: [...item.flags],
     policy: item.policy ?? null,
-    result: result === undefined ? null : { applicationId: result.application_id, status: result.status, problem: result.problem ?? null },
+    result:
+      result === undefined
+        ? null
+        : { applicationId: result.application_id, status: result.status, problem: result.problem ?? null },
   };
 }
 
@@ -139,7 +158,11 @@ export function applicationOf({ application, items, backups }: ApplicationWhole,
     appliedItems: application.applied_items,
     failedItems: application.failed_items,
     errors: application.errors.map((error) => ({ ...error })),
-    items: items.map((item) => ({ sequence: item.sequence, status: item.status, problem: (item.problem ?? null) as JsonObject | null })),
+    items: items.map((item) => ({
+      sequence: item.sequence,
+      status: item.status,
+      problem: (item.problem ?? null) as JsonObject | null,
+    })),
     backups,
     startedAt: at(application.started_at_ms),
     endedAt: at(ended),
@@ -148,5 +171,10 @@ export function applicationOf({ application, items, backups }: ApplicationWhole,
 }
 
 export function receiptsOf(receipts: readonly Receipt[]): { seq: number; entryId: string; hash: string; at: string }[] {
-  return receipts.map((receipt) => ({ seq: receipt.seq, entryId: receipt.entryId, hash: receipt.hash, at: at(receipt.timeMs) }));
+  return receipts.map((receipt) => ({
+    seq: receipt.seq,
+    entryId: receipt.entryId,
+    hash: receipt.hash,
+    at: at(receipt.timeMs),
+  }));
 }

@@ -11,7 +11,17 @@ import { callerOf, openDesk } from "./desk.js";
 
 export type ChangeSetMessage = { readonly kind: "ended"; readonly points: number; readonly status: string };
 
-const [ownerUrl = "", appUrl = "", dataDirectory = "", tenantText = "", principal = "", id = "", verb = "", at = "0", removed = ""] = process.argv.slice(2);
+const [
+  ownerUrl = "",
+  appUrl = "",
+  dataDirectory = "",
+  tenantText = "",
+  principal = "",
+  id = "",
+  verb = "",
+  at = "0",
+  removed = "",
+] = process.argv.slice(2);
 const tenant = asTenantId(tenantText);
 const dieAt = Number(at);
 let points = 0;
@@ -45,17 +55,33 @@ function counted(desk: Desk): Desk {
         return outcome;
       },
     },
-    targets: { ...desk.targets, file: counting, kind: (name) => (name === "file" ? counting : desk.targets.kind(name)) },
+    targets: {
+      ...desk.targets,
+      file: counting,
+      kind: (name) => (name === "file" ? counting : desk.targets.kind(name)),
+    },
   };
 }
 
-const storage = await openStorage({ dataDirectory, databaseUrl: ownerUrl, applicationDatabaseUrl: appUrl, doing: "a test" });
+const storage = await openStorage({
+  dataDirectory,
+  databaseUrl: ownerUrl,
+  applicationDatabaseUrl: appUrl,
+  doing: "a test",
+});
 const desk = counted(await openDesk(storage, dataDirectory));
 const changeSets = openChangeSets(desk);
 const caller = await callerOf(desk.ledger, tenant, principal);
 const request = { transact: desk.ledger.transact, nowMs: Date.now(), requestId: "test" };
-const answer = verb === "apply" ? await changeSets.apply(caller, { id }, request) : await changeSets.rollBack(caller, { id, cascade: false }, request);
-process.send?.({ kind: "ended", points, status: isRefusal(answer) ? answer.code : answer.changeSet.status } satisfies ChangeSetMessage);
+const answer =
+  verb === "apply"
+    ? await changeSets.apply(caller, { id }, request)
+    : await changeSets.rollBack(caller, { id, cascade: false }, request);
+process.send?.({
+  kind: "ended",
+  points,
+  status: isRefusal(answer) ? answer.code : answer.changeSet.status,
+} satisfies ChangeSetMessage);
 await desk.ledger.close();
 await storage.close();
 process.disconnect();

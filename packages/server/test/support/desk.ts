@@ -11,7 +11,10 @@ import { openTestLedger, testSealing } from "./ledger.js";
 
 export async function openDesk(storage: Storage, dataDirectory: string, clock: Clock = systemClock): Promise<Desk> {
   const ledger = await openTestLedger(storage, { clock });
-  const targets = createTargets({ dataDirectory, checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer) });
+  const targets = createTargets({
+    dataDirectory,
+    checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer),
+  });
   return {
     ledger,
     storage,
