@@ -28,7 +28,9 @@ beforeAll(async () => {
     startTestServer({ database, mode: "team" }),
   ]);
   // Both issued a code; whichever was later made the other one invalid.
-  ada = await enrol(server.url, other.firstCode?.text ?? "").catch(() => enrol(server.url, server.firstCode?.text ?? ""));
+  ada = await enrol(server.url, other.firstCode?.text ?? "").catch(() =>
+    enrol(server.url, server.firstCode?.text ?? ""),
+  );
 });
 afterAll(async () => {
   await Promise.all([server.close(), other.close()]);
