@@ -2,7 +2,16 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { signMessage, voteSigningBytes } from "@countersign/proof";
-import { type Agent, addAgent, type Person, proofOf, startTestServer, type TestServer } from "./support/server.js";
+import {
+  type Agent,
+  addAgent,
+  addHuman,
+  enrol,
+  type Person,
+  proofOf,
+  startTestServer,
+  type TestServer,
+} from "./support/server.js";
 
 let server: TestServer;
 let ada: Person;
@@ -122,4 +131,24 @@ test("a thousand refusals of made-up names are few entries", async () => {
   }
   // One of each kind; a minute may end meanwhile.
   expect((await entries()) - before).toBeLessThanOrEqual(6);
+});
+
+test("where two people must agree, a key that one of them reset for the other is nobody else", async () => {
+  const fresh = await startTestServer({ mode: "team" });
+  const first = await fresh.firstPerson();
+  const second = await addHuman(first, "second", ["admin"]);
+  const reset = await first.call("issueEnrolmentCode", { id: second.id });
+  const puppet = await enrol(fresh.url, reset.body.enrolmentCode);
+  expect(puppet.id).toBe(second.id);
+  const verdict = ({ status, body }: { status: number; body: unknown }) => [status, (body as { code?: string }).code];
+  const refused = [409, "release_needs_another"];
+  expect((await first.call("setTenantMode", { mode: "solo" })).body).toMatchObject({ waitingForSecondPerson: true });
+  expect(verdict(await puppet.call("setTenantMode", { mode: "solo" }))).toEqual(refused);
+  expect((await first.call("engageKillSwitch", { reason: "x" })).status).toBe(200);
+  expect((await first.call("releaseKillSwitch", {})).status).toBe(200);
+  expect(verdict(await puppet.call("releaseKillSwitch", {}))).toEqual(refused);
+  expect((await second.call("revokeSigningKey", { id: puppet.keyId })).status).toBe(200);
+  expect((await second.call("releaseKillSwitch", {})).body.killSwitch.status).toBe("RELEASED");
+  expect((await second.call("setTenantMode", { mode: "solo" })).body.tenant.mode).toBe("solo");
+  await fresh.close();
 });

@@ -4,6 +4,7 @@ import {
   isRefusal,
   type KillSwitchView,
   type OperationOutput,
+  refused,
   type Refusal,
 } from "@countersign/contract";
 import type { ChangeSets } from "../change-sets/index.js";
@@ -19,7 +20,7 @@ import {
   releaseVotesRequired,
 } from "../governance/index.js";
 import type { Decided, DecideContext, Ledger, Outcome, Snapshot } from "../ledger/index.js";
-import { type Caller, loadPeople, type People } from "../tenancy/index.js";
+import { type Caller, loadPeople, mayBeOne, type People } from "../tenancy/index.js";
 import { receiptViews } from "./receipts.js";
 
 export interface KillDesk {
@@ -76,6 +77,14 @@ export async function release(
       caller.tenant,
       (snapshot) => load(desk, snapshot),
       (loaded, context) => {
+        const released = killInForce(loaded.kill.rows, context.nowMs)?.releaseVotes.map((vote) => vote.principal) ?? [];
+        const { id } = caller.principal;
+        if (released.some((other) => other !== id && mayBeOne(loaded.people.voters, other, id))) {
+          return refused(
+            "release_needs_another",
+            "one of you issued the code with which the other enrolled a later key: revoke that key, or let another person release it",
+          );
+        }
         const decision = releaseKill(
           loaded.kill,
           { actor: caller.actor, permissions: caller.permissions },

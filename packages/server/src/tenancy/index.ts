@@ -48,6 +48,7 @@ export { type Caller, systemCaller } from "./caller.js";
 export type { TenancyRequest } from "./change.js";
 export { credentialLength, mintCredential, parseCredential } from "./credentials.rules.js";
 export { deploymentTenant } from "./deployment.js";
+export { mayBeOne } from "./mode.rules.js";
 export {
   loadPeople,
   loadTenant,

@@ -23,7 +23,7 @@ import { answer, changeMembers, type Plan, type TenancyDesk, type TenancyRequest
 import { mintCredential } from "./credentials.rules.js";
 import { deploymentTenant } from "./deployment.js";
 import { codeIssued } from "./keys.rules.js";
-import { isDownward, modeRequestHours } from "./mode.rules.js";
+import { isDownward, mayBeOne, modeRequestHours } from "./mode.rules.js";
 import { findMembers, loadMembers, membersEpoch, type Members } from "./people.js";
 import { humanRow, newBindings, principalCreated } from "./principals.js";
 import { countWorkingHumanKeys, readDirectory, readModeRequest, readOpenCodes } from "./queries.js";
@@ -72,6 +72,12 @@ function modePlan(
         "release_needs_another",
         `you asked for \`${mode}\` already; another person must agree: \`countersign init --mode ${mode}\``,
         { details: { until: new Date(open.expires_at_ms).toISOString() } },
+      );
+    }
+    if (mayBeOne(members.voters, open.requested_by, caller.principal.id)) {
+      return refused(
+        "release_needs_another",
+        "one of you issued the code with which the other enrolled a later key: revoke that key, or let another person agree",
       );
     }
   }
