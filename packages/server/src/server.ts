@@ -43,6 +43,8 @@ export interface ServerConfig {
   readonly sealingKeys?: readonly Uint8Array[];
   /** How long slow senders and readers are waited for. */
   readonly timeouts?: HttpTimeouts;
+  /** Workspaces may be registered below these folders alone. */
+  readonly workspaceRoots?: readonly string[];
   /** Of the first tenant, at the first start. */
   readonly mode?: TenantMode;
   /** Name of the first human, at the first start; by default the user of the operating system. */
@@ -145,7 +147,16 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
   await letFirstHumanIn(tenancy, { tenant: deploymentTenant, file: join(dataDirectory, deploymentCodeFile), now });
 
-  const dispatch = openDispatch({ ledger, tenancy, changeSets, storage, dataDirectory, now, log });
+  const dispatch = openDispatch({
+    ledger,
+    tenancy,
+    changeSets,
+    storage,
+    dataDirectory,
+    workspaceRoots: config.workspaceRoots,
+    now,
+    log,
+  });
   const stopping = { yes: false };
   const http = openHttp({
     dispatch,

@@ -598,6 +598,16 @@ describe("workspaces", () => {
         expect(problem, root).toMatchObject({ code: "workspace_invalid", pointer: "/root" });
     }
     expect(typeof (await register(world.outside))).toBe("function");
+    const among = (allowedRoots: readonly string[]) =>
+      ledger.snapshot(world.tenant, (snapshot) =>
+        registerWorkspace(
+          { name: "two", root: world.outside, environment: "development" },
+          { actor, snapshot, dataDirectory: world.dataDirectory, allowedRoots },
+        ),
+      );
+    expect(await among([world.root, `${world.outside.slice(0, -1)}`])).toMatchObject([{ code: "workspace_invalid" }]);
+    expect(await among([])).toMatchObject([{ code: "workspace_invalid" }]);
+    expect(typeof (await among([join(world.outside, "..")]))).toBe("function");
     await world.close();
   });
 });

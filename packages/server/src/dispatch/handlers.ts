@@ -12,6 +12,7 @@ export interface Modules {
   readonly tenancy: Tenancy;
   readonly changeSets: ChangeSets;
   readonly dataDirectory: string;
+  readonly workspaceRoots: readonly string[] | undefined;
   readonly now: () => number;
 }
 
@@ -27,12 +28,13 @@ type Answered<K extends OperationId> = K extends "exportAudit"
   : Promise<OperationOutput<K> | Refusal>;
 export type Handlers = { readonly [K in OperationId]: (call: Call<K>) => Answered<K> };
 
-export function handlersOver({ ledger, tenancy, changeSets, dataDirectory, now }: Modules): Handlers {
+export function handlersOver({ ledger, tenancy, changeSets, dataDirectory, workspaceRoots, now }: Modules): Handlers {
   const auditDesk = { ledger, changeSets };
   const killDesk = { ledger, changeSets, now };
   const recordsDesk = {
     ledger,
     dataDirectory,
+    workspaceRoots,
     changeSetNumbers: (snapshot: Snapshot, ids: readonly string[]) => changeSets.numbersOf(snapshot, ids),
   };
   return {

@@ -38,6 +38,7 @@ import { receiptViews } from "./receipts.js";
 export interface RecordsDesk {
   readonly ledger: Ledger;
   readonly dataDirectory: string;
+  readonly workspaceRoots: readonly string[] | undefined;
   /** Number of a change-set, for showing. */
   readonly changeSetNumbers: (snapshot: Snapshot, ids: readonly string[]) => Promise<ReadonlyMap<string, string>>;
 }
@@ -235,7 +236,12 @@ export function addWorkspace(
   return changeWorkspace(caller, transact, (snapshot) =>
     registerWorkspace(
       { name, root, environment },
-      { actor: caller.actor, snapshot, dataDirectory: desk.dataDirectory },
+      {
+        actor: caller.actor,
+        snapshot,
+        dataDirectory: desk.dataDirectory,
+        ...(desk.workspaceRoots === undefined ? {} : { allowedRoots: desk.workspaceRoots }),
+      },
     ),
   );
 }

@@ -4,6 +4,7 @@
  * what is unknown but looks like ours is named, so that a misspelt variable is not silently ignored.
  */
 import { isIP } from "node:net";
+import { delimiter, isAbsolute } from "node:path";
 import { refused, RefusalError, type Problem } from "@countersign/contract";
 import { z } from "zod";
 
@@ -23,6 +24,8 @@ export interface ProcessConfig {
   readonly logLevel: LogLevel;
   /** COUNTERSIGN_SEALING_KEY: 32 bytes each, the first seals, all open; absent: the file in the data directory. */
   readonly sealingKeys?: readonly Uint8Array[];
+  /** COUNTERSIGN_WORKSPACE_ROOTS: workspaces are registered below these folders alone; absent: wherever the server may. */
+  readonly workspaceRoots?: readonly string[];
   /** Variables that look like ours and are not. */
   readonly unknownVariables: readonly string[];
 }
@@ -72,6 +75,11 @@ const sealingKeys = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+const folders = z
+  .string()
+  .transform((text) => text.split(delimiter).filter((folder) => folder !== ""))
+  .refine((list) => list.every((folder) => isAbsolute(folder)), `is no list of absolute paths separated by \`${delimiter}\``);
+
 const variables = z.object({
   DATABASE_URL: connectionString.optional(),
   COUNTERSIGN_APP_DATABASE_URL: connectionString.optional(),
@@ -79,6 +87,7 @@ const variables = z.object({
   COUNTERSIGN_PORT: port.default(defaultPort),
   COUNTERSIGN_LOG: logLevel.default("info"),
   COUNTERSIGN_SEALING_KEY: sealingKeys.optional(),
+  COUNTERSIGN_WORKSPACE_ROOTS: folders.optional(),
 });
 
 /** Parses an environment. Empty variables count as unset. Throws `configuration_invalid` with all problems. */
@@ -111,6 +120,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
       ? {}
       : { applicationDatabaseUrl: data.COUNTERSIGN_APP_DATABASE_URL }),
     ...(data.COUNTERSIGN_SEALING_KEY === undefined ? {} : { sealingKeys: data.COUNTERSIGN_SEALING_KEY }),
+    ...(data.COUNTERSIGN_WORKSPACE_ROOTS === undefined ? {} : { workspaceRoots: data.COUNTERSIGN_WORKSPACE_ROOTS }),
     host: data.COUNTERSIGN_HOST,
     port: data.COUNTERSIGN_PORT,
     logLevel: data.COUNTERSIGN_LOG,

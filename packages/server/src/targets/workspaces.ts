@@ -38,7 +38,12 @@ const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 /** Checks a folder and registers it; a removed workspace of the same name and root comes back. */
 export async function registerWorkspace(
   input: WorkspaceInput,
-  context: WorkspaceContext & { readonly dataDirectory: string; readonly home?: string },
+  context: WorkspaceContext & {
+    readonly dataDirectory: string;
+    readonly home?: string;
+    /** The operator lets workspaces be registered below these alone. */
+    readonly allowedRoots?: readonly string[];
+  },
 ): Promise<WorkspaceChange | readonly Problem[]> {
   const problems: Problem[] = namePattern.test(input.name)
     ? []
@@ -49,6 +54,12 @@ export async function registerWorkspace(
   const active = known.filter((row) => row.status === "ACTIVE");
   const data = await realPathOf(context.dataDirectory);
   const home = await realPathOf(context.home ?? homedir());
+  const allowed = context.allowedRoots === undefined ? undefined : await Promise.all(context.allowedRoots.map(realPathOf));
+  if (allowed !== undefined && !allowed.some((one) => root === one || root.startsWith(one.endsWith(sep) ? one : one + sep))) {
+    problems.push(
+      invalid(`\`${visible(root)}\` is below none of the folders that the operator opened (COUNTERSIGN_WORKSPACE_ROOTS)`),
+    );
+  }
   problems.push(...checkRoot(root, { active, data, home, confirmHome: input.confirmHome === true }));
   const same = known.find((row) => row.name === input.name);
   if (same !== undefined && (same.status === "ACTIVE" || same.root !== root)) {
