@@ -16,7 +16,7 @@ import { type Caller, deploymentTenant, loadPeople, principalNames } from "../te
 
 export interface AuditDesk {
   readonly ledger: Ledger;
-  readonly changeSets: Pick<ChangeSets, "idOf" | "get">;
+  readonly changeSets: Pick<ChangeSets, "idOf" | "get" | "numbersOf">;
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -45,7 +45,7 @@ export async function listAudit(
     limit: input.limit,
   };
   const page = await desk.ledger.auditLog(caller.tenant, query);
-  return { rows: await named(desk.ledger, caller.tenant, page.entries), nextCursor: page.next ?? null };
+  return { rows: await named(desk, caller.tenant, page.entries), nextCursor: page.next ?? null };
 }
 
 /** An id as it is; a name by the principals; null when nobody has it. */
@@ -76,19 +76,30 @@ export async function changeSetHistory(
     });
     entries.push(...page.entries);
     cursor = page.next;
-    if (cursor === undefined) return { rows: await named(desk.ledger, caller.tenant, entries) };
+    if (cursor === undefined) return { rows: await named(desk, caller.tenant, entries) };
   }
 }
 
-async function named(ledger: Ledger, tenant: TenantId, entries: readonly AuditEntry[]): Promise<EntryView[]> {
-  const ids = new Set(
-    entries.flatMap((entry) => [entry.actor.id, ...(entry.subject.type === "principal" ? [entry.subject.id] : [])]),
+async function named(desk: AuditDesk, tenant: TenantId, entries: readonly AuditEntry[]): Promise<EntryView[]> {
+  const subjects = (type: string): string[] =>
+    entries.filter(({ subject }) => subject.type === type && isUuid(subject.id)).map(({ subject }) => subject.id);
+  const people = new Set([...entries.map((entry) => entry.actor.id), ...subjects("principal")]);
+  const [names, numbers] = await desk.ledger.snapshot(tenant, (snapshot) =>
+    Promise.all([
+      principalNames(snapshot, [...people]),
+      desk.changeSets.numbersOf(snapshot, [...new Set(subjects("change_set"))]),
+    ]),
   );
-  const names = await ledger.snapshot(tenant, (snapshot) => principalNames(snapshot, [...ids]));
-  return entries.map((entry) => entryView(entry, names));
+  const label = ({ type, id }: AuditEntry["subject"]): string | null =>
+    (type === "principal" ? names.get(id)?.name : type === "change_set" ? numbers.get(id) : undefined) ?? null;
+  return entries.map((entry) => entryView(entry, names, label(entry.subject)));
 }
 
-function entryView(entry: AuditEntry, names: ReadonlyMap<string, { readonly name: string }>): EntryView {
+function entryView(
+  entry: AuditEntry,
+  names: ReadonlyMap<string, { readonly name: string }>,
+  label: string | null,
+): EntryView {
   const { actor, subject } = entry;
   return {
     seq: entry.seq,
@@ -104,7 +115,7 @@ function entryView(entry: AuditEntry, names: ReadonlyMap<string, { readonly name
     subject: {
       type: subject.type,
       id: subject.id,
-      label: subject.type === "principal" ? (names.get(subject.id)?.name ?? null) : null,
+      label,
     },
     refs: entry.refs.map((ref) => ({ type: ref.type, id: ref.id })),
     data: entry.data,
