@@ -81,6 +81,9 @@ describe("checked by scripts", () => {
   test.each([
     ["dependency rules", ["scripts/checkDependencies.mjs"]],
     ["docs/errors.md", ["scripts/generateErrors.mjs", "--check"]],
+    ["docs/rest.md", ["scripts/generateRest.mjs", "--check"]],
+    ["docs/change-sets.md", ["scripts/generateLifecycle.mjs", "--check"]],
+    ["docs/cli.md", ["scripts/generateCli.mjs", "--check"]],
     ["the picture of the flow", ["scripts/drawFlow.mjs", "--check"]],
     ["documents", ["scripts/checkDocs.mjs"]],
   ])("%s", async (_, command) => {
