@@ -213,6 +213,25 @@ describe("the owner of the database forges a row", () => {
     must(await world.vote(world.people.bob, changeSet.id));
   });
 
+  it("nor by any other command, nor by time", async () => {
+    const { changeSet } = await world.propose(world.builder, { title: "t", items: [create("forged/others")] });
+    must(await world.changeSets.submit(await world.caller(world.builder), { id: changeSet.id }, world.request()));
+    await whileForged("change_sets", changeSet.id, "author_id", world.people.carol.id, async () => {
+      const alice = await world.caller(world.people.alice.id);
+      const bob = await world.caller(world.people.bob.id);
+      const answers = [
+        await world.changeSets.revise(alice, { id: changeSet.id, revision: 1 }, world.request()),
+        await world.changeSets.requestChanges(bob, { id: changeSet.id, reason: "r" }, world.request()),
+        await world.changeSets.cancel(alice, { id: changeSet.id }, world.request()),
+      ];
+      expect(answers.map((answer) => refusal(answer).code)).toEqual(answers.map(() => "ledger_mismatch"));
+      clock.now += 25 * 3_600_000;
+      expect(refusal(await world.changeSets.get(alice, { id: changeSet.id })).code).toBe("expired");
+    });
+    expect((await show(changeSet.id)).statusReason).toBe("expired");
+    expect(await findings()).toEqual([]);
+  });
+
   it("with entries to match, it is still not what people signed", async () => {
     const one = await approved("forged/entries");
     const item = one.items[0];

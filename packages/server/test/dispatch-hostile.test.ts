@@ -152,3 +152,34 @@ test("where two people must agree, a key that one of them reset for the other is
   expect((await second.call("setTenantMode", { mode: "solo" })).body.tenant.mode).toBe("solo");
   await fresh.close();
 });
+
+test("a principal changed by hand is not signed into the ledger by the next change of it", async () => {
+  const made = await addAgent(ada, "forged");
+  const other = await addHuman(ada, "bea");
+  const set = async (answerable: string): Promise<void> => {
+    const client = await server.storage.owner.connect();
+    try {
+      await client.query("begin");
+      await client.query("select set_config('app.tenants', $1, true)", [`{${server.tenant}}`]);
+      await client.query("update countersign.principals set answerable = $2 where tenant_id = $1 and id = $3", [
+        server.tenant,
+        answerable,
+        made.id,
+      ]);
+      await client.query("commit");
+    } finally {
+      client.release();
+    }
+  };
+  await set(other.id);
+  const answers = [
+    await ada.call("mintKey", { principal: made.id, name: "second" }),
+    await ada.call("setBindings", { id: made.id, roles: ["agent"], groups: ["reviewers"] }),
+    await ada.call("setPrincipalStatus", { id: made.id, status: "SUSPENDED" }),
+    await ada.call("revokeKey", { id: made.keyId }),
+  ];
+  for (const { status, body } of answers)
+    expect([status, (body as { code?: string }).code]).toEqual([409, "ledger_mismatch"]);
+  await set(ada.id);
+  expect((await ada.call("revokeKey", { id: made.keyId })).status).toBe(200);
+});

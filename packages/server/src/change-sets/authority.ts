@@ -88,6 +88,18 @@ function mismatch(number: string, wrong: readonly string[]): Refusal | undefined
   );
 }
 
+/** Change-sets as they were read and found equal to the ledger. */
+const knownWholes = new WeakSet<Whole>();
+
+/** `ledger_mismatch` unless it was held against the ledger in this reading: no command signs a forged row into the ledger. */
+export async function unlessKnown(
+  desk: Desk,
+  snapshot: Snapshot,
+  loaded: Pick<Loaded, "whole" | "people">,
+): Promise<Refusal | undefined> {
+  return knownWholes.has(loaded.whole) ? undefined : changeSetMismatch(desk, snapshot, loaded);
+}
+
 /** The change-set's rows, what its digests cover, and the signatures of its votes. */
 async function ownMismatches(
   desk: Desk,
@@ -110,7 +122,9 @@ async function ownMismatches(
   const forged = votes
     .filter((vote) => !isGenuine(vote, { tenant: snapshot.tenant, whole, people }))
     .map((vote) => `votes \`${vote.id}\` (its signature is not by the voter's key over the approval digest)`);
-  return [...described(own), ...digestMismatches(whole), ...forged];
+  const wrong = [...described(own), ...digestMismatches(whole), ...forged];
+  if (wrong.length === 0) knownWholes.add(whole);
+  return wrong;
 }
 
 function isGenuine(

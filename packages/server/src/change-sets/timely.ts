@@ -2,13 +2,17 @@
 import { isRefusal, type Refusal, type TenantId } from "@countersign/contract";
 import type { Decided, DecideContext, Outcome, Snapshot } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
-import { type Desk, entry, type RequestContext } from "./desk.js";
+import { unlessKnown } from "./authority.js";
+import { type Desk, entry, type Loaded, type RequestContext } from "./desk.js";
 import { due } from "./lifecycle.rules.js";
 import { readWhole } from "./queries.js";
 import { type ChangeSetRow, update } from "./rows.js";
 
-/** `request.transact`, with what is overdue rejected in the ledger before its refusal is answered. */
-export async function timely<L, R>(
+/**
+ * `request.transact` for commands on a change-set: its rows are held against the ledger before they are written again, and
+ * what is overdue is rejected in the ledger before its refusal is answered.
+ */
+export async function timely<L extends Pick<Loaded, "whole" | "people">, R>(
   desk: Desk,
   caller: Caller,
   request: RequestContext,
@@ -21,7 +25,7 @@ export async function timely<L, R>(
     async (snapshot) => {
       const loaded = await load(snapshot);
       late.id = isRefusal(loaded) ? (loaded.details?.["overdueId"] as string | undefined) : undefined;
-      return loaded;
+      return isRefusal(loaded) ? loaded : ((await unlessKnown(desk, snapshot, loaded)) ?? loaded);
     },
     decide,
   );
@@ -34,7 +38,11 @@ export async function expire(desk: Desk, tenant: TenantId, id: string): Promise<
   const system = desk.tenancy.systemCaller(tenant);
   await desk.ledger.transact(
     tenant,
-    (snapshot) => readWhole(snapshot, id),
+    async (snapshot) => {
+      const whole = await readWhole(snapshot, id);
+      const people = await desk.tenancy.loadPeople(snapshot);
+      return whole === undefined || (await unlessKnown(desk, snapshot, { whole, people })) !== undefined ? undefined : whole;
+    },
     (whole, context) => {
       const what = whole === undefined ? undefined : due(whole.changeSet, context.nowMs);
       if (whole === undefined || what === undefined) return { kind: "nothing", result: undefined };

@@ -2,7 +2,7 @@
  * How tenancy's commands change people: load everybody, decide, move the epoch `members`. One change of a tenant at a time
  * in this process, because each one moves that epoch and would only make the others decide again.
  */
-import { isRefusal, type Refusal, type TenantId } from "@countersign/contract";
+import { isRefusal, refused, type Refusal, RefusalError, type TenantId } from "@countersign/contract";
 import {
   type Decided,
   type DecideContext,
@@ -52,6 +52,8 @@ export interface MembersChange<X, R> {
   /** Looked at when deciding: a caller is read anew when it is decided again. */
   readonly guards: () => readonly Guard[];
   readonly also?: (snapshot: Snapshot, members: Members) => Promise<X>;
+  /** Whose rows it may write again: they are held against the ledger, so that one forged by hand is not made its newest. */
+  readonly about?: (members: Members, also: X) => string | undefined;
   readonly decide: (loaded: Loaded<X>, context: DecideContext) => Refusal | Plan<R>;
 }
 
@@ -67,9 +69,37 @@ export function changeMembers<X, R>(
       change.tenant,
       async (snapshot): Promise<Loaded<X>> => {
         const [members, roles] = await Promise.all([loadMembers(snapshot), desk.roles(snapshot)]);
-        return { members, roles, also: (await change.also?.(snapshot, members)) as X };
+        const also = (await change.also?.(snapshot, members)) as X;
+        const about = change.about?.(members, also);
+        if (about !== undefined) await mustBeKnown(desk, snapshot, members, about);
+        return { members, roles, also };
       },
       (loaded, context) => decided(change, loaded, context),
+    ),
+  );
+}
+
+/** Throws `ledger_mismatch` when the principal, a binding or a signing key of theirs is not what the ledger says. */
+async function mustBeKnown(
+  desk: TenancyDesk,
+  snapshot: Snapshot,
+  members: Members,
+  principalId: string,
+): Promise<void> {
+  if (!members.rows.principals.has(principalId)) return;
+  const of = (table: "role_bindings" | "signing_keys", rows: readonly { id: string; principal_id: string }[]) =>
+    rows.filter((row) => row.principal_id === principalId).map(({ id }) => ({ table, id }));
+  const rows = [
+    { table: "principals" as const, id: principalId },
+    ...of("role_bindings", members.rows.bindings),
+    ...of("signing_keys", members.rows.signingKeys),
+  ];
+  const { mismatches } = await desk.ledger.attest(snapshot, { subjectId: principalId, rows, onlyThese: true });
+  if (mismatches.length === 0) return;
+  throw new RefusalError(
+    refused(
+      "ledger_mismatch",
+      `the database and the ledger disagree about the principal \`${principalId}\`; nothing was changed: run \`countersign audit verify\``,
     ),
   );
 }

@@ -20,7 +20,7 @@ import { loadMembers } from "./people.js";
 import { badCursor, noPrincipal } from "./principals.js";
 import { readApiKey, readApiKeys, readEnrolmentCode, readOpenCodes } from "./queries.js";
 import { everyScope } from "./permissions.rules.js";
-import { type EnrolmentCodeRow, insert, type SigningKeyRow, update } from "./rows.js";
+import { type ApiKeyRow, type EnrolmentCodeRow, insert, type SigningKeyRow, update } from "./rows.js";
 import { apiKeyView, principalView, signingKeyView, summaryOf, tenantView } from "./views.rules.js";
 
 export async function mintKey(
@@ -33,6 +33,7 @@ export async function mintKey(
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
+    about: () => input.principal,
     decide: ({ members }, context) => {
       const person = members.principals.get(input.principal);
       if (person === undefined) return noPrincipal(input.principal);
@@ -71,6 +72,7 @@ export async function revokeKey(
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
+    about: (_, row: ApiKeyRow | undefined) => row?.principal_id,
     also: (snapshot) => readApiKey(snapshot, input.id),
     decide: ({ members, also: row }, context) => {
       if (row === undefined)
@@ -121,6 +123,7 @@ export async function issueEnrolmentCode(
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
+    about: () => input.id,
     also: (snapshot) => readOpenCodes(snapshot, input.id, desk.now()),
     decide: ({ members, also: open }, context) => {
       const person = members.principals.get(input.id);
@@ -169,6 +172,7 @@ export async function enrol(
   const outcome = await changeMembers(desk, request, {
     tenant: credential.tenant,
     guards: () => [],
+    about: (_, code: EnrolmentCodeRow | undefined) => code?.principal_id,
     also: (snapshot) => readEnrolmentCode(snapshot, credential.id),
     decide: (loaded, context) => enrolPlan(loaded, { credential, input, shown }, context),
   });
@@ -287,6 +291,7 @@ export async function revokeSigningKey(
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
+    about: (members) => members.signingKeys.get(input.id)?.principalId,
     decide: ({ members, roles }, context) => {
       const row = members.rows.signingKeys.find((key) => key.id === input.id);
       if (row === undefined)

@@ -121,6 +121,7 @@ export async function acceptAgent(
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
+    about: () => input.id,
     decide: ({ members }) => {
       const row = members.rows.principals.get(input.id);
       if (row === undefined) return noPrincipal(input.id);
@@ -157,6 +158,7 @@ export async function setPrincipalStatus(
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
+    about: () => input.id,
     decide: ({ members, roles }) => {
       const row = members.rows.principals.get(input.id);
       if (row === undefined) return noPrincipal(input.id);
@@ -187,6 +189,7 @@ export async function setBindings(
   const outcome = await changeMembers(desk, request, {
     tenant: caller.tenant,
     guards: () => caller.guards,
+    about: () => input.id,
     decide: ({ members, roles }, context) => bindingsPlan(caller, input, { members, roles }, context),
   });
   return answer(outcome, {});
