@@ -20,12 +20,14 @@ let server: TestServer;
 let other: TestServer;
 let ada: Person;
 
+// Two servers of one deployment: what one sealed the other opens.
+const sealingKeys = [new Uint8Array(32).fill(7)];
 beforeAll(async () => {
   database = await createDatabase();
   // Both start at once on an empty, migrated database: the first start is run twice.
   [server, other] = await Promise.all([
-    startTestServer({ database, mode: "team" }),
-    startTestServer({ database, mode: "team" }),
+    startTestServer({ database, mode: "team", sealingKeys }),
+    startTestServer({ database, mode: "team", sealingKeys }),
   ]);
   // Both issued a code; whichever was later made the other one invalid.
   ada = await enrol(server.url, other.firstCode?.text ?? "").catch(() =>
