@@ -314,16 +314,15 @@ describe("kill -9", () => {
     await storage.owner.query("create table kept as select 1 as one");
     process.kill(first, "SIGKILL");
     await gone(first);
-    await expect
-      .poll(
-        async () =>
-          storage.owner.query("select one from kept").then(
-            (found) => found.rowCount,
-            () => 0,
-          ),
-        { timeout: 30_000, interval: 20 },
-      )
-      .toBe(1);
+    // A session of the dead one may answer once more: only an answer beside another postmaster counts.
+    const answers = (): Promise<number | null> =>
+      storage.owner.query("select one from kept").then(
+        (found) => found.rowCount,
+        () => 0,
+      );
+    const pidFile = join(clusterHome(dataDirectory), "data", "postmaster.pid");
+    const another = (): boolean => existsSync(pidFile) && postmaster(dataDirectory) !== first;
+    await expect.poll(async () => another() && (await answers()) === 1, { timeout: 30_000, interval: 20 }).toBe(true);
     const second = postmaster(dataDirectory);
     expect(second).not.toBe(first);
     await storage.close();
