@@ -447,6 +447,31 @@ describe("between the decision and its commit", () => {
   });
 });
 
+describe("a workspace of another environment", () => {
+  it("is not what was planned: approved for one environment is not applied in another", async () => {
+    const input = {
+      title: "t",
+      items: [{ operation: "CREATE" as const, target: file("moved.txt"), content: { text: "x" } }],
+    };
+    const { changeSet } = await world.approved(world.builder, input);
+    const [row] = await rowsOf("workspaces", await workspaceId());
+    const { version, ...columns } = row as { version: number };
+    const set = (environment: string, from: number) =>
+      write([
+        {
+          actor: { type: "system", id: world.tenant, humans: [] },
+          action: "workspace.registered",
+          subject: { type: "workspace", id: columns["id" as never] },
+          writes: [{ verb: "update", table: "workspaces", row: { ...columns, environment } as never, from }],
+        },
+      ]);
+    await set("production", version);
+    expect(refusal(await apply(changeSet.id)).code).toBe("drift");
+    await set("development", version + 1);
+    must(await apply(changeSet.id));
+  });
+});
+
 describe("size", () => {
   it("a short request about a large document is refused before it is too much", async () => {
     const large = { text: "x".repeat(1_900_000), n: 0 };

@@ -47,7 +47,7 @@ import {
 import { answerOf, assess, backToDraft, mayEdit } from "./draft.js";
 import { dismissVotes, transition } from "./lifecycle.rules.js";
 import { timely } from "./timely.js";
-import { planItems, readStates } from "./plan.js";
+import { type Plan, planItems, readStates } from "./plan.js";
 import { findDrift, reversibilityOf } from "./plan.rules.js";
 import { readAuthorHistory, readBackups } from "./queries.js";
 import {
@@ -86,6 +86,8 @@ export async function judge(desk: Desk, snapshot: Snapshot, loaded: Loaded): Pro
     { targets: desk.targets, blobs, snapshot, configuration, principal },
   );
   if (isRefusal(plan)) return plan;
+  const other = plannedOtherwise(whole, plan);
+  if (other !== undefined) return other;
   const history = await readAuthorHistory(snapshot, whole.changeSet.author_id);
   const assessed = assess(plan, {
     history,
@@ -109,6 +111,23 @@ export async function judge(desk: Desk, snapshot: Snapshot, loaded: Loaded): Pro
     policySet(configuration),
   );
   return { decision, risk: assessed.risk };
+}
+
+/**
+ * The same items on the same states come out as they were planned, unless what their targets are has changed: a workspace is
+ * of another environment now. What people approved, and what freezes and routes are held against, is the plan that is stored.
+ */
+function plannedOtherwise(whole: Whole, plan: Plan): Refusal | undefined {
+  const said = (effects: ItemRow["effects"]): string => JSON.stringify(effects.map(({ target, before, after }) => [target.key, target.environment, before.hash, after.hash]));
+  const other = plan.items.filter(({ sequence, planned }) => {
+    const stored = whole.items.find((item) => item.sequence === sequence);
+    return stored === undefined || said(stored.effects) !== said(planned.effects);
+  });
+  if (other.length === 0) return undefined;
+  const names = other.map(({ planned }) => `\`${planned.effects[0]?.target.id ?? ""}\``).join(", ");
+  return refused("drift", `${names} would be changed otherwise than \`${whole.changeSet.number}\` was planned; revise it to plan on what is there now`, {
+    problems: other.map(({ sequence }) => ({ code: "drift", pointer: `/items/${sequence - 1}`, message: "its targets, their environment or its outcome are not those of the plan" })),
+  });
 }
 
 /** `drift` with every target that is not as the plan expects it. */
