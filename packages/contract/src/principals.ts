@@ -62,12 +62,10 @@ export type SigningKeyView = z.infer<typeof signingKeyView>;
  * A person shows that their key is unlocked there and then. Signed bytes: `countersign.proof.v1\n` tenant `\n` operation id
  * `\n` hex SHA-256 of the JCS of the request's input without `proof` `\n` principal `\n` atMs `\n`. Good once, for ten minutes.
  */
-export const keyProof = z
-  .strictObject({ keyId: uuid, atMs: z.int().positive(), signature: z.string().max(200) })
-  .meta({
-    id: "KeyProof",
-    description: "Ed25519 signature by the caller's own key over the request (docs/authentication.md).",
-  });
+export const keyProof = z.strictObject({ keyId: uuid, atMs: z.int().positive(), signature: z.string().max(200) }).meta({
+  id: "KeyProof",
+  description: "Ed25519 signature by the caller's own key over the request (docs/authentication.md).",
+});
 export type KeyProof = z.infer<typeof keyProof>;
 
 export const workspaceView = z

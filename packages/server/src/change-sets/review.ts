@@ -118,16 +118,27 @@ export async function judge(desk: Desk, snapshot: Snapshot, loaded: Loaded): Pro
  * of another environment now. What people approved, and what freezes and routes are held against, is the plan that is stored.
  */
 function plannedOtherwise(whole: Whole, plan: Plan): Refusal | undefined {
-  const said = (effects: ItemRow["effects"]): string => JSON.stringify(effects.map(({ target, before, after }) => [target.key, target.environment, before.hash, after.hash]));
+  const said = (effects: ItemRow["effects"]): string =>
+    JSON.stringify(
+      effects.map(({ target, before, after }) => [target.key, target.environment, before.hash, after.hash]),
+    );
   const other = plan.items.filter(({ sequence, planned }) => {
     const stored = whole.items.find((item) => item.sequence === sequence);
     return stored === undefined || said(stored.effects) !== said(planned.effects);
   });
   if (other.length === 0) return undefined;
   const names = other.map(({ planned }) => `\`${planned.effects[0]?.target.id ?? ""}\``).join(", ");
-  return refused("drift", `${names} would be changed otherwise than \`${whole.changeSet.number}\` was planned; revise it to plan on what is there now`, {
-    problems: other.map(({ sequence }) => ({ code: "drift", pointer: `/items/${sequence - 1}`, message: "its targets, their environment or its outcome are not those of the plan" })),
-  });
+  return refused(
+    "drift",
+    `${names} would be changed otherwise than \`${whole.changeSet.number}\` was planned; revise it to plan on what is there now`,
+    {
+      problems: other.map(({ sequence }) => ({
+        code: "drift",
+        pointer: `/items/${sequence - 1}`,
+        message: "its targets, their environment or its outcome are not those of the plan",
+      })),
+    },
+  );
 }
 
 /** `drift` with every target that is not as the plan expects it. */

@@ -41,7 +41,9 @@ export async function expire(desk: Desk, tenant: TenantId, id: string): Promise<
     async (snapshot) => {
       const whole = await readWhole(snapshot, id);
       const people = await desk.tenancy.loadPeople(snapshot);
-      return whole === undefined || (await unlessKnown(desk, snapshot, { whole, people })) !== undefined ? undefined : whole;
+      return whole === undefined || (await unlessKnown(desk, snapshot, { whole, people })) !== undefined
+        ? undefined
+        : whole;
     },
     (whole, context) => {
       const what = whole === undefined ? undefined : due(whole.changeSet, context.nowMs);

@@ -78,7 +78,10 @@ const sealingKeys = z.string().transform((text, context) => {
 const folders = z
   .string()
   .transform((text) => text.split(delimiter).filter((folder) => folder !== ""))
-  .refine((list) => list.every((folder) => isAbsolute(folder)), `is no list of absolute paths separated by \`${delimiter}\``);
+  .refine(
+    (list) => list.every((folder) => isAbsolute(folder)),
+    `is no list of absolute paths separated by \`${delimiter}\``,
+  );
 
 const variables = z.object({
   DATABASE_URL: connectionString.optional(),

@@ -54,10 +54,16 @@ export async function registerWorkspace(
   const active = known.filter((row) => row.status === "ACTIVE");
   const data = await realPathOf(context.dataDirectory);
   const home = await realPathOf(context.home ?? homedir());
-  const allowed = context.allowedRoots === undefined ? undefined : await Promise.all(context.allowedRoots.map(realPathOf));
-  if (allowed !== undefined && !allowed.some((one) => root === one || root.startsWith(one.endsWith(sep) ? one : one + sep))) {
+  const allowed =
+    context.allowedRoots === undefined ? undefined : await Promise.all(context.allowedRoots.map(realPathOf));
+  if (
+    allowed !== undefined &&
+    !allowed.some((one) => root === one || root.startsWith(one.endsWith(sep) ? one : one + sep))
+  ) {
     problems.push(
-      invalid(`\`${visible(root)}\` is below none of the folders that the operator opened (COUNTERSIGN_WORKSPACE_ROOTS)`),
+      invalid(
+        `\`${visible(root)}\` is below none of the folders that the operator opened (COUNTERSIGN_WORKSPACE_ROOTS)`,
+      ),
     );
   }
   problems.push(...checkRoot(root, { active, data, home, confirmHome: input.confirmHome === true }));
