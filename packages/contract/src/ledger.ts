@@ -23,6 +23,8 @@ export const finding = z
   .object({
     class: z.string(),
     seq: z.int().nullable(),
+    table: z.string().nullable().meta({ description: "With `id`: the row it is about." }),
+    id: z.string().nullable(),
     message: z.string(),
     expected: z.string().nullable(),
     actual: z.string().nullable(),

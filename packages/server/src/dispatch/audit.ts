@@ -169,6 +169,8 @@ function findingView(finding: Finding): VerifyReport["findings"][number] {
   return {
     class: finding.class,
     seq: finding.seq,
+    table: finding.table ?? null,
+    id: finding.id ?? null,
     message: `${finding.class}${place}${row}${suspect}${detail}`,
     expected: finding.expected,
     actual: finding.actual,

@@ -21,7 +21,7 @@ export function reportText(cli: Cli, report: VerifyReport): Shown {
     .slice(0, 20)
     .map(
       (finding) =>
-        show`  ${paint.red(finding.class)}${finding.seq === null ? "" : ` at entry ${finding.seq}`}: ${block(finding.message)}`,
+        show`  ${paint.red(finding.class)}${finding.seq === null ? "" : ` at entry ${finding.seq}`}${finding.table === null ? "" : ` ${finding.table} ${finding.id ?? ""}`}: ${block(finding.message)}`,
     );
   const more = report.findings.length - findings.length;
   return lines(
@@ -57,6 +57,8 @@ export function bundleReport(result: VerifyResult): VerifyReport {
     findings: result.findings.map((finding) => ({
       class: finding.class,
       seq: finding.seq,
+      table: finding.table ?? null,
+      id: finding.id ?? null,
       message: [
         finding.detail ?? "",
         finding.suspect === undefined ? "" : `probably entry ${finding.suspect} was altered`,
