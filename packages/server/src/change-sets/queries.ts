@@ -109,11 +109,19 @@ export async function readOverlaps(
   if (of.keys.length === 0) return [];
   return snapshot.query<Overlap>({
     name: "change_sets_on_targets",
-    text: `select distinct on (c.id) c.id, c.number, c.title, c.status, c.applied_at_ms, i.target_id as target
-           from countersign.items i
-           join countersign.change_sets c on c.tenant_id = i.tenant_id and c.id = i.change_set_id and c.revision_id = i.revision_id
-           where i.tenant_id = $1 and (i.target_key = any($2::text[]) or i.other_target_key = any($2::text[])) and c.id <> $3 and c.status = any($4::text[])
-           order by c.id limit 200`,
+    // From the targets to the change-sets, whatever the planner knows of the tables: a fresh one has no statistics, and from
+    // the change-sets to the targets all of the tenant's are read.
+    text: `with touching as materialized (
+             select i.change_set_id, i.revision_id, i.target_id from countersign.items i
+              where i.tenant_id = $1 and i.target_key = any($2::text[])
+             union all
+             select i.change_set_id, i.revision_id, i.target_id from countersign.items i
+              where i.tenant_id = $1 and i.other_target_key = any($2::text[]))
+           select distinct on (c.id) c.id, c.number, c.title, c.status, c.applied_at_ms, touching.target_id as target
+             from touching
+             join countersign.change_sets c on c.tenant_id = $1 and c.id = touching.change_set_id and c.revision_id = touching.revision_id
+            where c.id <> $3 and c.status = any($4::text[])
+            order by c.id limit 200`,
     values: [snapshot.tenant, of.keys, of.changeSetId, of.statuses],
   });
 }
