@@ -33,6 +33,24 @@ const create = (id: string, after: Record<string, unknown>) => ({
 const read = (path: string): string => readFileSync(join(world.root, path), "utf8");
 
 describe("the whole way", () => {
+  it("new JSON in a file keeps the order of members it was sent with, from proposal to disk", async () => {
+    writeFileSync(join(world.root, "order.json"), '{\n  "name": "shop"\n}\n');
+    // An order that jsonb does not keep: it sorts by length, then by bytes.
+    const value = { zebra: 1, a: { longer: true, b: 2 }, mm: 3 };
+    const { changeSet } = await world.approved(world.builder, {
+      title: "Options of the shop",
+      items: [
+        { operation: "ADD_CHILD", target: file("order.json"), pointer: "", key: "options", value },
+        { operation: "CREATE", target: file("new.json"), after: value },
+      ],
+    });
+    expect(must(await apply(world.builder, changeSet.id)).changeSet.status).toBe("APPLIED");
+    const inner = JSON.stringify({ name: "shop", options: value }, null, 2);
+    expect(read("order.json")).toBe(`${inner}\n`);
+    expect(read("new.json")).toBe(`${JSON.stringify(value, null, 2)}\n`);
+    await clean();
+  });
+
   it("JSON resources and files: proposed, approved, applied, rolled back to the exact bytes", async () => {
     const original = '{\n  "name": "shop",   // kept\n  "port": 80\n}\n';
     mkdirSync(join(world.root, "config"));
