@@ -51,8 +51,7 @@ async function append(client: pg.ClientBase, data: JsonObject, voter: string): P
 
 /** What verification says while the entry is there; it is taken away again. */
 async function verdict(data: JsonObject, voter: string): Promise<string[]> {
-  const before = (await must(await world.changeSets.get(await world.caller(world.builder), { id: changeSetId }))).votes
-    .length;
+  const { votes } = must(await world.changeSets.get(await world.caller(world.builder), { id: changeSetId }));
   expect(votes.length).toBeGreaterThan(0);
   return withClient(database.superuser, async (client) => {
     await client.query("select set_config('app.tenants', $1, false)", [`{${world.tenant}}`]);
