@@ -192,7 +192,10 @@ export async function createTenant(
   bindings: NewTenant["bindings"],
 ): Promise<OperationOutput<"createTenant"> | Refusal> {
   if (caller.tenant !== deploymentTenant)
-    return refused("forbidden", "tenants are created in the deployment's tenant, with a key of its own");
+    return refused(
+      "forbidden",
+      `\`${caller.principal.name}\` is of another tenant than the deployment's, which creates tenants; whoever runs the server enrols there with the code in \`deployment-enrolment-code\` of its data directory (\`countersign enrol\`, with a login of its own: \`--profile\`)`,
+    );
   const made = { id: undefined as TenantId | undefined };
   const outcome = await request.transact(
     deploymentTenant,
