@@ -36,7 +36,7 @@ export function configCommands(set: CommandSet, root: Command): void {
   const pull = set
     .add(group, "pull <folder>", "write what is in force into a folder, one JSON file a document", [
       "countersign config pull .countersign/config",
-      "countersign config pull /tmp/defaults --all",
+      "countersign config pull defaults --all",
     ])
     .option("--all", "the built-in defaults too, to read or to change")
     .option("--force", "overwrite files that differ");
