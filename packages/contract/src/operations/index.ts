@@ -1,11 +1,12 @@
 /** Every operation, by id. Adding a capability is adding a row here and a handler in `server/src/dispatch/handlers.ts`. */
 import type { z } from "zod";
+import { auditOperations } from "./audit.js";
 import { changeSetOperations } from "./changeSets.js";
 import type { Operation } from "./operation.js";
 import { peopleOperations } from "./people.js";
 import { recordOperations } from "./records.js";
 
-export const operations = { ...changeSetOperations, ...peopleOperations, ...recordOperations };
+export const operations = { ...changeSetOperations, ...peopleOperations, ...recordOperations, ...auditOperations };
 export type Operations = typeof operations;
 export type OperationId = keyof Operations;
 export const operationIds = Object.keys(operations) as readonly OperationId[];

@@ -1,9 +1,9 @@
 import { z } from "zod";
-import { changeSetRef, digest, timestamp, uuid } from "../changeSets.js";
+import { digest, timestamp, uuid } from "../changeSets.js";
 import { environmentName, jsonObject, jsonValue } from "../items.js";
-import { entryView, verifyReport } from "../ledger.js";
+import { verifyReport } from "../ledger.js";
 import { operation } from "./operation.js";
-import { page, paged, several } from "./changeSets.js";
+import { page, paged } from "./changeSets.js";
 
 const resourceName = {
   environment: environmentName.default("development"),
@@ -96,49 +96,6 @@ export const recordOperations = {
     permission: "config.read",
     errors: [],
     cli: "config pull",
-  }),
-  listAudit: operation({
-    method: "GET",
-    path: "/api/ledger/audit/changes",
-    summary: "The ledger, newest first: by actor, action, subject, time, change-set.",
-    tag: "Audit",
-    input: z.strictObject({
-      actor: z.string().optional().meta({ description: "Id or name of a principal." }),
-      action: several(z.string()),
-      subject: z.string().optional().meta({ description: "Id of the subject." }),
-      changeSet: changeSetRef.optional(),
-      since: timestamp.optional(),
-      until: timestamp.optional(),
-      order: z.enum(["asc", "desc"]).default("desc"),
-      ...page,
-    }),
-    output: paged(entryView),
-    status: 200,
-    permission: "audit.read",
-    errors: [],
-    cli: "audit log",
-  }),
-  exportAudit: operation({
-    method: "GET",
-    path: "/api/ledger/audit/export",
-    summary: "A range of the ledger as a bundle that verifies offline (docs/ledger-format.md).",
-    tag: "Audit",
-    input: z.strictObject({
-      from: z.coerce.number().int().min(0).default(0),
-      to: z.coerce
-        .number()
-        .int()
-        .min(0)
-        .optional()
-        .meta({ description: "Last sequence number; the head when left out." }),
-      bodies: z.stringbool().default(true),
-    }),
-    output: jsonObject,
-    status: 200,
-    permission: "audit.read",
-    stream: "application/jsonl",
-    errors: [],
-    cli: "audit export",
   }),
   verifyChain: operation({
     method: "GET",
