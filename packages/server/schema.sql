@@ -1,5 +1,50 @@
 -- Made by `npm run schema` from a migrated database. Do not edit: write a migration.
 
+create table countersign.anchor_receipts (
+  tenant_id uuid not null,
+  anchor text not null,
+  incarnation integer not null,
+  size bigint not null,
+  at_ms bigint not null,
+  receipt text not null,
+  constraint anchor_receipts_pkey PRIMARY KEY (tenant_id, anchor, incarnation, size),
+  constraint anchor_receipts_receipt_is_bounded CHECK (octet_length(receipt) <= 65536)
+);
+
+comment on table countersign.anchor_receipts is 'log';
+
+alter table countersign.anchor_receipts enable row level security;
+
+alter table countersign.anchor_receipts force row level security;
+
+create policy tenant_rows on countersign.anchor_receipts for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+CREATE INDEX anchor_receipts_by_size ON countersign.anchor_receipts USING btree (tenant_id, incarnation, size);
+
+CREATE TRIGGER anchor_receipts_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON countersign.anchor_receipts FOR EACH STATEMENT EXECUTE FUNCTION countersign.refuse_ledger_change();
+
+create table countersign.anchor_states (
+  tenant_id uuid not null,
+  anchor text not null,
+  incarnation integer not null,
+  size bigint not null,
+  anchored_ms bigint,
+  attempts bigint not null,
+  failures bigint not null,
+  last_error text,
+  tried_ms bigint,
+  next_ms bigint,
+  constraint anchor_states_pkey PRIMARY KEY (tenant_id, anchor)
+);
+
+comment on table countersign.anchor_states is 'operational';
+
+alter table countersign.anchor_states enable row level security;
+
+alter table countersign.anchor_states force row level security;
+
+create policy tenant_rows on countersign.anchor_states for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
 create table countersign.api_key_uses (
   tenant_id uuid not null,
   api_key_id uuid not null,
@@ -253,6 +298,31 @@ CREATE INDEX change_sets_by_status ON countersign.change_sets USING btree (tenan
 CREATE INDEX change_sets_ever_applied ON countersign.change_sets USING btree (tenant_id, author_id) WHERE (applied_at_ms IS NOT NULL);
 
 CREATE INDEX change_sets_finished ON countersign.change_sets USING btree (tenant_id, author_id, created_at_ms DESC, id DESC) WHERE (status = ANY (ARRAY['APPLIED'::text, 'ARCHIVED'::text, 'ROLLED_BACK'::text, 'REJECTED'::text, 'PARTIALLY_APPLIED'::text]));
+
+create table countersign.checkpoints (
+  tenant_id uuid not null,
+  incarnation integer not null,
+  size bigint not null,
+  root bytea not null,
+  note text not null,
+  signed_ms bigint not null,
+  constraint checkpoints_pkey PRIMARY KEY (tenant_id, incarnation, size),
+  constraint checkpoints_incarnation_not_negative CHECK (incarnation >= 0),
+  constraint checkpoints_note_is_bounded CHECK (octet_length(note) >= 1 AND octet_length(note) <= 65536),
+  constraint checkpoints_root_is_sha256 CHECK (octet_length(root) = 32),
+  constraint checkpoints_size_is_safe_integer CHECK (size >= 1 AND size <= '9007199254740991'::bigint),
+  constraint checkpoints_time_is_safe_integer CHECK (signed_ms >= 0 AND signed_ms <= '9007199254740991'::bigint)
+);
+
+comment on table countersign.checkpoints is 'log';
+
+alter table countersign.checkpoints enable row level security;
+
+alter table countersign.checkpoints force row level security;
+
+create policy tenant_rows on countersign.checkpoints for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+CREATE TRIGGER checkpoints_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON countersign.checkpoints FOR EACH STATEMENT EXECUTE FUNCTION countersign.refuse_ledger_change();
 
 create table countersign.counters (
   tenant_id uuid not null,
@@ -537,6 +607,23 @@ create policy tenant_rows on countersign.principals for all using ((tenant_id = 
 
 CREATE UNIQUE INDEX principals_by_name ON countersign.principals USING btree (tenant_id, name);
 
+create table countersign.publisher_leases (
+  tenant_id uuid not null,
+  name text not null,
+  holder uuid not null,
+  fence bigint not null,
+  expires_at timestamp with time zone not null,
+  constraint publisher_leases_pkey PRIMARY KEY (tenant_id, name)
+);
+
+comment on table countersign.publisher_leases is 'operational';
+
+alter table countersign.publisher_leases enable row level security;
+
+alter table countersign.publisher_leases force row level security;
+
+create policy tenant_rows on countersign.publisher_leases for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
 create table countersign.resource_versions (
   tenant_id uuid not null,
   id uuid not null,
@@ -648,6 +735,28 @@ create policy tenant_rows on countersign.role_bindings for all using ((tenant_id
 
 CREATE UNIQUE INDEX role_bindings_by_name ON countersign.role_bindings USING btree (tenant_id, principal_id, kind, name);
 
+create table countersign.self_checks (
+  tenant_id uuid not null,
+  id uuid not null,
+  kind text not null,
+  started_ms bigint not null,
+  finished_ms bigint,
+  from_seq bigint not null,
+  to_seq bigint,
+  verdict jsonb,
+  constraint self_checks_pkey PRIMARY KEY (tenant_id, id)
+);
+
+comment on table countersign.self_checks is 'operational';
+
+alter table countersign.self_checks enable row level security;
+
+alter table countersign.self_checks force row level security;
+
+create policy tenant_rows on countersign.self_checks for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+CREATE INDEX self_checks_by_start ON countersign.self_checks USING btree (tenant_id, kind, started_ms);
+
 create table countersign.signing_keys (
   tenant_id uuid not null,
   id uuid not null,
@@ -755,6 +864,27 @@ alter table countersign.tenants enable row level security;
 alter table countersign.tenants force row level security;
 
 create policy tenant_rows on countersign.tenants for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+create table countersign.tiles (
+  tenant_id uuid not null,
+  level smallint not null,
+  index bigint not null,
+  hashes bytea not null,
+  constraint tiles_pkey PRIMARY KEY (tenant_id, level, index),
+  constraint tiles_are_full CHECK (octet_length(hashes) = 8192),
+  constraint tiles_index_is_safe_integer CHECK (index >= 0 AND index <= '9007199254740991'::bigint),
+  constraint tiles_level_is_within_tree CHECK (level >= 0 AND level <= 7)
+);
+
+comment on table countersign.tiles is 'log';
+
+alter table countersign.tiles enable row level security;
+
+alter table countersign.tiles force row level security;
+
+create policy tenant_rows on countersign.tiles for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+CREATE TRIGGER tiles_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON countersign.tiles FOR EACH STATEMENT EXECUTE FUNCTION countersign.refuse_ledger_change();
 
 create table countersign.used_proofs (
   tenant_id uuid not null,
@@ -1253,6 +1383,10 @@ grant usage on schema countersign to countersign_app;
 
 grant usage on schema countersign to countersign_ledger;
 
+grant insert, select on table countersign.anchor_receipts to countersign_app;
+
+grant delete, insert, select, update on table countersign.anchor_states to countersign_app;
+
 grant delete, insert, select, update on table countersign.api_key_uses to countersign_app;
 
 grant insert, select, update on table countersign.api_keys to countersign_app;
@@ -1270,6 +1404,8 @@ grant delete, insert, select on table countersign.blobs to countersign_app;
 grant select on table countersign.bodies to countersign_app;
 
 grant insert, select, update on table countersign.change_sets to countersign_app;
+
+grant insert, select on table countersign.checkpoints to countersign_app;
 
 grant insert, select, update on table countersign.counters to countersign_app;
 
@@ -1291,6 +1427,8 @@ grant delete, insert, select, update on table countersign.number_series to count
 
 grant insert, select, update on table countersign.principals to countersign_app;
 
+grant delete, insert, select, update on table countersign.publisher_leases to countersign_app;
+
 grant insert, select, update on table countersign.resource_versions to countersign_app;
 
 grant insert, select, update on table countersign.resources to countersign_app;
@@ -1298,6 +1436,8 @@ grant insert, select, update on table countersign.resources to countersign_app;
 grant insert, select, update on table countersign.revisions to countersign_app;
 
 grant insert, select, update on table countersign.role_bindings to countersign_app;
+
+grant delete, insert, select, update on table countersign.self_checks to countersign_app;
 
 grant insert, select, update on table countersign.signing_keys to countersign_app;
 
@@ -1308,6 +1448,8 @@ grant insert, select, update on table countersign.tenant_directory to countersig
 grant delete, insert, select, update on table countersign.tenant_locks to countersign_app;
 
 grant insert, select, update on table countersign.tenants to countersign_app;
+
+grant insert, select on table countersign.tiles to countersign_app;
 
 grant delete, insert, select, update on table countersign.used_proofs to countersign_app;
 

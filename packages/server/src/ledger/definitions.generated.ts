@@ -1,9 +1,21 @@
 /** Generated from the migrations by `COUNTERSIGN_GENERATE=1 npx vitest run packages/server/test/ledger-definitions.test.ts` and formatted. */
 export const expectedDefinitions: Readonly<Record<string, string>> = {
+  "column anchor_receipts.anchor": "2 text, not null t, generated  , default f",
+  "column anchor_receipts.at_ms": "5 bigint, not null t, generated  , default f",
+  "column anchor_receipts.incarnation": "3 integer, not null t, generated  , default f",
+  "column anchor_receipts.receipt": "6 text, not null t, generated  , default f",
+  "column anchor_receipts.size": "4 bigint, not null t, generated  , default f",
+  "column anchor_receipts.tenant_id": "1 uuid, not null t, generated  , default f",
   "column bodies.entry_id": "2 uuid, not null t, generated  , default f",
   "column bodies.salt": "3 bytea, not null t, generated  , default f",
   "column bodies.sealed": "4 bytea, not null t, generated  , default f",
   "column bodies.tenant_id": "1 uuid, not null t, generated  , default f",
+  "column checkpoints.incarnation": "2 integer, not null t, generated  , default f",
+  "column checkpoints.note": "5 text, not null t, generated  , default f",
+  "column checkpoints.root": "4 bytea, not null t, generated  , default f",
+  "column checkpoints.signed_ms": "6 bigint, not null t, generated  , default f",
+  "column checkpoints.size": "3 bigint, not null t, generated  , default f",
+  "column checkpoints.tenant_id": "1 uuid, not null t, generated  , default f",
   "column counters.key": "2 text, not null t, generated  , default f",
   "column counters.tenant_id": "1 uuid, not null t, generated  , default f",
   "column counters.value": "3 bigint, not null t, generated  , default f",
@@ -25,10 +37,28 @@ export const expectedDefinitions: Readonly<Record<string, string>> = {
   "column epochs.tenant_id": "1 uuid, not null t, generated  , default f",
   "column epochs.version": "3 integer, not null t, generated  , default f",
   "column tenant_locks.tenant_id": "1 uuid, not null t, generated  , default f",
+  "column tiles.hashes": "4 bytea, not null t, generated  , default f",
+  "column tiles.index": "3 bigint, not null t, generated  , default f",
+  "column tiles.level": "2 smallint, not null t, generated  , default f",
+  "column tiles.tenant_id": "1 uuid, not null t, generated  , default f",
+  "constraint anchor_receipts.anchor_receipts_pkey":
+    "PRIMARY KEY (tenant_id, anchor, incarnation, size), validated t, deferrable f",
+  "constraint anchor_receipts.anchor_receipts_receipt_is_bounded":
+    "CHECK ((octet_length(receipt) <= 65536)), validated t, deferrable f",
   "constraint bodies.bodies_entry_fkey":
     "FOREIGN KEY (tenant_id, entry_id) REFERENCES countersign.entries(tenant_id, entry_id), validated t, deferrable f",
   "constraint bodies.bodies_pkey": "PRIMARY KEY (tenant_id, entry_id), validated t, deferrable f",
   "constraint bodies.bodies_salt_is_32_bytes": "CHECK ((octet_length(salt) = 32)), validated t, deferrable f",
+  "constraint checkpoints.checkpoints_incarnation_not_negative":
+    "CHECK ((incarnation >= 0)), validated t, deferrable f",
+  "constraint checkpoints.checkpoints_note_is_bounded":
+    "CHECK (((octet_length(note) >= 1) AND (octet_length(note) <= 65536))), validated t, deferrable f",
+  "constraint checkpoints.checkpoints_pkey": "PRIMARY KEY (tenant_id, incarnation, size), validated t, deferrable f",
+  "constraint checkpoints.checkpoints_root_is_sha256": "CHECK ((octet_length(root) = 32)), validated t, deferrable f",
+  "constraint checkpoints.checkpoints_size_is_safe_integer":
+    "CHECK (((size >= 1) AND (size <= '9007199254740991'::bigint))), validated t, deferrable f",
+  "constraint checkpoints.checkpoints_time_is_safe_integer":
+    "CHECK (((signed_ms >= 0) AND (signed_ms <= '9007199254740991'::bigint))), validated t, deferrable f",
   "constraint counters.counters_pkey": "PRIMARY KEY (tenant_id, key), validated t, deferrable f",
   "constraint counters.counters_value_is_safe_integer":
     "CHECK (((value >= '-9007199254740991'::bigint) AND (value <= '9007199254740991'::bigint))), validated t, deferrable f",
@@ -52,6 +82,11 @@ export const expectedDefinitions: Readonly<Record<string, string>> = {
   "constraint epochs.epochs_row_salt_is_32_bytes": "CHECK ((octet_length(row_salt) = 32)), validated t, deferrable f",
   "constraint epochs.epochs_version_is_positive": "CHECK ((version >= 1)), validated t, deferrable f",
   "constraint tenant_locks.tenant_locks_pkey": "PRIMARY KEY (tenant_id), validated t, deferrable f",
+  "constraint tiles.tiles_are_full": "CHECK ((octet_length(hashes) = 8192)), validated t, deferrable f",
+  "constraint tiles.tiles_index_is_safe_integer":
+    "CHECK (((index >= 0) AND (index <= '9007199254740991'::bigint))), validated t, deferrable f",
+  "constraint tiles.tiles_level_is_within_tree": "CHECK (((level >= 0) AND (level <= 7))), validated t, deferrable f",
+  "constraint tiles.tiles_pkey": "PRIMARY KEY (tenant_id, level, index), validated t, deferrable f",
   "function append_entries(p_now_ms bigint, p_tenants uuid[], p_entry_tenants integer[], p_entry_ids uuid[], p_contents text[], p_actions text[], p_actors text[], p_subjects text[], p_body_entries integer[], p_body_salts bytea[], p_bodies bytea[])":
     "plpgsql, returns jsonb, v, security definer t, search_path=pg_catalog, pg_temp, owner is ledger t\n\ndeclare\n  heads_seq bigint[];\n  heads_hash bytea[];\n  heads_time bigint[];\n  behind_ms bigint;\n  given record;\n  firsts_seq bigint[];\n  firsts_prev bytea[];\n  seqs bigint[] := '{}';\n  prevs bytea[] := '{}';\n  content_hashes bytea[] := '{}';\n  hashes bytea[] := '{}';\n  places jsonb := '[]';\nbegin\n  -- Heads set-wise: one statement for all tenants of the group (+15 % at 32 tenants against one a tenant).\n  -- INVARIANT: time_ms never decreases within a tenant.\n  select array_agg(coalesce(head.seq, -1) order by tenant.n),\n         array_agg(coalesce(head.hash, '\\x0000000000000000000000000000000000000000000000000000000000000000'::bytea) order by tenant.n),\n         array_agg(greatest(head.time_ms, p_now_ms) order by tenant.n),\n         max(head.time_ms) - p_now_ms\n    into heads_seq, heads_hash, heads_time, behind_ms\n    from unnest(p_tenants) with ordinality as tenant (id, n)\n    left join lateral (\n      select entries.seq, entries.hash, entries.time_ms from countersign.entries\n       where entries.tenant_id = tenant.id order by entries.seq desc limit 1\n    ) as head on true;\n  if behind_ms > 5000 then\n    raise exception using errcode = 'CS001',\n      message = format('the clock is %s ms behind the last entry of the ledger', behind_ms);\n  end if;\n  firsts_seq := heads_seq;\n  firsts_prev := heads_hash;\n\n  -- link = \"countersign.entry.v1\\n\" tenant \"\\n\" seq \"\\n\" time_ms \"\\n\" hex(prev) \"\\n\" hex(SHA-256(content)) \"\\n\"; hash = SHA-256(0x00 || link).\n  -- A loop costs 4.6 µs an entry; recursive and aggregate forms gained nothing.\n  for given in\n    select e.tenant as t, e.n, sha256(convert_to(e.content, 'UTF8')) as content_hash\n      from unnest(p_entry_tenants, p_contents) with ordinality as e (tenant, content, n) order by e.n\n  loop\n    heads_seq[given.t] := heads_seq[given.t] + 1;\n    seqs[given.n] := heads_seq[given.t];\n    prevs[given.n] := heads_hash[given.t];\n    content_hashes[given.n] := given.content_hash;\n    heads_hash[given.t] := sha256('\\x00'::bytea || convert_to('countersign.entry.v1' || E'\\n' || p_tenants[given.t] || E'\\n'\n      || heads_seq[given.t] || E'\\n' || heads_time[given.t] || E'\\n' || encode(heads_hash[given.t], 'hex') || E'\\n'\n      || encode(given.content_hash, 'hex') || E'\\n', 'UTF8'));\n    hashes[given.n] := heads_hash[given.t];\n  end loop;\n\n  insert into countersign.entries (tenant_id, seq, time_ms, entry_id, prev, content, content_hash, hash, action, actor_id, subject_id)\n  select p_tenants[made.t], made.seq, heads_time[made.t], made.entry_id, made.prev, made.content, made.content_hash, made.hash,\n         made.action, made.actor, made.subject\n    from unnest(p_entry_tenants, seqs, p_entry_ids, prevs, p_contents, content_hashes, hashes, p_actions, p_actors, p_subjects)\n      as made (t, seq, entry_id, prev, content, content_hash, hash, action, actor, subject);\n\n  if cardinality(p_body_entries) > 0 then\n    insert into countersign.bodies (tenant_id, entry_id, salt, sealed)\n    select p_tenants[p_entry_tenants[body.entry]], p_entry_ids[body.entry], body.salt, body.sealed\n      from unnest(p_body_entries, p_body_salts, p_bodies) as body (entry, salt, sealed);\n  end if;\n\n  for i in 1 .. cardinality(p_tenants) loop\n    if heads_seq[i] > firsts_seq[i] then\n      places := places || jsonb_build_array(jsonb_build_array(\n        p_tenants[i], firsts_seq[i] + 1, encode(firsts_prev[i], 'hex'), heads_time[i], encode(heads_hash[i], 'hex')));\n    end if;\n  end loop;\n  return places;\nend\n",
   "function apply_grants(p_classes jsonb)":
@@ -62,7 +97,11 @@ export const expectedDefinitions: Readonly<Record<string, string>> = {
     "plpgsql, returns void, v, security definer f, search_path=pg_catalog, pg_temp, owner is ledger f\n\nbegin\n  execute format('create or replace function countersign.commit_group('\n    'p_tenants uuid[], p_now_ms bigint, p_lock_ms integer, p_guards integer, p_counts integer, p_kinds text[], p_docs jsonb[], p_entry_change integer[], p_entry_tenants integer[], '\n    'p_entry_ids uuid[], p_contents text[], p_actions text[], p_actors text[], p_subjects text[], p_body_entries integer[], p_body_salts bytea[], p_bodies bytea[]) returns jsonb '\n    'language plpgsql set search_path = pg_catalog, pg_temp as %L', countersign.door_source());\n  execute 'revoke all on function countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]) from public';\n  execute 'grant execute on function countersign.commit_group(uuid[], bigint, integer, integer, integer, text[], jsonb[], integer[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]) to countersign_app';\nend\n",
   "function refuse_ledger_change()":
     "plpgsql, returns trigger, v, security definer f, search_path=pg_catalog, pg_temp, owner is ledger t\n\nbegin\n  raise exception using errcode = 'CS003',\n    message = format('ledger table `%s` is append-only: %s refused', tg_table_name, lower(tg_op));\nend\n",
+  "grant anchor_receipts countersign_app INSERT": "given",
+  "grant anchor_receipts countersign_app SELECT": "given",
   "grant bodies countersign_app SELECT": "given",
+  "grant checkpoints countersign_app INSERT": "given",
+  "grant checkpoints countersign_app SELECT": "given",
   "grant counters countersign_app INSERT": "given",
   "grant counters countersign_app SELECT": "given",
   "grant counters countersign_app UPDATE": "given",
@@ -74,7 +113,12 @@ export const expectedDefinitions: Readonly<Record<string, string>> = {
   "grant tenant_locks countersign_app INSERT": "given",
   "grant tenant_locks countersign_app SELECT": "given",
   "grant tenant_locks countersign_app UPDATE": "given",
+  "grant tiles countersign_app INSERT": "given",
+  "grant tiles countersign_app SELECT": "given",
+  "index anchor_receipts.anchor_receipts_by_size": "btree (tenant_id, incarnation, size), valid t, unique f",
+  "index anchor_receipts.anchor_receipts_pkey": "btree (tenant_id, anchor, incarnation, size), valid t, unique t",
   "index bodies.bodies_pkey": "btree (tenant_id, entry_id), valid t, unique t",
+  "index checkpoints.checkpoints_pkey": "btree (tenant_id, incarnation, size), valid t, unique t",
   "index counters.counters_pkey": "btree (tenant_id, key), valid t, unique t",
   "index entries.entries_by_action": "btree (tenant_id, action, seq), valid t, unique f",
   "index entries.entries_by_actor": "btree (tenant_id, actor_id, seq), valid t, unique f",
@@ -84,7 +128,12 @@ export const expectedDefinitions: Readonly<Record<string, string>> = {
   "index entries.entries_prev_key": "btree (tenant_id, prev), valid t, unique t",
   "index epochs.epochs_pkey": "btree (tenant_id, id), valid t, unique t",
   "index tenant_locks.tenant_locks_pkey": "btree (tenant_id), valid t, unique t",
+  "index tiles.tiles_pkey": "btree (tenant_id, level, index), valid t, unique t",
+  "policy anchor_receipts.tenant_rows":
+    "permissive t, for *, to {0}, using (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[])), check (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[]))",
   "policy bodies.tenant_rows":
+    "permissive t, for *, to {0}, using (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[])), check (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[]))",
+  "policy checkpoints.tenant_rows":
     "permissive t, for *, to {0}, using (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[])), check (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[]))",
   "policy counters.tenant_rows":
     "permissive t, for *, to {0}, using (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[])), check (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[]))",
@@ -94,13 +143,24 @@ export const expectedDefinitions: Readonly<Record<string, string>> = {
     "permissive t, for *, to {0}, using (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[])), check (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[]))",
   "policy tenant_locks.tenant_rows":
     "permissive t, for *, to {0}, using (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[])), check (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[]))",
+  "policy tiles.tenant_rows":
+    "permissive t, for *, to {0}, using (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[])), check (tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS \"nullif\")::uuid[]))",
+  "table anchor_receipts": "kind r, row security t, forced t, owner is ledger f",
   "table bodies": "kind r, row security t, forced t, owner is ledger t",
+  "table checkpoints": "kind r, row security t, forced t, owner is ledger f",
   "table counters": "kind r, row security t, forced t, owner is ledger f",
   "table entries": "kind r, row security t, forced t, owner is ledger t",
   "table epochs": "kind r, row security t, forced t, owner is ledger f",
   "table tenant_locks": "kind r, row security t, forced t, owner is ledger f",
+  "table tiles": "kind r, row security t, forced t, owner is ledger f",
+  "trigger anchor_receipts.anchor_receipts_append_only":
+    "CREATE TRIGGER anchor_receipts_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON countersign.anchor_receipts FOR EACH STATEMENT EXECUTE FUNCTION countersign.refuse_ledger_change(), enabled O",
   "trigger bodies.bodies_append_only":
     "CREATE TRIGGER bodies_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON countersign.bodies FOR EACH STATEMENT EXECUTE FUNCTION countersign.refuse_ledger_change(), enabled O",
+  "trigger checkpoints.checkpoints_append_only":
+    "CREATE TRIGGER checkpoints_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON countersign.checkpoints FOR EACH STATEMENT EXECUTE FUNCTION countersign.refuse_ledger_change(), enabled O",
   "trigger entries.entries_append_only":
     "CREATE TRIGGER entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON countersign.entries FOR EACH STATEMENT EXECUTE FUNCTION countersign.refuse_ledger_change(), enabled O",
+  "trigger tiles.tiles_append_only":
+    "CREATE TRIGGER tiles_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON countersign.tiles FOR EACH STATEMENT EXECUTE FUNCTION countersign.refuse_ledger_change(), enabled O",
 };

@@ -231,7 +231,7 @@ export const headOf = `select seq, encode(hash, 'hex') as hash, time_ms from cou
 export const ledgerDefinitions = `
 with ours as (
   select c.oid, c.relname::text as name from pg_class c
-   where c.relnamespace = 'countersign'::regnamespace and c.relname in ('entries', 'bodies', 'tenant_locks', 'counters', 'epochs')
+   where c.relnamespace = 'countersign'::regnamespace and c.relname in ('entries', 'bodies', 'tenant_locks', 'counters', 'epochs', 'checkpoints', 'tiles', 'anchor_receipts')
 )
 select 'table ' || c.relname as name,
        format('kind %s, row security %s, forced %s, owner is ledger %s', c.relkind, c.relrowsecurity, c.relforcerowsecurity,
