@@ -27,14 +27,17 @@ create table countersign.anchor_states (
   tenant_id uuid not null,
   anchor text not null,
   incarnation integer not null,
+  standing text not null,
   size bigint not null,
-  anchored_ms bigint,
+  confirmed_ms bigint,
+  wanted bigint not null,
   attempts bigint not null,
   failures bigint not null,
+  since_ms bigint,
   last_error text,
-  tried_ms bigint,
   next_ms bigint,
-  constraint anchor_states_pkey PRIMARY KEY (tenant_id, anchor)
+  constraint anchor_states_pkey PRIMARY KEY (tenant_id, anchor),
+  constraint anchor_states_standing_known CHECK (standing = ANY (ARRAY['new'::text, 'ok'::text, 'failing'::text, 'contradicts'::text]))
 );
 
 comment on table countersign.anchor_states is 'operational';
