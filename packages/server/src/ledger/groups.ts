@@ -36,6 +36,8 @@ export interface DoorOptions {
   readonly groupsInFlight?: number;
   /** Told of everything an operator should know. */
   report?(event: string, details: Readonly<Record<string, unknown>>): void;
+  /** Told whose ledgers may have new entries, once a group. Must not throw. */
+  committed?(tenants: readonly TenantId[]): void;
 }
 
 export interface DoorStats {
@@ -272,6 +274,7 @@ export class Door {
       moved.set(change, [...(moved.get(change) ?? []), { kind, table, key }]);
     const { receipts, lies } = receiptsOf(group, moved, reply.heads);
     if (lies !== undefined) this.#report("ledger.hash_differs", { tenant: lies });
+    if (reply.heads.length > 0) this.#options.committed?.(tenants);
     group.forEach((job, index) => {
       const guards = moved.get(index + 1);
       if (guards === undefined) {
@@ -476,6 +479,7 @@ export class Door {
     const receipts = job.change.entries.map((entry) => found.get(entry.id));
     if (!receipts.every((receipt) => receipt !== undefined)) return false;
     this.#stats.uncertainCommitted += 1;
+    this.#options.committed?.([job.change.tenant]);
     job.resolve({ kind: "committed", receipts });
     return true;
   }

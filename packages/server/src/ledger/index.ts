@@ -89,6 +89,11 @@ export interface Ledger {
   /** `verifyTenant` with everything, bodies and format included. For tests: `findings` is empty. */
   checkTenant(tenant: TenantId): Promise<TenantReport>;
   stats(): DoorStats;
+  /**
+   * Calls back soon after this process committed for a tenant: a hint for whoever follows the ledger, who must look from time to
+   * time all the same, because other processes commit too. Gives the function that ends it.
+   */
+  onCommitted(listener: (tenant: TenantId) => void): () => void;
   /** Writes counted refusals, commits what waits, ends the door's connection. */
   close(): Promise<void>;
 }
@@ -121,9 +126,13 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const nowMs = (): number => clock.nowMs();
   const found = await storage.app.query<TableRecord>(readCatalogue);
   const catalogue = makeCatalogue(found.rows);
+  const listeners = new Set<(tenant: TenantId) => void>();
   const door = new Door({
     login: storage.applicationLogin,
     nowMs,
+    committed: (tenants) => {
+      for (const listener of listeners) tenants.forEach((tenant) => listener(tenant));
+    },
     ...(options.groupsInFlight === undefined ? {} : { groupsInFlight: options.groupsInFlight }),
     ...(options.report === undefined ? {} : { report: options.report }),
   });
@@ -172,6 +181,10 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     checkTenant: (tenant) =>
       verifyTenant({ login: storage.applicationLogin, openBody }, tenant, { bodies: true, thorough: true }),
     stats: () => door.stats(),
+    onCommitted: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
     close: async () => {
       await refusals.close();
       await door.close();
