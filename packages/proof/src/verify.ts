@@ -97,6 +97,8 @@ interface Candidate {
 
 /** How many entries with a wrong hash are kept to recognise exchanged ones, and tried against other tenants. */
 const suspectsMax = 64;
+/** Entries with a wrong hash that are tried against those: 1,000 hashes each, so a hostile file must not choose how many. */
+const exchangesTriedMax = 1000;
 /** Ranges of missing sequence numbers kept to tell "out of order" from "deleted". */
 const missingMax = 10_000;
 /** Entries of one sequence number of which the next may continue any. */
@@ -116,6 +118,7 @@ export class ChainVerifier {
   #last: Candidate[] = [];
   #next: number;
   #suspects: Candidate[] = [];
+  #exchangesTried = 0;
   /** Ascending, disjoint ranges of sequence numbers that were skipped. */
   #missing: { first: number; last: number; finding: Finding }[] = [];
   #entries = 0;
@@ -350,7 +353,7 @@ export class ChainVerifier {
 
   /** Two entries whose stored hashes come true when fields of theirs are exchanged were exchanged. */
   #recogniseExchanged(candidate: Candidate): void {
-    if (candidate.explained) return;
+    if (candidate.explained || this.#exchangesTried++ >= exchangesTriedMax) return;
     const other = this.#suspects.find((suspect) => wereExchanged(suspect, candidate));
     if (other === undefined) {
       if (this.#suspects.length < suspectsMax) this.#suspects.push(candidate);

@@ -80,7 +80,7 @@ describe("keys", () => {
     expect(importPublicKey(` ${pair.publicKey.slice(1)}`)).toBeUndefined();
     // 43 characters carry 258 bits: a changed unused bit decodes to the same bytes in a lax decoder.
     expect(fromBase64Url("A".repeat(42) + "B", 32)).toBeUndefined();
-    expect(fromBase64Url("A".repeat(43), 32)).toEqual(Buffer.alloc(32));
+    expect([...(fromBase64Url("A".repeat(43), 32) ?? [])]).toEqual([...Buffer.alloc(32)]);
   });
 });
 
