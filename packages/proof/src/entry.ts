@@ -144,11 +144,16 @@ export function entryHashHex(link: Link): string {
   return leafHashHex(linkText(link));
 }
 
+/** What the links of a tenant begin with. */
+export function linkTextStart(tenant: string): string {
+  return `${linkTag}\n${tenant}\n`;
+}
+
 /** `entryHashHex` for many entries of one tenant: the beginning of the link is built once (0.72 µs an entry against 0.86). */
 export function entryHasher(
   tenant: string,
 ): (seq: number, timeMs: number, prev: string, contentHash: string) => string {
-  const start = `${linkTag}\n${tenant}\n`;
+  const start = linkTextStart(tenant);
   return (seq, timeMs, prev, contentHash) => leafHashHex(`${start}${seq}\n${timeMs}\n${prev}\n${contentHash}\n`);
 }
 

@@ -2,7 +2,7 @@
  * What a verifier can find, and how it ends. The names are part of the format: they are added, never renamed or reused.
  */
 
-/** Closed list; `docs/ledger-format.md` says what each means. */
+/** Closed list; `docs/ledger-format.md` says what each means. Every one but MALFORMED means: tampered. */
 export const findingClasses = [
   "MALFORMED",
   "CONTENT_MISMATCH",
@@ -19,7 +19,16 @@ export const findingClasses = [
   "ENTRY_WITHOUT_STATE",
   "FOREIGN_ENTRY",
   "ERASED_WITHOUT_ENTRY",
+  "PRUNED_WITHOUT_ENTRY",
   "VOTE_FORGED",
+  "TRUNCATED",
+  "ROLLED_BACK",
+  "HISTORY_REWRITTEN",
+  "ANCHOR_MISMATCH",
+  "EQUIVOCATION",
+  "LEDGER_MISSING",
+  "KEY_UNTRUSTED",
+  "KEY_REVOKED",
 ] as const;
 export type FindingClass = (typeof findingClasses)[number];
 
@@ -32,22 +41,90 @@ export interface Finding {
   readonly actual: string;
   /** The entry that was probably altered, where that is another than the one where it shows. */
   readonly suspect?: number;
-  /** The row it is about: STATE_*, ENTRY_WITHOUT_STATE, DEFINITION_MISMATCH. */
+  /** The row it is about: STATE_*, ENTRY_WITHOUT_STATE, DEFINITION_MISMATCH. The tenant: LEDGER_MISSING. */
   readonly table?: string;
   readonly id?: string;
+  /** TRUNCATED, ROLLED_BACK: entries there are, and entries somebody outside knows of. */
+  readonly have?: number;
+  readonly anchored?: number;
+  /** EQUIVOCATION: the size of both trees. */
+  readonly size?: number;
+  /** HISTORY_REWRITTEN, ANCHOR_MISMATCH: the last size that agrees and the first that does not, where the entry is not known. */
+  readonly between?: readonly [agrees: number, differs: number];
+  /** The signed notes that prove it to others. */
+  readonly evidence?: readonly string[];
   /** What exactly, in a few words. */
   readonly detail?: string;
+}
+
+/** Closed list of what is said beside findings: true of a ledger that nobody tampered with. */
+export const noteClasses = [
+  "ERASED",
+  "PRUNED",
+  "RESTORED",
+  "KEY_ROTATED",
+  "KEY_REVOKED",
+  "UNANCHORED",
+  "ANCHOR_SOURCE_UNTRUSTED",
+  "ANCHOR_UNREADABLE",
+  "ANCHOR_AHEAD",
+  "SELECTION",
+] as const;
+export type NoteClass = (typeof noteClasses)[number];
+
+export interface Note {
+  readonly class: NoteClass;
+  /** The entry it is about; null where it is about none or many. */
+  readonly seq: number | null;
+  /** The entry that says so. */
+  readonly by?: number;
+  /** RESTORED: the incarnation that began. */
+  readonly incarnation?: number;
+  readonly detail: string;
 }
 
 /** ok · tampered · undecided: could not read, or what was read is malformed. */
 export type Integrity = "ok" | "tampered" | "undecided";
 
-/** Whether the ledger was shown to be whole. Until anchors exist nothing is demanded, and nothing is shown. */
+/** What a place outside the ledger says about it. */
+export interface CompletenessSource {
+  readonly name: string;
+  /** `file`, `git`, `witness`, or `own`: the ledger's (or the bundle's) own checkpoints, which prove nothing by themselves. */
+  readonly kind: string;
+  readonly location: string;
+  /** Entries that its newest checkpoint covers; null if it has none of this ledger. */
+  readonly size: number | null;
+  /** When that place took it, as the place itself says. */
+  readonly atMs: number | null;
+  readonly state: "agrees" | "contradicts" | "unreadable" | "untrusted" | "nothing";
+  readonly detail?: string;
+}
+
+/** Whether the ledger was shown to be whole, as far as the policy demands. */
 export interface Completeness {
-  readonly status: "not_demanded";
-  /** Entries that no anchor outside the database's reach covers. */
+  /** not_demanded: no policy asks for it. */
+  readonly status: "not_demanded" | "shown" | "not_shown";
+  /** Entries that the policy's quorum confirmed (without a quorum: any anchor or witness); null: none. */
+  readonly anchored: number | null;
+  /** Entries read beyond those. */
   readonly unanchored: number;
   readonly statement: string;
+  readonly sources: readonly CompletenessSource[];
+}
+
+/** The ledger's own checkpoints: those of its database, or of the bundle. */
+export interface CheckpointSummary {
+  /** How many were held against the entries and agree. */
+  readonly agreeing: number;
+  /** Entries that the largest of them covers; null: none. */
+  readonly size: number | null;
+  readonly signedBy: readonly {
+    /** base64url. */
+    readonly publicKey: string;
+    /** pinned: by the verifier's policy, or descending from one pinned there. own: by the word of what is verified alone. */
+    readonly trust: "pinned" | "own";
+    readonly revokedAtMs?: number;
+  }[];
 }
 
 export interface VerifyResult {
@@ -58,13 +135,17 @@ export interface VerifyResult {
   readonly entries: number;
   /** First sequence number demanded. */
   readonly from: number;
-  /** The last entry in order, with the hash computed here. */
-  readonly head?: { readonly seq: number; readonly hash: string; readonly timeMs: number };
+  /** The last entry in order, with the hash computed here; `root`: of the tree up to it, where it was followed. */
+  readonly head?: { readonly seq: number; readonly hash: string; readonly timeMs: number; readonly root?: string };
   readonly first?: Finding;
   /** By sequence number; at most `findingsMax` of them. */
   readonly findings: readonly Finding[];
   /** How many there are in all. */
   readonly findingsTotal: number;
+  /** At most 200. */
+  readonly notes: readonly Note[];
+  readonly notesTotal: number;
+  readonly checkpoints: CheckpointSummary;
   readonly votes: {
     readonly checked: number;
     /** Votes whose key was enrolled before the range that was read: neither good nor bad. */
@@ -90,10 +171,15 @@ export const exitCodes = {
 } as const;
 
 /** Tampering outweighs everything: whoever looks at the exit code alone must not miss it. */
-export function exitCodeOf(result: Pick<VerifyResult, "integrity" | "findings">): number {
+export function exitCodeOf(result: {
+  readonly integrity: Integrity;
+  readonly findings: readonly Pick<Finding, "class">[];
+  readonly completeness?: { readonly status: string };
+}): number {
   if (result.integrity === "tampered") return exitCodes.tampered;
   if (result.findings.some((finding) => finding.class === "MALFORMED")) return exitCodes.malformed;
-  return result.integrity === "ok" ? exitCodes.ok : exitCodes.undecided;
+  if (result.integrity !== "ok") return exitCodes.undecided;
+  return result.completeness?.status === "not_shown" ? exitCodes.incomplete : exitCodes.ok;
 }
 
 /** Collects findings in bounded memory. */
@@ -133,3 +219,22 @@ export class Findings {
     return [...this.#list].sort((a, b) => (a.seq ?? -1) - (b.seq ?? -1));
   }
 }
+
+/** Collects notes in bounded memory. */
+export class Notes {
+  readonly #list: Note[] = [];
+  #total = 0;
+
+  add(note: Note): void {
+    this.#total++;
+    if (this.#list.length < notesMax) this.#list.push(note);
+  }
+  get total(): number {
+    return this.#total;
+  }
+  get list(): readonly Note[] {
+    return this.#list;
+  }
+}
+
+const notesMax = 200;

@@ -7,8 +7,6 @@
 export const FORMAT_VERSION = 1;
 
 /** `countersign.<name>.v<FORMAT_VERSION>`: the first bytes of everything that is hashed or signed. */
-export function tag(
-  name: "entry" | "body" | "row" | "revision" | "approval" | "vote" | "bundle" | "resource" | "file",
-): string {
+export function tag(name: "entry" | "body" | "row" | "revision" | "approval" | "vote" | "resource" | "file"): string {
   return `countersign.${name}.v${FORMAT_VERSION}`;
 }

@@ -19,6 +19,7 @@ const last = good.at(-1) as StoredEntry;
 const header: BundleHeader = {
   deployment: "test",
   tenant,
+  selection: "range",
   from: 0,
   to: last.seq,
   head: { seq: last.seq, hash: last.hash, timeMs: last.timeMs },
@@ -126,7 +127,8 @@ describe("what is wrong beside the entries", () => {
     ["another number of entries", text.replace('"entries":5', '"entries":6'), 1],
     ["white space", text.replace('"seq":3', '"seq": 3'), 1],
     ["from above to", text.replace('"from":0', '"from":9'), 4],
-    ["a header of the future", text.replace("bundle.v1", "bundle.v2"), 4],
+    ["a header of the future", text.replace("bundle.v2", "bundle.v3"), 4],
+    ["a header of version 2 in version 1", text.replace("bundle.v2", "bundle.v1"), 4],
     ["not UTF-8", "\ufffd", 4],
   ])("%s", async (_, changed, exitCode) => {
     expect(exitCodeOf(await verifyBundle([Buffer.from(changed, "utf8")]))).toBe(exitCode);

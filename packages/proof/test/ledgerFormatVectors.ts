@@ -140,6 +140,7 @@ function bundleText(): string {
   const header = {
     deployment: "example",
     tenant,
+    selection: "range",
     from: 0,
     to: last.seq,
     head: { seq: last.seq, hash: last.hash, timeMs: last.timeMs },

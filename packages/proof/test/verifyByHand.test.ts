@@ -38,6 +38,7 @@ function headerOf(entries: readonly StoredEntry[], changes: Partial<BundleHeader
   return {
     deployment: "test",
     tenant,
+    selection: "range",
     from,
     to: last?.seq ?? from - 1,
     head,

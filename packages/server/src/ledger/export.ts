@@ -50,13 +50,13 @@ async function headerOf(
       refused("not_found", `the ledger has no entries \`${from}\` to \`${to}\`; it ends with \`${last?.seq ?? -1}\``),
     );
   }
-  const head = to < from ? null : ((await readHead(client, tenant, to)) ?? null);
   return {
     deployment: options.deployment,
     tenant,
+    selection: "range",
     from,
     to,
-    head,
+    head: last ?? null,
     bodies: options.bodies === true ? "included" : "withheld",
     exportedAtMs: nowMs,
   };
