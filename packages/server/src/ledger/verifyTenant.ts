@@ -23,7 +23,7 @@ import { copyOut } from "./copyOut.js";
 import { checkDefinitions } from "./definitions.js";
 import { readHead } from "./export.js";
 import { counterSums, counterValues, governedTables, ledgerStates, metaMismatches, rowStates } from "./queries.js";
-import { openReading, readEntries, type OpenBody, type Reading } from "./reading.js";
+import { openReading, readEntries, readEntryBytes, type OpenBody, type Reading } from "./reading.js";
 
 export interface VerifyTenantOptions {
   /** First sequence number of the chain to verify. Default 0. From later on the state is not held against the ledger. */
@@ -113,7 +113,9 @@ async function verifyChain(
       entriesPerSecond: perSecond(entries, clock() - startedMs),
     });
   return verifyEntries(
-    readEntries(client, tenant, { from, to }, options.bodies === true ? parts.openBody : undefined),
+    options.bodies === true
+      ? readEntries(client, tenant, { from, to }, parts.openBody)
+      : readEntryBytes(client, tenant, { from, to }),
     {
       tenant,
       from,
