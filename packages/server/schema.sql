@@ -274,6 +274,7 @@ create table countersign.change_sets (
   approved_until_ms bigint,
   applied_at_ms bigint,
   undo_until_ms bigint,
+  erased_at_ms bigint,
   constraint change_sets_pkey PRIMARY KEY (tenant_id, id),
   constraint change_sets_tenant_id_author_id_fkey FOREIGN KEY (tenant_id, author_id) REFERENCES countersign.principals(tenant_id, id),
   constraint change_set_apply_mode_known CHECK (apply_mode = ANY (ARRAY['AUTO'::text, 'MANUAL'::text])),
@@ -416,7 +417,7 @@ create table countersign.epochs (
   version integer not null,
   row_salt bytea not null,
   constraint epochs_pkey PRIMARY KEY (tenant_id, id),
-  constraint epochs_name_is_known CHECK (id ~ '^(policy|routes|members|kill|config|target:.+)$'::text),
+  constraint epochs_name_is_known CHECK (id ~ '^(policy|routes|members|kill|config|holds|target:.+)$'::text),
   constraint epochs_row_salt_is_32_bytes CHECK (octet_length(row_salt) = 32),
   constraint epochs_version_is_positive CHECK (version >= 1)
 );
@@ -526,6 +527,36 @@ alter table countersign.kill_switches force row level security;
 
 create policy tenant_rows on countersign.kill_switches for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
 
+create table countersign.legal_holds (
+  tenant_id uuid not null,
+  id uuid not null,
+  version integer not null,
+  row_salt bytea not null,
+  subject_type text,
+  subject_id text,
+  reason text not null,
+  status text not null,
+  placed_by uuid not null,
+  placed_at_ms bigint not null,
+  released_by uuid,
+  released_at_ms bigint,
+  release_reason text,
+  constraint legal_holds_pkey PRIMARY KEY (tenant_id, id),
+  constraint legal_hold_release_dated CHECK ((status = 'RELEASED'::text) = (released_at_ms IS NOT NULL)),
+  constraint legal_hold_status_known CHECK (status = ANY (ARRAY['HELD'::text, 'RELEASED'::text])),
+  constraint legal_hold_subject_is_whole CHECK ((subject_type IS NULL) = (subject_id IS NULL))
+);
+
+comment on table countersign.legal_holds is 'governed';
+
+alter table countersign.legal_holds enable row level security;
+
+alter table countersign.legal_holds force row level security;
+
+create policy tenant_rows on countersign.legal_holds for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+CREATE INDEX legal_holds_in_force ON countersign.legal_holds USING btree (tenant_id, id) WHERE (status = 'HELD'::text);
+
 create table countersign.migrations (
   number integer not null,
   name text not null,
@@ -592,6 +623,7 @@ create table countersign.principals (
   answerable_before uuid,
   created_by uuid,
   created_at_ms bigint not null,
+  erased_at_ms bigint,
   constraint principals_pkey PRIMARY KEY (tenant_id, id),
   constraint principals_tenant_id_answerable_fkey FOREIGN KEY (tenant_id, answerable) REFERENCES countersign.principals(tenant_id, id),
   constraint principal_agent_type_known CHECK (agent_type IS NULL OR (agent_type = ANY (ARRAY['UI_VELOCITY'::text, 'DESIGN_SYSTEM'::text, 'BACKEND_SERVICES'::text, 'INTEGRATION'::text, 'GENERAL'::text]))),
@@ -791,6 +823,31 @@ create policy tenant_rows on countersign.signing_keys for all using ((tenant_id 
 CREATE INDEX signing_keys_by_principal ON countersign.signing_keys USING btree (tenant_id, principal_id);
 
 CREATE UNIQUE INDEX signing_keys_by_public_key ON countersign.signing_keys USING btree (tenant_id, public_key);
+
+create table countersign.subject_keys (
+  tenant_id uuid not null,
+  key_id bytea not null,
+  subject_type text not null,
+  subject_id text not null,
+  sealed bytea not null,
+  made_ms bigint not null,
+  constraint subject_keys_pkey PRIMARY KEY (tenant_id, key_id),
+  constraint subject_keys_id_is_8_bytes CHECK (octet_length(key_id) = 8)
+);
+
+comment on table countersign.subject_keys is 'keys';
+
+alter table countersign.subject_keys enable row level security;
+
+alter table countersign.subject_keys force row level security;
+
+alter table countersign.subject_keys owner to countersign_ledger;
+
+create policy tenant_rows on countersign.subject_keys for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+CREATE INDEX subject_keys_by_subject ON countersign.subject_keys USING btree (tenant_id, subject_id);
+
+CREATE TRIGGER subject_keys_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON countersign.subject_keys FOR EACH STATEMENT EXECUTE FUNCTION countersign.refuse_ledger_change();
 
 create table countersign.target_holds (
   tenant_id uuid not null,
@@ -1097,7 +1154,7 @@ begin
       when 'governed' then 'select, insert, update'
       when 'attached' then case when found.expires then 'select, insert, update, delete' else 'select, insert, update' end
       when 'content' then 'select, insert, delete' -- named by their digest, which is checked at every reading
-      when 'content' then 'select, insert, delete'
+      when 'keys' then 'select, insert' -- deleted by the functions of erasure alone
       when 'derived' then 'select, insert, update, delete'
       when 'operational' then 'select, insert, update, delete'
     end;
@@ -1125,6 +1182,13 @@ begin
   end loop;
 
   execute 'grant execute on function countersign.append_entries(bigint, uuid[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]) to countersign_app';
+  -- What may be taken out of the ledger: each function looks for the entry that says so.
+  for found in
+    select p.oid::regprocedure::text as name from pg_proc p where p.pronamespace = 'countersign'::regnamespace
+       and p.proname in ('erase_subject_keys', 'finish_erasures', 'prune_entries', 'prunable_entries')
+  loop
+    execute format('grant execute on function %s to countersign_app', found.name);
+  end loop;
   -- A verifier asks what the door should be.
   execute 'grant execute on function countersign.door_source() to countersign_app';
   if exists (select from pg_proc where pronamespace = 'countersign'::regnamespace and proname = 'commit_group') then
@@ -1148,7 +1212,7 @@ declare
   writes text := '';
 begin
   for tab in
-    select c.oid, c.relname::text as name, salted.yes as governed, expires.yes as expires,
+    select c.oid, c.relname::text as name, salted.yes as governed, expires.yes as expires, obj_description(c.oid, 'pg_class') = 'keys' as keys,
            format('countersign.%I', c.relname) as target,
            (select string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
               from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as typed,
@@ -1171,7 +1235,7 @@ begin
       cross join lateral (select exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'expires_ms' and not a.attisdropped) as yes) as expires
      where c.relnamespace = 'countersign'::regnamespace and c.relkind = 'r'
        -- The class of a table is its comment, put there by apply_grants. Counters have a way of their own.
-       and obj_description(c.oid, 'pg_class') in ('governed', 'attached') and c.relname <> 'counters'
+       and obj_description(c.oid, 'pg_class') in ('governed', 'attached', 'keys') and c.relname <> 'counters'
      order by c.relname
   loop
     if tab.governed then
@@ -1192,6 +1256,22 @@ begin
           from jsonb_to_recordset(p_docs[i]) as n (_c integer, %5$s)
          where %7$s and x.version = n.version - 1 and not (n._c = any (failed));
         get diagnostics done = row_count;$part$, tab.name, tab.target, tab.columns, tab.given, tab.typed, tab.assigned, tab.keyed);
+    elsif tab.keys then
+      -- A key that another process erased is not sealed with any more: whoever still remembers it makes another.
+      guards := guards || format($part$
+      when 'key %1$s' then
+        select coalesce(jsonb_agg(jsonb_build_array(g._c, 'key', '%1$s', encode(g.key_id, 'hex'))), '[]') into moved
+          from jsonb_to_recordset(p_docs[i]) as g (_c integer, tenant_id uuid, key_id bytea)
+         where not exists (select from %2$s as x where x.tenant_id = g.tenant_id and x.key_id = g.key_id);$part$, tab.name, tab.target);
+      writes := writes || format($part$
+      when 'insert %1$s' then
+        insert into %2$s (%3$s)
+        select %4$s from jsonb_to_recordset(p_docs[i]) as n (_c integer, %5$s)
+         where not (n._c = any (failed));
+        get diagnostics done = row_count;
+      when 'erase %1$s' then
+        select count(*) into done from jsonb_to_recordset(p_docs[i]) as n (_c integer) where not (n._c = any (failed));$part$,
+        tab.name, tab.target, tab.columns, tab.given, tab.typed);
     else
       writes := writes || format($part$
       when 'insert %1$s' then
@@ -1267,6 +1347,10 @@ begin
   for i in 1 .. p_guards loop
     moved := null;
     case p_kinds[i]/*GUARDS*/
+      when 'subject' then
+        select coalesce(jsonb_agg(jsonb_build_array(g._c, 'subject', 'entries', g.subject_id)), '[]') into moved
+          from jsonb_to_recordset(p_docs[i]) as g (_c integer, tenant_id uuid, subject_id text, seq bigint)
+         where exists (select from countersign.entries as e where e.tenant_id = g.tenant_id and e.subject_id = g.subject_id and e.seq > g.seq);
       else null;
     end case;
     if moved is null then
@@ -1342,11 +1426,140 @@ begin
           array(select p_bodies[b.n] from unnest(p_body_entries) with ordinality as b (entry, n) where b.entry = any (kept) order by b.n));
     end if;
   end if;
+  -- Keys go in the commit whose entry says so: from then on nobody opens what they sealed, whatever becomes of us.
+  if 'erase subject_keys' = any (p_kinds) then
+    perform countersign.erase_subject_keys(n.tenant_id, n.entry_id)
+       from jsonb_to_recordset(p_docs[array_position(p_kinds, 'erase subject_keys')]) as n (_c integer, tenant_id uuid, entry_id uuid)
+      where not (n._c = any (failed));
+  end if;
   return jsonb_build_object('failed', reasons, 'heads', heads);
 end
 $source$, '/*GUARDS*/', coalesce(nullif(guards, ''), ' when '''' then null;')), '/*WRITES*/', coalesce(nullif(writes, ''), ' when '''' then null;'));
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION countersign.erase_subject_keys(p_tenant uuid, p_entry uuid)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  erased_type text;
+  erased_id text;
+  forgotten bigint;
+begin
+  select e.content::jsonb #>> '{data,subjectType}', e.content::jsonb #>> '{data,subject}' into erased_type, erased_id
+    from countersign.entries as e
+   where e.tenant_id = p_tenant and e.entry_id = p_entry and e.action = 'subject.erased' and e.subject_id = e.content::jsonb #>> '{data,subject}';
+  if erased_id is null then
+    raise exception using errcode = 'CS006', message = format('entry `%s` erases nothing', p_entry);
+  end if;
+  select e.seq into forgotten
+    from countersign.entries as e
+    join countersign.bodies as b on b.tenant_id = e.tenant_id and b.entry_id = e.entry_id
+    join countersign.subject_keys as k on k.tenant_id = b.tenant_id and k.key_id = substring(b.sealed from 5 for 8)
+   where e.tenant_id = p_tenant and e.subject_id = erased_id and k.subject_type = erased_type and k.subject_id = erased_id
+     and not exists (
+       select from countersign.entries as x
+        where x.tenant_id = p_tenant and x.subject_id = erased_id and x.action = 'subject.erased'
+          and x.content::jsonb #> '{data,seqs}' @> to_jsonb(e.seq))
+   limit 1;
+  if forgotten is not null then
+    raise exception using errcode = 'CS006', message = format('entry `%s` does not name `%s`, whose body would be lost', p_entry, forgotten);
+  end if;
+  delete from countersign.subject_keys as k
+   where k.tenant_id = p_tenant and k.subject_id = erased_id and k.subject_type = erased_type;
+  get diagnostics forgotten = row_count;
+  return forgotten;
+end
+$function$;
+
+alter function countersign.erase_subject_keys(uuid,uuid) owner to countersign_ledger;
+
+CREATE OR REPLACE FUNCTION countersign.finish_erasures(p_tenant uuid)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  gone bigint;
+begin
+  delete from countersign.bodies as b
+   using countersign.entries as x
+   cross join lateral jsonb_array_elements(x.content::jsonb #> '{data,seqs}') as named (seq)
+    join countersign.entries as e on e.tenant_id = p_tenant and e.seq = (named.seq #>> '{}')::bigint
+   where x.tenant_id = p_tenant and x.action = 'subject.erased' and jsonb_typeof(x.content::jsonb #> '{data,seqs}') = 'array'
+     and e.subject_id = x.subject_id and e.seq < x.seq and e.action <> 'subject.erased'
+     and b.tenant_id = p_tenant and b.entry_id = e.entry_id;
+  get diagnostics gone = row_count;
+  return gone;
+end
+$function$;
+
+alter function countersign.finish_erasures(uuid) owner to countersign_ledger;
+
+CREATE OR REPLACE FUNCTION countersign.prunable_entries(p_tenant uuid, p_up_to bigint, p_head bigint, p_kept text[])
+ RETURNS TABLE(seq bigint)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  with newest as materialized (
+    select distinct on (w ->> 0, w ->> 1) e.seq as at
+      from countersign.entries as e cross join jsonb_array_elements(e.meta -> 'state') as w
+     where e.tenant_id = p_tenant and e.seq <= p_head and e.meta -> 'state' <> '[]'
+     order by w ->> 0, w ->> 1, (w ->> 2)::bigint desc, e.seq desc
+  )
+  select e.seq
+    from countersign.entries as e
+   where e.tenant_id = p_tenant and e.seq < p_up_to and e.content is not null
+     and e.action !~ '^(subject\.erased|ledger\..*|log_key\..*|legal_hold\..*|principal\.key_.*)$'
+     and not (e.subject_id = any (p_kept))
+     and not exists (select from jsonb_array_elements(e.meta -> 'refs') as r where r ->> 'id' = any (p_kept))
+     and e.seq not in (select at from newest)
+$function$;
+
+alter function countersign.prunable_entries(uuid,bigint,bigint,text[]) owner to countersign_ledger;
+
+CREATE OR REPLACE FUNCTION countersign.prune_entries(p_tenant uuid, p_entry uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  said jsonb;
+  said_at bigint;
+  kept text[];
+  emptied bigint;
+  bodies bigint;
+begin
+  select e.content::jsonb -> 'data', e.seq into said, said_at
+    from countersign.entries as e
+   where e.tenant_id = p_tenant and e.entry_id = p_entry and e.action = 'ledger.pruned';
+  if said_at is null or (said ->> 'upTo')::bigint > said_at or (said ->> 'head')::bigint >= said_at then
+    raise exception using errcode = 'CS006', message = format('entry `%s` prunes nothing', p_entry);
+  end if;
+  kept := array(select jsonb_array_elements_text(said -> 'keptSubjects'));
+  -- Bodies first: what they are of still says so. Those of entries that keep their content for a digest's sake go too.
+  delete from countersign.bodies as b
+   using countersign.entries as e
+   where e.tenant_id = p_tenant and e.seq < (said ->> 'upTo')::bigint and b.tenant_id = p_tenant and b.entry_id = e.entry_id
+     and e.action !~ '^(subject\.erased|ledger\..*|log_key\..*|legal_hold\..*)$'
+     and not (e.subject_id = any (kept))
+     and not exists (select from jsonb_array_elements(e.meta -> 'refs') as r where r ->> 'id' = any (kept));
+  get diagnostics bodies = row_count;
+  update countersign.entries as e set content = null, action = null, actor_id = null, subject_id = null
+   where e.tenant_id = p_tenant and e.seq in (
+     select p.seq from countersign.prunable_entries(p_tenant, (said ->> 'upTo')::bigint, (said ->> 'head')::bigint, kept) as p);
+  get diagnostics emptied = row_count;
+  return jsonb_build_object('entries', emptied, 'bodies', bodies);
+end
+$function$;
+
+alter function countersign.prune_entries(uuid,uuid) owner to countersign_ledger;
 
 CREATE OR REPLACE FUNCTION countersign.rebuild_door()
  RETURNS void
@@ -1369,6 +1582,9 @@ CREATE OR REPLACE FUNCTION countersign.refuse_ledger_change()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
+  if current_user = 'countersign_ledger' and tg_op || ' ' || tg_table_name in ('UPDATE entries', 'DELETE bodies', 'DELETE subject_keys') then
+    return null;
+  end if;
   raise exception using errcode = 'CS003',
     message = format('ledger table `%s` is append-only: %s refused', tg_table_name, lower(tg_op));
 end
@@ -1381,6 +1597,14 @@ grant execute on function countersign.append_entries(bigint,uuid[],integer[],uui
 grant execute on function countersign.commit_group(uuid[],bigint,integer,integer,integer,text[],jsonb[],integer[],integer[],uuid[],text[],text[],text[],text[],integer[],bytea[],bytea[]) to countersign_app;
 
 grant execute on function countersign.door_source() to countersign_app;
+
+grant execute on function countersign.erase_subject_keys(uuid,uuid) to countersign_app;
+
+grant execute on function countersign.finish_erasures(uuid) to countersign_app;
+
+grant execute on function countersign.prunable_entries(uuid,bigint,bigint,text[]) to countersign_app;
+
+grant execute on function countersign.prune_entries(uuid,uuid) to countersign_app;
 
 grant usage on schema countersign to countersign_app;
 
@@ -1424,6 +1648,8 @@ grant insert, select, update on table countersign.items to countersign_app;
 
 grant insert, select, update on table countersign.kill_switches to countersign_app;
 
+grant insert, select, update on table countersign.legal_holds to countersign_app;
+
 grant insert, select, update on table countersign.mode_requests to countersign_app;
 
 grant delete, insert, select, update on table countersign.number_series to countersign_app;
@@ -1443,6 +1669,8 @@ grant insert, select, update on table countersign.role_bindings to countersign_a
 grant delete, insert, select, update on table countersign.self_checks to countersign_app;
 
 grant insert, select, update on table countersign.signing_keys to countersign_app;
+
+grant insert, select on table countersign.subject_keys to countersign_app;
 
 grant insert, select, update on table countersign.target_holds to countersign_app;
 

@@ -81,10 +81,14 @@ create table countersign.tenant_locks (
   constraint tenant_locks_pkey primary key (tenant_id)
 );
 
--- Against the owner of the database this is a speed bump; against a bug or a stolen application password it is a wall.
+-- Against the owner of the database this is a speed bump; against a bug or a stolen application password it is a wall. The functions of
+-- retention pass it as the ledger's own role: they take away what a committed entry names, content and bodies, and nothing else.
 create function countersign.refuse_ledger_change() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $function$
 begin
+  if current_user = 'countersign_ledger' and tg_op || ' ' || tg_table_name in ('UPDATE entries', 'DELETE bodies', 'DELETE subject_keys') then
+    return null;
+  end if;
   raise exception using errcode = 'CS003',
     message = format('ledger table `%s` is append-only: %s refused', tg_table_name, lower(tg_op));
 end
@@ -234,7 +238,7 @@ begin
       when 'governed' then 'select, insert, update'
       when 'attached' then case when found.expires then 'select, insert, update, delete' else 'select, insert, update' end
       when 'content' then 'select, insert, delete' -- named by their digest, which is checked at every reading
-      when 'content' then 'select, insert, delete'
+      when 'keys' then 'select, insert' -- deleted by the functions of erasure alone
       when 'derived' then 'select, insert, update, delete'
       when 'operational' then 'select, insert, update, delete'
     end;
@@ -262,6 +266,13 @@ begin
   end loop;
 
   execute 'grant execute on function countersign.append_entries(bigint, uuid[], integer[], uuid[], text[], text[], text[], text[], integer[], bytea[], bytea[]) to countersign_app';
+  -- What may be taken out of the ledger: each function looks for the entry that says so.
+  for found in
+    select p.oid::regprocedure::text as name from pg_proc p where p.pronamespace = 'countersign'::regnamespace
+       and p.proname in ('erase_subject_keys', 'finish_erasures', 'prune_entries', 'prunable_entries')
+  loop
+    execute format('grant execute on function %s to countersign_app', found.name);
+  end loop;
   -- A verifier asks what the door should be.
   execute 'grant execute on function countersign.door_source() to countersign_app';
   if exists (select from pg_proc where pronamespace = 'countersign'::regnamespace and proname = 'commit_group') then
@@ -281,7 +292,7 @@ declare
   writes text := '';
 begin
   for tab in
-    select c.oid, c.relname::text as name, salted.yes as governed, expires.yes as expires,
+    select c.oid, c.relname::text as name, salted.yes as governed, expires.yes as expires, obj_description(c.oid, 'pg_class') = 'keys' as keys,
            format('countersign.%I', c.relname) as target,
            (select string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
               from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as typed,
@@ -304,7 +315,7 @@ begin
       cross join lateral (select exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'expires_ms' and not a.attisdropped) as yes) as expires
      where c.relnamespace = 'countersign'::regnamespace and c.relkind = 'r'
        -- The class of a table is its comment, put there by apply_grants. Counters have a way of their own.
-       and obj_description(c.oid, 'pg_class') in ('governed', 'attached') and c.relname <> 'counters'
+       and obj_description(c.oid, 'pg_class') in ('governed', 'attached', 'keys') and c.relname <> 'counters'
      order by c.relname
   loop
     if tab.governed then
@@ -325,6 +336,22 @@ begin
           from jsonb_to_recordset(p_docs[i]) as n (_c integer, %5$s)
          where %7$s and x.version = n.version - 1 and not (n._c = any (failed));
         get diagnostics done = row_count;$part$, tab.name, tab.target, tab.columns, tab.given, tab.typed, tab.assigned, tab.keyed);
+    elsif tab.keys then
+      -- A key that another process erased is not sealed with any more: whoever still remembers it makes another.
+      guards := guards || format($part$
+      when 'key %1$s' then
+        select coalesce(jsonb_agg(jsonb_build_array(g._c, 'key', '%1$s', encode(g.key_id, 'hex'))), '[]') into moved
+          from jsonb_to_recordset(p_docs[i]) as g (_c integer, tenant_id uuid, key_id bytea)
+         where not exists (select from %2$s as x where x.tenant_id = g.tenant_id and x.key_id = g.key_id);$part$, tab.name, tab.target);
+      writes := writes || format($part$
+      when 'insert %1$s' then
+        insert into %2$s (%3$s)
+        select %4$s from jsonb_to_recordset(p_docs[i]) as n (_c integer, %5$s)
+         where not (n._c = any (failed));
+        get diagnostics done = row_count;
+      when 'erase %1$s' then
+        select count(*) into done from jsonb_to_recordset(p_docs[i]) as n (_c integer) where not (n._c = any (failed));$part$,
+        tab.name, tab.target, tab.columns, tab.given, tab.typed);
     else
       writes := writes || format($part$
       when 'insert %1$s' then
@@ -400,6 +427,10 @@ begin
   for i in 1 .. p_guards loop
     moved := null;
     case p_kinds[i]/*GUARDS*/
+      when 'subject' then
+        select coalesce(jsonb_agg(jsonb_build_array(g._c, 'subject', 'entries', g.subject_id)), '[]') into moved
+          from jsonb_to_recordset(p_docs[i]) as g (_c integer, tenant_id uuid, subject_id text, seq bigint)
+         where exists (select from countersign.entries as e where e.tenant_id = g.tenant_id and e.subject_id = g.subject_id and e.seq > g.seq);
       else null;
     end case;
     if moved is null then
@@ -474,6 +505,12 @@ begin
           array(select p_body_salts[b.n] from unnest(p_body_entries) with ordinality as b (entry, n) where b.entry = any (kept) order by b.n),
           array(select p_bodies[b.n] from unnest(p_body_entries) with ordinality as b (entry, n) where b.entry = any (kept) order by b.n));
     end if;
+  end if;
+  -- Keys go in the commit whose entry says so: from then on nobody opens what they sealed, whatever becomes of us.
+  if 'erase subject_keys' = any (p_kinds) then
+    perform countersign.erase_subject_keys(n.tenant_id, n.entry_id)
+       from jsonb_to_recordset(p_docs[array_position(p_kinds, 'erase subject_keys')]) as n (_c integer, tenant_id uuid, entry_id uuid)
+      where not (n._c = any (failed));
   end if;
   return jsonb_build_object('failed', reasons, 'heads', heads);
 end

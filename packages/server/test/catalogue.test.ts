@@ -74,6 +74,7 @@ const grantsOf: Readonly<Record<TableClass, readonly string[]>> = {
   governed: ["select", "insert", "update"],
   ledger: ["select"],
   log: ["select", "insert"],
+  keys: ["select", "insert"],
   attached: ["select", "insert", "update"],
   content: ["select", "insert", "delete"],
   derived: ["select", "insert", "update", "delete"],
@@ -102,8 +103,17 @@ test("nobody but the server executes our functions, and those that act with more
     "append_entries",
     "commit_group",
     "door_source",
+    "erase_subject_keys",
+    "finish_erasures",
+    "prunable_entries",
+    "prune_entries",
   ]);
-  expect(rows.filter((row) => row.definer).map((row) => row.name)).toEqual(["append_entries"]);
+  expect(rows.filter((row) => row.definer).map((row) => row.name)).toEqual([
+    "append_entries",
+    "erase_subject_keys",
+    "finish_erasures",
+    "prune_entries",
+  ]);
   expect(
     rows.filter((row) => !(row.config ?? []).includes("search_path=pg_catalog, pg_temp")).map((row) => row.name),
   ).toEqual([]);
@@ -119,6 +129,7 @@ const samples: Readonly<Record<string, string>> = {
   jsonb: "'{}'",
   "text[]": "'{}'",
   bytea: "sha256('x')",
+  "timestamp with time zone": "now()",
 };
 
 describe("row-level security", () => {
@@ -204,7 +215,7 @@ describe("row-level security", () => {
   });
 });
 
-test.each(["entries", "bodies"])("%s: nobody updates, deletes or truncates", async (name) => {
+test.each(["entries", "bodies", "subject_keys"])("%s: nobody updates, deletes or truncates", async (name) => {
   const own = await createDatabase();
   for (const login of [own.superuser, own.app]) {
     await withClient(login, async (client) => {

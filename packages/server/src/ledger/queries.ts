@@ -151,6 +151,31 @@ select low as seq from search where low >= high limit 1`,
   };
 }
 
+/**
+ * Subjects with an entry in a range. Among given ones by entries_by_subject, one probe each; else those of change-sets, over
+ * the range by entries_pkey.
+ */
+export function subjectsBetween(
+  tenant: TenantId,
+  { among, from, to }: { readonly among?: readonly string[]; readonly from: number; readonly to: number },
+): Query {
+  if (among === undefined)
+    return {
+      name: "countersign_change_sets_between",
+      text: `select distinct e.subject_id as id from countersign.entries as e
+ where e.tenant_id = $1 and e.seq between $2 and $3 and e.subject_id is not null and e.meta #>> '{subject,type}' = 'change_set'
+ order by 1`,
+      values: [tenant, from, to],
+    };
+  return {
+    name: "countersign_subjects_between",
+    text: `select s.id from unnest($4::text[]) as s(id)
+ where exists (select from countersign.entries as e where e.tenant_id = $1 and e.subject_id = s.id and e.seq between $2 and $3)
+ order by 1`,
+    values: [tenant, from, to, among],
+  };
+}
+
 export interface SubjectRow {
   readonly seq: string;
   readonly time_ms: string;
@@ -231,7 +256,7 @@ export const headOf = `select seq, encode(hash, 'hex') as hash, time_ms from cou
 export const ledgerDefinitions = `
 with ours as (
   select c.oid, c.relname::text as name from pg_class c
-   where c.relnamespace = 'countersign'::regnamespace and c.relname in ('entries', 'bodies', 'tenant_locks', 'counters', 'epochs', 'checkpoints', 'tiles', 'anchor_receipts')
+   where c.relnamespace = 'countersign'::regnamespace and c.relname in ('entries', 'bodies', 'tenant_locks', 'counters', 'epochs', 'checkpoints', 'tiles', 'anchor_receipts', 'subject_keys')
 )
 select 'table ' || c.relname as name,
        format('kind %s, row security %s, forced %s, owner is ledger %s', c.relkind, c.relrowsecurity, c.relforcerowsecurity,

@@ -11,6 +11,8 @@ export type TableClass =
   | "ledger"
   /** Checkpoints, tiles, anchor receipts: the publisher. */
   | "log"
+  /** By which bodies are sealed: inserted with the first of them, deleted by an erasure's own function. */
+  | "keys"
   /** Written inside a commit, beside its entry. */
   | "attached"
   /** Bytes named by their digest, which is checked at every reading. */
@@ -44,6 +46,7 @@ export const tables = {
   idempotency_keys: { class: "attached" },
   items: { class: "governed" },
   kill_switches: { class: "governed" },
+  legal_holds: { class: "governed" },
   mode_requests: { class: "governed" },
   number_series: { class: "operational" },
   principals: { class: "governed" },
@@ -54,6 +57,7 @@ export const tables = {
   role_bindings: { class: "governed" },
   self_checks: { class: "operational" },
   signing_keys: { class: "governed" },
+  subject_keys: { class: "keys" },
   target_holds: { class: "governed" },
   tenant_directory: { class: "governed" },
   tenant_locks: { class: "operational" },
