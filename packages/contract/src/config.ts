@@ -327,6 +327,15 @@ export const categoriesConfiguration = z
     description: "Read from the top; the first rule that matches a target gives its category, none: OTHER.",
   });
 
+export const ledgerConfiguration = z
+  .strictObject({
+    public: z.boolean().default(false).meta({
+      description:
+        "Whether anybody may read the checkpoints and the tree of hashes at `/ledger/<tenant>/…`. They hold hashes and times, no content.",
+    }),
+  })
+  .meta({ id: "LedgerConfiguration", description: "What is shown of the tenant's ledger." });
+
 export const configurationSchemas = {
   policy: policyConfiguration,
   grants: grantsConfiguration,
@@ -337,6 +346,7 @@ export const configurationSchemas = {
   freeze: freezeConfiguration,
   limits: limitsConfiguration,
   categories: categoriesConfiguration,
+  ledger: ledgerConfiguration,
 } as const;
 export type ConfigurationName = keyof typeof configurationSchemas;
 export const configurationNames = Object.keys(configurationSchemas) as readonly ConfigurationName[];
@@ -620,4 +630,5 @@ export const configurationDefaults: { readonly [N in ConfigurationName]: Configu
       },
     ],
   },
+  ledger: { public: false },
 };

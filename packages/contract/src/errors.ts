@@ -125,6 +125,12 @@ export const errorCatalogue = {
   sealing_key_invalid: { status: 500, title: "the sealing key cannot be used" },
   sealed_unreadable: { status: 500, title: "a sealed value cannot be opened" },
 
+  // Publishing: checkpoints of the ledger, signed with the log key.
+  log_key_unusable: { status: 500, title: "the log key cannot be used" },
+  publishing_stopped: { status: 503, title: "the ledger is not published" },
+  not_published: { status: 409, title: "no checkpoint covers it yet" },
+  nothing_to_restore: { status: 409, title: "there is nothing to restore" },
+
   // Ours.
   internal: { status: 500, title: "an internal error" },
 } as const satisfies Record<string, ErrorEntry>;
