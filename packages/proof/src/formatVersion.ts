@@ -7,6 +7,8 @@
 export const FORMAT_VERSION = 1;
 
 /** `countersign.<name>.v<FORMAT_VERSION>`: the first bytes of everything that is hashed or signed. */
-export function tag(name: "entry" | "body" | "row" | "revision" | "approval" | "vote" | "resource" | "file"): string {
+export function tag(
+  name: "entry" | "body" | "row" | "revision" | "approval" | "vote" | "resource" | "file" | "log-key" | "restore",
+): string {
   return `countersign.${name}.v${FORMAT_VERSION}`;
 }
