@@ -124,6 +124,7 @@ export const errorCatalogue = {
   down_refused: { status: 500, title: "the migration cannot be undone" },
   sealing_key_invalid: { status: 500, title: "the sealing key cannot be used" },
   sealed_unreadable: { status: 500, title: "a sealed value cannot be opened" },
+  witness_unusable: { status: 500, title: "the witness cannot be used" },
 
   // Publishing: checkpoints of the ledger, signed with the log key.
   log_key_unusable: { status: 500, title: "the log key cannot be used" },

@@ -26,6 +26,10 @@ export interface ProcessConfig {
   readonly sealingKeys?: readonly Uint8Array[];
   /** COUNTERSIGN_WORKSPACE_ROOTS: workspaces are registered below these folders alone; absent: wherever the server may. */
   readonly workspaceRoots?: readonly string[];
+  /** COUNTERSIGN_ANCHORS: one anchor each, as in `<data directory>/anchors`; absent: that file. */
+  readonly anchors?: readonly string[];
+  /** COUNTERSIGN_ANCHORS_REQUIRED: below this many confirming anchors the server calls itself degraded. */
+  readonly anchorsRequired: number;
   /** Variables that look like ours and are not. */
   readonly unknownVariables: readonly string[];
 }
@@ -83,6 +87,19 @@ const folders = z
     `is no list of absolute paths separated by \`${delimiter}\``,
   );
 
+// What a line says is checked by whoever opens the anchors: a verifier key is not this module's to read.
+const anchors = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((line) => line.trim())
+    .filter((line) => line !== ""),
+);
+const anchorsRequired = z
+  .string()
+  .regex(/^\d{1,2}$/, "is no number of anchors; write a number from 0 to 16")
+  .transform(Number)
+  .refine((count) => count <= 16, "is no number of anchors; write a number from 0 to 16");
+
 const variables = z.object({
   DATABASE_URL: connectionString.optional(),
   COUNTERSIGN_APP_DATABASE_URL: connectionString.optional(),
@@ -91,6 +108,8 @@ const variables = z.object({
   COUNTERSIGN_LOG: logLevel.default("info"),
   COUNTERSIGN_SEALING_KEY: sealingKeys.optional(),
   COUNTERSIGN_WORKSPACE_ROOTS: folders.optional(),
+  COUNTERSIGN_ANCHORS: anchors.optional(),
+  COUNTERSIGN_ANCHORS_REQUIRED: anchorsRequired.default(0),
 });
 
 /** Parses an environment. Empty variables count as unset. Throws `configuration_invalid` with all problems. */
@@ -124,6 +143,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
       : { applicationDatabaseUrl: data.COUNTERSIGN_APP_DATABASE_URL }),
     ...(data.COUNTERSIGN_SEALING_KEY === undefined ? {} : { sealingKeys: data.COUNTERSIGN_SEALING_KEY }),
     ...(data.COUNTERSIGN_WORKSPACE_ROOTS === undefined ? {} : { workspaceRoots: data.COUNTERSIGN_WORKSPACE_ROOTS }),
+    ...(data.COUNTERSIGN_ANCHORS === undefined ? {} : { anchors: data.COUNTERSIGN_ANCHORS }),
+    anchorsRequired: data.COUNTERSIGN_ANCHORS_REQUIRED,
     host: data.COUNTERSIGN_HOST,
     port: data.COUNTERSIGN_PORT,
     logLevel: data.COUNTERSIGN_LOG,

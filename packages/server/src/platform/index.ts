@@ -2,6 +2,14 @@
 export { systemClock, type Clock } from "./clock.js";
 export { defaultHost, defaultPort, logLevels, parseConfig, type LogLevel, type ProcessConfig } from "./config.js";
 export { dataDirectoryPath, openDataDirectory } from "./dataDirectory.js";
+export { hasCode, makeFolder, readIfPresent, replaceFile, syncFolder, writeOnce } from "./durable.js";
 export { idSource, newId, systemRandom, type NewId, type RandomBytes } from "./ids.js";
 export { maskText, openLog, type Log } from "./log.js";
-export { openSealing, sealedOverheadBytes, sealingWith, type Sealing } from "./sealing.js";
+export {
+  openSealing,
+  sealedOverheadBytes,
+  sealingWith,
+  subjectKeyId,
+  subjectSealing,
+  type Sealing,
+} from "./sealing.js";

@@ -48,6 +48,10 @@ export interface Anchor {
   readonly kind: AnchorKind;
   /** A path or an address, for people. Never holds a secret. */
   readonly location: string;
+  /** At most one submission of a log in this time; absent: each checkpoint as it comes. */
+  readonly everyMs?: number;
+  /** Cuts off what is under way: it fails as an outage does. */
+  close?(): void;
   /**
    * Resolves when the checkpoint is kept for good. Submitting the same one again gives a receipt again.
    * Throws `AnchorContradiction` when what it holds does not continue to this checkpoint; any other error is an outage

@@ -8,33 +8,52 @@ import type { Checkpoint } from "@countersign/proof";
 import type { Clock } from "../../platform/index.js";
 import type { Storage } from "../../storage/index.js";
 import type { Anchor, LeafTile } from "./anchor.js";
+import { Keeper } from "./keeper.js";
+import { readStates, stateOf } from "./queries.js";
+import { freshState } from "./standing.rules.js";
 import type { AnchorStatus } from "./states.js";
 
 export * from "./anchor.js";
+export { anchorLines, anchorsFrom, parseAnchors, type AnchorSpec } from "./specs.js";
 export type { AnchorStanding, AnchorState, AnchorStatus } from "./states.js";
+
+export interface StoredCheckpoint {
+  readonly incarnation: number;
+  readonly checkpoint: Checkpoint;
+}
 
 /** Where the anchors get what they take away: the publisher. */
 export interface AnchorSource {
   /** The newest stored checkpoint of a tenant, read from the database, not from memory. */
-  latest(tenant: TenantId): Promise<{ readonly incarnation: number; readonly checkpoint: Checkpoint } | undefined>;
+  latest(tenant: TenantId): Promise<StoredCheckpoint | undefined>;
   consistency(tenant: TenantId, from: number, to: number): Promise<readonly Uint8Array[]>;
   /** As `Submission.leafTiles`. */
   leafTiles(tenant: TenantId, fromSize: number, toSize: number): AsyncIterable<LeafTile>;
 }
 
 export interface AnchorsOptions {
-  readonly storage: Pick<Storage, "app" | "inTenant">;
+  readonly storage: Pick<Storage, "inTenant">;
   readonly clock: Clock;
   readonly anchors: readonly Anchor[];
   readonly source: AnchorSource;
   /** How many must have confirmed before `degraded` is false. */
   readonly required?: number;
+  /**
+   * `anchor.failing`, `anchor.contradicts` (an alarm), `anchor.confirms_again`: with tenant, anchor, and what is wrong.
+   */
   readonly report?: (event: string, details: Readonly<Record<string, unknown>>) => void;
+  /** Runs something later; returns how to call it off. Tests hold the time. */
+  readonly after?: (ms: number, run: () => void) => () => void;
+  /** From 0 up to 1, for the pauses. */
+  readonly chance?: () => number;
 }
 
 export interface Anchors {
-  /** A checkpoint was stored. Returns at once; each anchor takes the newest one when it is its turn. */
-  offer(tenant: TenantId, stored: { readonly incarnation: number; readonly checkpoint: Checkpoint }): void;
+  /**
+   * A checkpoint was stored; or this process begins to publish for the tenant, and this is its newest. Returns at once; each
+   * anchor takes the newest one when it is its turn.
+   */
+  offer(tenant: TenantId, stored: StoredCheckpoint): void;
   /** Another process publishes for this tenant from now on: nothing more is submitted for it from here. */
   release(tenant: TenantId): void;
   /** Of the tenants this process publishes for. */
@@ -43,6 +62,154 @@ export interface Anchors {
   degraded(): boolean;
   /** Resolves when nothing is under way and nothing is due. */
   settled(): Promise<void>;
-  /** Ends: what is under way is finished or cut off within seconds. */
+  /** Ends: what is under way is cut off, and fails as an outage does. */
   close(): Promise<void>;
+}
+
+/** Submissions of one anchor at once, over all tenants. */
+const submissionsAtOnce = 4;
+
+export function openAnchors(options: AnchorsOptions): Anchors {
+  return new AllAnchors(options);
+}
+
+class AllAnchors implements Anchors {
+  readonly #options: AnchorsOptions;
+  readonly #tenants = new Map<TenantId, Keeper[]>();
+  readonly #loading = new Map<TenantId, { latest: StoredCheckpoint; done: Promise<void> }>();
+  readonly #gates: ReadonlyMap<string, Gate>;
+  #quiet: (() => void)[] = [];
+  #closed = false;
+
+  constructor(options: AnchorsOptions) {
+    this.#options = options;
+    this.#gates = new Map(options.anchors.map((anchor) => [anchor.name, gate(submissionsAtOnce)]));
+  }
+
+  offer(tenant: TenantId, stored: StoredCheckpoint): void {
+    if (this.#closed || this.#options.anchors.length === 0) return;
+    const keepers = this.#tenants.get(tenant);
+    if (keepers !== undefined) return offerTo(keepers, stored);
+    const loading = this.#loading.get(tenant);
+    if (loading === undefined) this.#load(tenant, stored);
+    else loading.latest = stored;
+  }
+
+  /** Remembers, then offers. */
+  #load(tenant: TenantId, latest: StoredCheckpoint): void {
+    const loading = { latest, done: Promise.resolve() };
+    this.#loading.set(tenant, loading);
+    loading.done = this.#readStates(tenant).then((states) => {
+      if (this.#loading.get(tenant) !== loading) return; // released meanwhile
+      this.#loading.delete(tenant);
+      const keepers = this.#options.anchors.map((anchor) => this.#keeper(tenant, anchor, states));
+      this.#tenants.set(tenant, keepers);
+      offerTo(keepers, loading.latest);
+      this.#changed();
+    });
+  }
+
+  /** Without the database: as if nothing were remembered. The anchors themselves know what they hold. */
+  async #readStates(tenant: TenantId): Promise<Map<string, ReturnType<typeof stateOf>>> {
+    const { name, text, values } = readStates(tenant);
+    try {
+      const found = await this.#options.storage.inTenant(tenant, (client) =>
+        client.query({ name, text, values: [...values] }),
+      );
+      return new Map(found.rows.map(stateOf).map((state) => [state.anchor, state]));
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#options.report?.("anchor.states_unread", { tenant, message });
+      return new Map();
+    }
+  }
+
+  #keeper(tenant: TenantId, anchor: Anchor, states: ReadonlyMap<string, ReturnType<typeof stateOf>>): Keeper {
+    const state = states.get(anchor.name) ?? freshState(anchor.name);
+    const parts = {
+      options: this.#options,
+      tenant,
+      anchor,
+      gate: this.#gates.get(anchor.name) ?? gate(submissionsAtOnce),
+      after: this.#options.after ?? later,
+      chance: this.#options.chance ?? Math.random,
+      changed: () => this.#changed(),
+    };
+    // What an earlier process waited for is over: it is tried at once.
+    return new Keeper(parts, { ...state, nextMs: null });
+  }
+
+  release(tenant: TenantId): void {
+    for (const keeper of this.#tenants.get(tenant) ?? []) keeper.end();
+    this.#tenants.delete(tenant);
+    this.#loading.delete(tenant);
+    this.#changed();
+  }
+
+  status(): readonly AnchorStatus[] {
+    return [...this.#tenants].flatMap(([tenant, keepers]) =>
+      keepers.map(({ anchor, state }) => ({ ...state, tenant, kind: anchor.kind, location: anchor.location })),
+    );
+  }
+
+  degraded(): boolean {
+    const required = this.#options.required ?? 0;
+    return [...this.#tenants.values()].some((keepers) => {
+      const standings = keepers.map(({ state }) => state.standing);
+      return standings.includes("contradicts") || standings.filter((standing) => standing === "ok").length < required;
+    });
+  }
+
+  async settled(): Promise<void> {
+    while (this.#loading.size > 0 || this.#underWay().length > 0)
+      await new Promise<void>((resolve) => this.#quiet.push(resolve));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const underWay = this.#underWay();
+    for (const tenant of [...this.#tenants.keys()]) this.release(tenant);
+    for (const anchor of this.#options.anchors) anchor.close?.();
+    await Promise.all(underWay);
+  }
+
+  #underWay(): Promise<void>[] {
+    return [...this.#tenants.values()].flat().flatMap(({ running }) => running ?? []);
+  }
+
+  #changed(): void {
+    const waiting = this.#quiet;
+    this.#quiet = [];
+    for (const resolve of waiting) resolve();
+  }
+}
+
+function offerTo(keepers: readonly Keeper[], { incarnation, checkpoint }: StoredCheckpoint): void {
+  for (const keeper of keepers) keeper.offer({ incarnation, size: checkpoint.size });
+}
+
+function later(ms: number, run: () => void): () => void {
+  const timer = setTimeout(run, ms);
+  // A pause keeps no process alive.
+  timer.unref();
+  return () => clearTimeout(timer);
+}
+
+type Gate = <T>(use: () => Promise<T>) => Promise<T>;
+
+/** Lets at most `count` through at once; the others wait in order. */
+function gate(count: number): Gate {
+  let free = count;
+  const waiting: (() => void)[] = [];
+  return async (use) => {
+    if (free === 0) await new Promise<void>((resolve) => waiting.push(resolve));
+    else free -= 1;
+    try {
+      return await use();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free += 1;
+      else next();
+    }
+  };
 }

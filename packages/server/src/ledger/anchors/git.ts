@@ -1,0 +1,322 @@
+/**
+ * The git anchor: a repository, one commit a submission, pushed to `origin` when there is such a remote. Its strength is what others
+ * have fetched, and a remote that refuses rewriting. Layout and check: layout.ts.
+ *
+ * Promises:
+ * - A commit holds a whole submission or there is none: it is made by `git fast-import` from what its parent holds, without
+ *   working tree, index or hooks, and refused when the branch moved meanwhile. So a kill at any point leaves nothing half done.
+ * - History is never rewritten, and a branch that was rewritten by others is told: `refs/countersign/anchored` is the last commit
+ *   made here, `refs/countersign/pushed` the last one the remote took; both stay ancestors of what follows.
+ * - Confirmed means: committed, and pushed where there is a remote.
+ */
+import { mkdir, readdir } from "node:fs/promises";
+import type { Clock } from "../../platform/index.js";
+import { hasCode } from "../../platform/index.js";
+import { AnchorContradiction, type Anchor, type AnchorReceipt, type Submission } from "./anchor.js";
+import { Git } from "./gitCommand.js";
+import {
+  check,
+  type Continuation,
+  folderOf,
+  type Held,
+  readHeld,
+  recordOf,
+  segmentName,
+  type Shelf,
+  tileLeaves,
+} from "./layout.js";
+import { Memory, Turns } from "./turns.js";
+
+export interface GitAnchorOptions {
+  readonly name: string;
+  /** A repository, bare or not, or an empty or missing folder that becomes one. */
+  readonly directory: string;
+  readonly clock: Clock;
+  /** A file of notes that has grown to this takes no more: each commit stores the last one anew. */
+  readonly segmentBytesMax?: number;
+}
+
+const segmentBytesMaxUsual = 64 * 1024;
+const anchoredRef = "refs/countersign/anchored";
+const pushedRef = "refs/countersign/pushed";
+/** Times a commit is made again because the branch moved. */
+const triesMax = 5;
+/** Commits between two looks at whether the repository should be packed. */
+const commitsUntilGc = 256;
+
+interface Known {
+  /** The tree of the log's folder when it was read. */
+  readonly tree: string | undefined;
+  readonly held: Held;
+}
+
+interface Repository {
+  readonly options: GitAnchorOptions;
+  readonly git: Git;
+  readonly memory: Memory<Known>;
+  commits: number;
+}
+
+interface Head {
+  readonly branch: string;
+  /** Undefined: no commit yet. */
+  readonly commit: string | undefined;
+}
+
+export function gitAnchor(options: GitAnchorOptions): Anchor {
+  const cut = new AbortController();
+  const repository: Repository = {
+    options,
+    git: new Git(options.directory, cut.signal),
+    memory: new Memory(),
+    commits: 0,
+  };
+  const turns = new Turns();
+  return {
+    name: options.name,
+    kind: "git",
+    location: options.directory,
+    submit: (submission) => turns.take("repository", () => submit(repository, submission)),
+    close: () => cut.abort(),
+  };
+}
+
+async function submit(repository: Repository, submission: Submission): Promise<AnchorReceipt> {
+  const { git } = repository;
+  await openRepository(git);
+  for (let tries = 0; tries < triesMax; tries += 1) {
+    const head = await readHead(git);
+    await refuseRewritten(git, head, anchoredRef, "the branch");
+    const held = await hold(repository, head, submission.origin);
+    const continuation = await check(shelfOf(git, head, submission.origin), held, submission);
+    const commit =
+      continuation === undefined ? head.commit : await makeCommit(repository, { head, held, submission, continuation });
+    if (commit === undefined) continue; // the branch moved: read again
+    await git.answer(["update-ref", anchoredRef, commit]);
+    await push(git, { branch: head.branch, commit });
+    await collect(repository);
+    return await receiptFor(repository, { branch: head.branch, commit }, submission);
+  }
+  throw new Error(
+    `the branch of \`${git.directory}\` moved ${triesMax} times; does somebody else commit to it all the time?`,
+  );
+}
+
+async function receiptFor(
+  repository: Repository,
+  head: Head,
+  { origin, checkpoint }: Submission,
+): Promise<AnchorReceipt> {
+  const { newest } = await hold(repository, head, origin);
+  if (newest === undefined) throw new Error("nothing is held after a checkpoint was committed");
+  return {
+    size: checkpoint.size,
+    atMs: newest.receivedMs,
+    receipt: `commit ${head.commit ?? ""} ${folderOf(origin)}\n`,
+  };
+}
+
+/** What is there is used; an empty or missing folder becomes a repository. */
+async function openRepository(git: Git): Promise<void> {
+  try {
+    await mkdir(git.directory);
+  } catch (error) {
+    if (!hasCode(error, "EEXIST")) throw error;
+  }
+  if ((await readdir(git.directory)).length === 0) await git.answer(["init", "-q"]);
+  const { code, stderr } = await git.run(["rev-parse", "--git-dir"]);
+  if (code !== 0) throw new Error(`\`${git.directory}\` is no git repository and not empty: ${stderr.slice(0, 300)}`);
+}
+
+async function readHead(git: Git): Promise<Head> {
+  const { code, stdout } = await git.run(["symbolic-ref", "-q", "HEAD"]);
+  if (code !== 0) throw new Error(`no branch is checked out in \`${git.directory}\`; check one out for the anchor`);
+  const branch = stdout.toString("utf8").trim();
+  return { branch, commit: await commitOf(git, branch) };
+}
+
+async function commitOf(git: Git, ref: string): Promise<string | undefined> {
+  const { code, stdout } = await git.run(["rev-parse", "-q", "--verify", `${ref}^{commit}`]);
+  return code === 0 ? stdout.toString("utf8").trim() : undefined;
+}
+
+async function isAncestor(git: Git, older: string, newer: string): Promise<boolean> {
+  if (older === newer) return true;
+  const { code, stderr } = await git.run(["merge-base", "--is-ancestor", older, newer]);
+  if (code > 1 || code < 0) throw new Error(`\`git merge-base\` failed (${code}): ${stderr.slice(0, 300)}`);
+  return code === 0;
+}
+
+/** What was anchored before has to be part of what is there now. */
+async function refuseRewritten(git: Git, head: Head, ref: string, what: string): Promise<void> {
+  const before = await commitOf(git, ref);
+  if (before === undefined) return;
+  if (head.commit !== undefined && (await isAncestor(git, before, head.commit))) return;
+  throw new AnchorContradiction(
+    "rewritten",
+    undefined,
+    `${what} \`${head.branch}\` of \`${git.directory}\` no longer contains commit ${before}, which was anchored: its history was rewritten, or another branch is checked out`,
+  );
+}
+
+async function hold(repository: Repository, head: Head, origin: string): Promise<Held> {
+  const { git, memory } = repository;
+  const found = await git.run(["rev-parse", "-q", "--verify", `${head.commit ?? head.branch}:${folderOf(origin)}`]);
+  const tree = found.code === 0 ? found.stdout.toString("utf8").trim() : undefined;
+  const known = memory.get(origin);
+  if (known !== undefined && known.tree === tree) return known.held;
+  const held = await readHeld(shelfOf(git, head, origin), origin, known?.held);
+  memory.set(origin, { tree, held });
+  return held;
+}
+
+/** The log's folder as a commit has it. */
+function shelfOf(git: Git, { commit }: Head, origin: string): Shelf {
+  const at = (path: string): string => `${commit ?? ""}:${folderOf(origin)}${path === "" ? "" : `/${path}`}`;
+  return {
+    read: async (path) => {
+      if (commit === undefined) return undefined;
+      return blobOf(await git.answer(["cat-file", "--batch"], { input: [`${at(path)}\n`] }));
+    },
+    list: async (path) => {
+      if (commit === undefined) return [];
+      const { code, stdout } = await git.run(["ls-tree", "-z", "--name-only", at(path)]);
+      // Not 0: there is no such folder in this commit, which was found to be there.
+      return code === 0
+        ? stdout
+            .toString("utf8")
+            .split("\0")
+            .filter((name) => name !== "")
+        : [];
+    },
+  };
+}
+
+/** `<oid> blob <size>\n<bytes>\n`, or `<name> missing\n`. */
+function blobOf(answer: Buffer): Buffer | undefined {
+  const line = answer.indexOf("\n");
+  const found = /^[0-9a-f]+ blob ([0-9]+)$/.exec(answer.toString("utf8", 0, line));
+  return found === null ? undefined : answer.subarray(line + 1, line + 1 + Number(found[1]));
+}
+
+interface Commit {
+  readonly head: Head;
+  readonly held: Held;
+  readonly submission: Submission;
+  readonly continuation: Continuation;
+}
+
+/** Undefined: the branch moved meanwhile. */
+async function makeCommit(repository: Repository, made: Commit): Promise<string | undefined> {
+  const { git } = repository;
+  const { branch, commit } = made.head;
+  const stream = commitStream(repository, made);
+  const { code, stderr } = await git.run(["fast-import", "--quiet", "--done", "--date-format=raw"], { input: stream });
+  const now = await commitOf(git, branch);
+  if (code === 0 && now !== undefined) {
+    await showInWorkingTree(git, commit, now);
+    return now;
+  }
+  if (now !== commit) return undefined;
+  throw new Error(`the checkpoint could not be committed (${code}): ${stderr.slice(0, 500)}`);
+}
+
+async function* commitStream({ options, git }: Repository, made: Commit): AsyncIterable<Uint8Array | string> {
+  const { head, held, submission, continuation } = made;
+  const { origin, checkpoint } = submission;
+  const folder = folderOf(origin);
+  const nowMs = options.clock.nowMs();
+  const root = Buffer.from(checkpoint.root).toString("hex");
+  yield `commit ${head.branch}\ncommitter countersign <countersign@localhost> ${Math.floor(nowMs / 1_000)} +0000\n`;
+  yield* data(Buffer.from(`${origin}: size ${checkpoint.size}, root ${root}\n`));
+  if (head.commit !== undefined) yield `from ${head.commit}\n`;
+  for await (const { path, bytes } of continuation.tiles()) {
+    // What was partial has grown, or is full now: one of each tile is enough, and older commits have the older ones.
+    yield* removed(`${folder}/${path.replace(/(\.p\/[0-9]+)?$/, ".p")}`, held.edge.size % tileLeaves !== 0);
+    yield* file(`${folder}/${path}`, bytes);
+  }
+  const record = recordOf(checkpoint.text, nowMs);
+  const full = held.readTo >= (options.segmentBytesMax ?? segmentBytesMaxUsual);
+  const segment = held.whole && !full ? held.segment : held.segment + 1;
+  const before = segment === held.segment ? await shelfOf(git, head, origin).read(segmentName(segment)) : undefined;
+  yield* file(`${folder}/${segmentName(segment)}`, Buffer.concat([before ?? new Uint8Array(), record]));
+  yield* file(`${folder}/checkpoint`, Buffer.from(checkpoint.text));
+  yield "done\n";
+}
+
+function* data(bytes: Uint8Array): Iterable<Uint8Array | string> {
+  yield `data ${bytes.length}\n`;
+  yield bytes;
+  yield "\n";
+}
+
+function* file(path: string, bytes: Uint8Array): Iterable<Uint8Array | string> {
+  yield `M 100644 inline ${path}\n`;
+  yield* data(bytes);
+}
+
+function* removed(path: string, mayBeThere: boolean): Iterable<string> {
+  if (mayBeThere) yield `D ${path}\n`;
+}
+
+/** A courtesy to people who look into a repository that is not bare. What they changed there themselves is in the way and stays. */
+async function showInWorkingTree(git: Git, before: string | undefined, now: string): Promise<void> {
+  const bare = await git.answer(["rev-parse", "--is-bare-repository"]);
+  if (bare.toString("utf8").trim() === "true") return;
+  await git.run(["read-tree", "-m", "-u", ...(before === undefined ? [] : [before]), now]);
+}
+
+/** Loose objects are packed now and then, as `git commit` would do. */
+async function collect(repository: Repository): Promise<void> {
+  repository.commits += 1;
+  if (repository.commits % commitsUntilGc !== 0) return;
+  await repository.git.run(["gc", "--auto", "--quiet"], { timeoutMs: 600_000 });
+}
+
+const pushTimeoutMs = 120_000;
+
+/** Only when a remote `origin` is configured. The remote has to stand where it was left: it must not be rewritten unnoticed. */
+async function push(git: Git, { branch, commit }: { branch: string; commit: string }): Promise<void> {
+  const remotes = (await git.answer(["remote"])).toString("utf8").split("\n");
+  if (!remotes.includes("origin")) return;
+  const pushed = await commitOf(git, pushedRef);
+  if (pushed === commit) return;
+  const lease = pushed === undefined ? [] : [`--force-with-lease=${branch}:${pushed}`];
+  // INVARIANT: nothing is forced. The lease only adds that the remote is as we left it, and `pushed` is an ancestor of `commit`.
+  if (pushed !== undefined) await refuseRewritten(git, { branch, commit }, pushedRef, "the branch");
+  const args = ["push", "--porcelain", ...lease, "origin", `${commit}:${branch}`];
+  const { code, stdout, stderr } = await git.run(args, { timeoutMs: pushTimeoutMs });
+  if (code !== 0) {
+    const rejected = /^!\t.*\[rejected\] \((.*)\)$/m.exec(stdout.toString("utf8"))?.[1];
+    if (rejected === undefined) throw new Error(`the push to \`origin\` failed: ${stderr.slice(0, 500)}`);
+    await judgeRemote(git, { branch, commit, pushed });
+  }
+  await git.answer(["update-ref", pushedRef, commit]);
+}
+
+interface Rejected {
+  readonly branch: string;
+  readonly commit: string;
+  readonly pushed: string | undefined;
+}
+
+/** The remote stands elsewhere. Resolves when it can be, and was, brought forward; else says what it is. */
+async function judgeRemote(git: Git, { branch, commit, pushed }: Rejected): Promise<void> {
+  const fetched = await git.run(["fetch", "-q", "--no-tags", "origin", branch], { timeoutMs: pushTimeoutMs });
+  const there = fetched.code === 0 ? await commitOf(git, "FETCH_HEAD") : undefined;
+  if (pushed !== undefined && (there === undefined || !(await isAncestor(git, pushed, there)))) {
+    throw new AnchorContradiction(
+      "rewritten",
+      undefined,
+      `\`${branch}\` of the remote \`origin\` no longer contains commit ${pushed}, which was pushed: its history was rewritten`,
+    );
+  }
+  if (there === undefined || !(await isAncestor(git, there, commit)))
+    throw new Error(
+      `the remote \`origin\` has commits that \`${git.directory}\` does not have; pull them, or give the anchor a branch of its own`,
+    );
+  // An earlier push of ours arrived and its answer was lost.
+  const args = ["push", "--porcelain", "origin", `${commit}:${branch}`];
+  const { code, stderr } = await git.run(args, { timeoutMs: pushTimeoutMs });
+  if (code !== 0) throw new Error(`the push to \`origin\` failed: ${stderr.slice(0, 500)}`);
+}

@@ -1,0 +1,7 @@
+/** What a witness says when its own files are not as it needs them. */
+import { refused, RefusalError } from "@countersign/contract";
+
+export function witnessFailure(message: string, cause?: unknown): RefusalError {
+  const refusal = refused("witness_unusable", message);
+  return cause === undefined ? new RefusalError(refusal) : new RefusalError(refusal, { cause });
+}

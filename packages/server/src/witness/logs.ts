@@ -1,0 +1,101 @@
+/**
+ * The logs that a witness cosigns for, and the keys it trusts for each: `logs.json`. A log's name is a deployment, which covers its
+ * tenants (`NAME/…`), or one origin. A witness follows a change of keys only through key statements that begin at a key it
+ * was given: what the log's own server says about its keys is not asked.
+ */
+import { join } from "node:path";
+import { parseVerifierKey, readKeyHistory } from "@countersign/proof";
+import { z } from "zod";
+import { readIfPresent, replaceFile } from "../platform/index.js";
+import { witnessFailure } from "./failure.js";
+
+const logFile = z.strictObject({
+  v: z.literal(1),
+  logs: z.array(
+    z.strictObject({
+      name: z.string().min(1),
+      /** base64url, given by the operator with `add-log VKEY`. */
+      pinned: z.array(z.string()),
+      /** base64url, reached from a pinned one through statements. */
+      followed: z.array(z.string()),
+      /** base64url: no longer trusted, whatever is said later. */
+      revoked: z.array(z.string()),
+    }),
+  ),
+});
+export type WitnessedLog = z.infer<typeof logFile>["logs"][number];
+
+export async function readLogs(directory: string): Promise<WitnessedLog[]> {
+  const bytes = await readIfPresent(join(directory, "logs.json"));
+  if (bytes === undefined) return [];
+  let value: unknown;
+  try {
+    value = JSON.parse(bytes.toString("utf8"));
+  } catch {
+    value = undefined; // damaged: said below
+  }
+  const checked = logFile.safeParse(value);
+  if (checked.success) return checked.data.logs;
+  throw witnessFailure(
+    `\`${join(directory, "logs.json")}\` is damaged; put it back, or remove it and add the logs again`,
+  );
+}
+
+async function writeLogs(directory: string, logs: readonly WitnessedLog[]): Promise<void> {
+  await replaceFile(join(directory, "logs.json"), `${JSON.stringify({ v: 1, logs }, null, 2)}\n`, 0o600);
+}
+
+/** Keys that a log may sign with now. */
+export function trustedKeys(log: WitnessedLog): string[] {
+  return [...new Set([...log.pinned, ...log.followed])].filter((key) => !log.revoked.includes(key));
+}
+
+/** The log that covers an origin: the longest name wins. */
+export function logOf(logs: readonly WitnessedLog[], origin: string): WitnessedLog | undefined {
+  return logs
+    .filter(({ name }) => name === origin || origin.startsWith(`${name}/`))
+    .toSorted((a, b) => b.name.length - a.name.length)[0];
+}
+
+/** Trusts a key for the log that the vkey names, beside those it trusts already. */
+export async function addLog(directory: string, vkey: string): Promise<WitnessedLog> {
+  const key = parseVerifierKey(vkey);
+  if (key?.type !== 1)
+    throw witnessFailure(
+      `\`${vkey.slice(0, 200)}\` is no verifier key of a log; it looks like \`NAME+90b3a1c2+AQ…\` and \`countersign keys list\` prints it`,
+    );
+  const logs = await readLogs(directory);
+  const known = logs.find(({ name }) => name === key.name) ?? { name: key.name, pinned: [], followed: [], revoked: [] };
+  const log = { ...known, pinned: [...new Set([...known.pinned, key.publicKey])] };
+  await writeLogs(directory, [...logs.filter(({ name }) => name !== key.name), log]);
+  return log;
+}
+
+/** Follows a known log's keys through its statements. Throws when they do not begin at a key that is trusted, or are broken. */
+export async function followStatements(
+  directory: string,
+  name: string,
+  statements: readonly string[],
+): Promise<WitnessedLog> {
+  const logs = await readLogs(directory);
+  const known = logs.find((log) => log.name === name);
+  if (known === undefined)
+    throw witnessFailure(`no log \`${name}\` is known; add its first key with \`countersign witness add-log VKEY\``);
+  const { keys, problems } = readKeyHistory(statements, { deployment: name, pinned: known.pinned });
+  if (problems.length > 0) throw witnessFailure(`the key statements are not followed: ${problems.join("; ")}`);
+  const trusted = keys.filter((key) => key.trusted);
+  if (trusted.length === 0)
+    throw witnessFailure(`the key statements of \`${name}\` do not contain the key that this witness was given`);
+  const log: WitnessedLog = {
+    ...known,
+    followed: [...new Set([...known.followed, ...trusted.map((key) => key.publicKey)])],
+    revoked: [
+      ...new Set([
+        ...known.revoked,
+        ...trusted.filter((key) => key.revokedAtMs !== undefined).map((key) => key.publicKey),
+      ]),
+    ],
+  };
+  await writeLogs(directory, [...logs.filter((other) => other.name !== name), log]);
+  return log;
+}
