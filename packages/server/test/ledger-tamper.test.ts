@@ -13,7 +13,8 @@ import {
   type TenantReport,
   type VerifyTenantOptions,
 } from "../src/ledger/index.js";
-import { newId } from "../src/platform/index.js";
+import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
+import { newId, systemRandom } from "../src/platform/index.js";
 import { commit, committed, entry, newTenant, openTestLedger, testSealing } from "./support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";
 
@@ -92,8 +93,7 @@ async function afterwards(
       await client.query("set session_replication_role = replica");
       await tamper(client);
     });
-    const openBody = (of: TenantId, id: string, sealed: Uint8Array): Uint8Array =>
-      testSealing.open(sealed, `body ${of} ${id}`);
+    const openBody = bodyOpener(new SubjectKeys(testSealing, systemRandom));
     return await verifyTenant({ login: loginTo(source.app, name), openBody }, tenant, { bodies: true, ...options });
   } finally {
     await withClient(loginTo(source.superuser, "postgres"), (admin) =>
@@ -369,7 +369,7 @@ test("a range verifies from the hash before it", async () => {
 
 test("a database that does not answer is undecided, not tampered", async () => {
   const login = { ...loginTo(source.app, `${source.name}_gone`), connectionTimeoutMillis: 1000 };
-  const report = await verifyTenant({ login, openBody: (_of, _id, sealed) => sealed }, tenant);
+  const report = await verifyTenant({ login, openBody: (_of, _id, { sealed }) => sealed }, tenant);
   expect(report).toMatchObject({ integrity: "undecided", findings: [] });
   expect(report.undecided).toContain("does not exist");
 });

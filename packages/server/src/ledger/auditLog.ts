@@ -33,10 +33,15 @@ export interface AuditEntry {
   readonly subject: Reference;
   readonly refs: readonly Reference[];
   readonly data: JsonObject;
-  /** Null: there is none, it was erased, or its key is not here (then `bodyUnreadable`). */
+  /** Null: there is none, or `bodyState` says why. */
   readonly body: JsonObject | null;
-  readonly bodyUnreadable?: true;
+  readonly bodyState: BodyState;
+  /** The content itself is gone, or is not in the format: what the entry says is not known, only that it was there. */
+  readonly contentMissing?: true;
 }
+
+/** `erased`: the entry committed to a body that is not there any more. `unreadable`: the sealing key is not here. */
+export type BodyState = "none" | "present" | "erased" | "unreadable";
 
 export interface AuditPage {
   readonly entries: readonly AuditEntry[];
@@ -67,7 +72,8 @@ export async function readAuditLog(snapshot: Snapshot, query: AuditQuery, openBo
     : { entries: shown };
 }
 
-async function seqAt(snapshot: Snapshot, timeMs: number | undefined): Promise<number | undefined> {
+/** The first entry not before a time; one more than the last when there is none. */
+export async function seqAt(snapshot: Snapshot, timeMs: number | undefined): Promise<number | undefined> {
   if (timeMs === undefined) return undefined;
   const rows = await snapshot.query<{ seq: string }>(firstSeqAt(snapshot.tenant, timeMs));
   return Number(rows[0]?.seq ?? 0);
@@ -101,6 +107,7 @@ function auditEntry(tenant: TenantId, row: AuditRow, openBody: OpenBody): AuditE
           at: Number(row.time_ms),
         };
   const { actor, action, subject, refs, data, at } = content;
+  const committed = parsed?.ok === true ? parsed.content.body !== undefined : row.sealed !== null;
   return {
     seq: Number(row.seq),
     timeMs: Number(row.time_ms),
@@ -112,20 +119,25 @@ function auditEntry(tenant: TenantId, row: AuditRow, openBody: OpenBody): AuditE
     subject,
     refs,
     data,
-    ...openedBody(tenant, row, openBody),
+    ...(parsed?.ok === true ? {} : { contentMissing: true }),
+    ...openedBody(tenant, row, committed, openBody),
   };
 }
 
 function openedBody(
   tenant: TenantId,
-  { entry_id, sealed }: AuditRow,
+  { entry_id, sealed, key }: AuditRow,
+  committed: boolean,
   openBody: OpenBody,
-): Pick<AuditEntry, "body" | "bodyUnreadable"> {
-  if (sealed === null) return { body: null };
+): Pick<AuditEntry, "body" | "bodyState"> {
+  if (sealed === null) return { body: null, bodyState: committed ? "erased" : "none" };
   try {
-    return { body: JSON.parse(Buffer.from(openBody(tenant, entry_id, sealed)).toString("utf8")) as JsonObject };
+    const opened = openBody(tenant, entry_id, { sealed, key });
+    if (opened === undefined) return { body: null, bodyState: "erased" };
+    const text = Buffer.from(opened).toString("utf8");
+    return { body: JSON.parse(text) as JsonObject, bodyState: "present" };
   } catch {
     // The sealing key is not here, or the bytes were altered: the rest of the entry is still worth showing, and it is said.
-    return { body: null, bodyUnreadable: true };
+    return { body: null, bodyState: "unreadable" };
   }
 }

@@ -15,23 +15,25 @@ import {
 } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
 import { attest, type Attestation, type AttestationQuestion } from "./attest.js";
-import { readAuditLog, type AuditPage, type AuditQuery } from "./auditLog.js";
+import { readAuditLog, seqAt, type AuditPage, type AuditQuery } from "./auditLog.js";
 import { makeCatalogue, type TableRecord } from "./catalogue.js";
 import { exportRange, type ExportOptions } from "./export.js";
 import { Door, type DoorStats } from "./groups.js";
 import type { Preparation } from "./prepare.js";
-import type { OpenBody } from "./reading.js";
 import { readCatalogue, reserveNumbers } from "./queries.js";
+import { bodyOpener, SubjectKeys } from "./retention/subjectKeys.js";
 import { readReceipts } from "./receipts.js";
 import { RefusalLog, type GovernedRefusal } from "./refusals.js";
 import { readInSnapshot } from "./snapshot.js";
+import { activeSubjects, readStory, type ActiveQuestion, type Story } from "./story.js";
 import { transact, type TransactOptions } from "./transact.js";
 import { verifyTenant, type TenantReport, type VerifyTenantOptions } from "./verifyTenant.js";
 import type { Decided, DecideContext, EntryDraft, Outcome, Receipt, Snapshot } from "./types.js";
 
 export * from "./types.js";
 export type { Attestation, AttestationQuestion, AttestedEntry, AttestedRow, RowReference } from "./attest.js";
-export type { AuditEntry, AuditPage, AuditQuery } from "./auditLog.js";
+export type { AuditEntry, AuditPage, AuditQuery, BodyState } from "./auditLog.js";
+export type { ActiveQuestion, Story } from "./story.js";
 export type { DoorStats } from "./groups.js";
 export type { ExportOptions } from "./export.js";
 export { DoorViolation } from "./groups.js";
@@ -82,6 +84,12 @@ export interface Ledger {
    * entries come back parsed, for whoever checks votes.
    */
   attest(snapshot: Snapshot, asked: AttestationQuestion): Promise<Attestation>;
+  /** Everything about one subject up to an entry: attested, and with the texts people read. */
+  story(snapshot: Snapshot, asked: { readonly subjectId: string; readonly to: number }): Promise<Story>;
+  /** Ids of subjects with an entry in a range: of those given, or all change-sets. */
+  activeSubjects(snapshot: Snapshot, asked: ActiveQuestion): Promise<string[]>;
+  /** Sequence numbers of the first entry not before a time; one more than the last when there is none. */
+  firstSeqAt(snapshot: Snapshot, timeMs: number): Promise<number>;
   /** A range as a bundle, in pieces. Throws RefusalError `not_found`, `database_unavailable`. */
   exportRange(tenant: TenantId, options: ExportOptions): AsyncIterable<string>;
   /** Verifies a tenant's chain and, from 0 on, definitions, columns, counters and state. Never throws: what cannot be read is `undecided`. */
@@ -115,11 +123,6 @@ function inLargeDraws(random: RandomBytes): RandomBytes {
   };
 }
 
-/** What a sealed body is bound to: moved to another entry it does not open. */
-function bodyBinding(tenant: TenantId, entryId: string): string {
-  return `body ${tenant} ${entryId}`;
-}
-
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const { storage, sealing, clock, newId = processIds } = options;
   const random = options.random ?? inLargeDraws(systemRandom);
@@ -136,18 +139,20 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     ...(options.groupsInFlight === undefined ? {} : { groupsInFlight: options.groupsInFlight }),
     ...(options.report === undefined ? {} : { report: options.report }),
   });
+  const subjectKeys = new SubjectKeys(sealing, random);
   const preparation = (): Preparation => ({
     catalogue,
     nowMs: clock.nowMs(),
     uuid: newId,
     randomBytes: random,
-    seal: (tenant, entryId, plain) => sealing.seal(plain, bodyBinding(tenant, entryId)),
+    seal: (plain, binding) => sealing.seal(plain, binding),
+    subjectKeys,
   });
   const snapshot = <T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T> =>
     readInSnapshot(storage, tenant, read);
-  const openBody: OpenBody = (tenant, entryId, sealed) => sealing.open(sealed, bodyBinding(tenant, entryId));
+  const openBody = bodyOpener(subjectKeys);
   const refusals: RefusalLog = new RefusalLog({ nowMs, append: (tenant, entry) => appendRefusal(tenant, entry) });
-  const parts = { door, refusals, snapshot, preparation };
+  const parts = { door, subjectKeys, refusals, snapshot, preparation };
 
   async function appendRefusal(tenant: TenantId, entry: EntryDraft): Promise<void> {
     const nothing = (): Promise<undefined> => Promise.resolve(undefined);
@@ -175,6 +180,9 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     reserveNumbers: (tenant, wanted) => reserve(storage, tenant, wanted),
     auditLog: (tenant, query) => snapshot(tenant, (read) => readAuditLog(read, query, openBody)),
     attest: (read, asked) => attest(catalogue, read, asked),
+    story: (read, asked) => readStory({ catalogue, openBody }, read, asked),
+    activeSubjects,
+    firstSeqAt: async (read, timeMs) => (await seqAt(read, timeMs)) ?? 0,
     exportRange: (tenant, given) =>
       exportRange({ login: storage.applicationLogin, nowMs: clock.nowMs(), openBody }, tenant, given),
     verifyTenant: (tenant, given) => verifyTenant({ login: storage.applicationLogin, openBody }, tenant, given),

@@ -17,15 +17,17 @@ import {
   type StateDigest,
 } from "@countersign/proof";
 import { keyName, type Catalogue, type ColumnType, type Table } from "./catalogue.js";
-import type { AttachedRow, Change, EntryDraft, Guard, Row, Write } from "./types.js";
+import { bodyBinding, type NewSubjectKey, type SubjectKey, type SubjectKeys } from "./retention/subjectKeys.js";
+import type { AttachedRow, Change, EntryDraft, Guard, Reference, Row, Write } from "./types.js";
 
 export interface Preparation {
   readonly catalogue: Catalogue;
   readonly nowMs: number;
   uuid(): string;
   randomBytes(count: number): Uint8Array;
-  /** Encrypts the canonical bytes of a body for storage. */
-  seal(tenant: TenantId, entryId: string, plain: Uint8Array): Uint8Array;
+  /** What an erasure says about itself outlives the keys of its subject: it is sealed with the server's own. */
+  seal(plain: Uint8Array, binding: string): Uint8Array;
+  readonly subjectKeys: Pick<SubjectKeys, "known" | "make">;
 }
 
 /** One row of a document: `kind` says which statement reads it, `json` is its object without the opening brace. */
@@ -48,6 +50,8 @@ export interface PreparedChange {
   readonly tenant: TenantId;
   readonly entries: readonly PreparedEntry[];
   readonly bodies: readonly { readonly entry: number; readonly salt: Uint8Array; readonly sealed: Uint8Array }[];
+  /** To be remembered once they are committed. */
+  readonly newKeys: readonly NewSubjectKey[];
   readonly parts: readonly Part[];
   readonly reads: readonly string[];
   readonly writes: readonly string[];
@@ -63,6 +67,8 @@ const updatesFrom = 10_000;
 export function prepareChange(change: Change, preparation: Preparation): PreparedChange {
   if (change.entries.length === 0) throw new Error("a change has at least one entry");
   const collected = new Collected(change.tenant, preparation.catalogue);
+  const sealerOf = (draft: EntryDraft) =>
+    draft.erasesKeys === true ? preparation : collected.keyOf(draft.subject, preparation);
   const counts = countsOf(change.guards);
   for (const guard of change.guards) collected.guard(guard);
   for (const row of change.attached ?? []) collected.attached(row);
@@ -71,7 +77,11 @@ export function prepareChange(change: Change, preparation: Preparation): Prepare
   change.entries.forEach((draft, index) => {
     const id = draft.id ?? preparation.uuid();
     const state = (draft.writes ?? []).map((write) => collected.write(write, preparation.randomBytes(32)));
-    const body = draft.body === undefined ? undefined : sealBody(change.tenant, id, draft.body, preparation);
+    const body =
+      draft.body === undefined
+        ? undefined
+        : sealBody(draft.body, { binding: bodyBinding(change.tenant, id), sealer: sealerOf(draft) }, preparation);
+    if (draft.erasesKeys === true) collected.erasesKeys(id, draft.subject);
     const last = index === change.entries.length - 1;
     entries.push({
       id,
@@ -90,6 +100,7 @@ export function prepareChange(change: Change, preparation: Preparation): Prepare
     tenant: change.tenant,
     entries,
     bodies,
+    newKeys: collected.newKeys,
     parts: collected.parts,
     reads: collected.reads,
     writes: [...collected.writes],
@@ -126,17 +137,16 @@ function countsOf(guards: readonly Guard[]): Count[] {
 }
 
 function sealBody(
-  tenant: TenantId,
-  entryId: string,
   body: JsonObject,
-  preparation: Preparation,
+  by: { readonly binding: string; readonly sealer: Pick<SubjectKey, "seal"> },
+  { randomBytes }: Preparation,
 ): { commitment: string; salt: Uint8Array; sealed: Uint8Array } {
   const text = canonicalize(body);
-  const salt = preparation.randomBytes(32);
+  const salt = randomBytes(32);
   return {
     commitment: bodyCommitmentOfText(salt, text),
     salt,
-    sealed: preparation.seal(tenant, entryId, Buffer.from(text, "utf8")),
+    sealed: by.sealer.seal(Buffer.from(text, "utf8"), by.binding),
   };
 }
 
@@ -149,6 +159,9 @@ class Collected {
   readonly #tenantMember: string;
   readonly #catalogue: Catalogue;
   readonly #written = new Set<string>();
+  readonly newKeys: NewSubjectKey[] = [];
+  /** By subject: one key serves all bodies of a change. */
+  readonly #keys = new Map<string, SubjectKey>();
 
   constructor(tenant: TenantId, catalogue: Catalogue) {
     this.#tenant = tenant;
@@ -162,6 +175,12 @@ class Collected {
         return this.#rowGuard(guard.table, guard.id, guard.version);
       case "epoch":
         return this.#rowGuard("epochs", guard.name, guard.value);
+      case "subject":
+        return this.#part(
+          "subject",
+          guardOrder,
+          `${this.#tenantMember},"subject_id":${canonicalize(guard.subjectId)},"seq":${integer(guard.seq, Number.MAX_SAFE_INTEGER)}}`,
+        );
       case "absent":
         return this.#absentGuard(guard.table, guard.key);
       case "counter": {
@@ -169,6 +188,36 @@ class Collected {
         this.#part("count", counterOrder, `${this.#tenantMember},"key":${canonicalize(guard.key)},${numbers}}`);
       }
     }
+  }
+
+  /** The key for bodies about a subject: one that is stored, under a guard that it still is; else a new one, stored with them. */
+  keyOf(subject: Reference, { subjectKeys, nowMs }: Pick<Preparation, "subjectKeys" | "nowMs">): SubjectKey {
+    const place = subjectKeyName(this.#tenant, subject);
+    const there = this.#keys.get(place);
+    if (there !== undefined) return there;
+    // In one group with an erasure of the subject a body could lose its key: whichever comes first goes first.
+    this.reads.push(place);
+    const known = subjectKeys.known(this.#tenant, subject);
+    const key = known ?? this.#newKey(subject, subjectKeys, nowMs);
+    if (known !== undefined)
+      this.#part("key subject_keys", guardOrder, `${this.#tenantMember},"key_id":"\\\\x${key.id}"}`);
+    this.#keys.set(place, key);
+    return key;
+  }
+
+  #newKey(subject: Reference, subjectKeys: Pick<SubjectKeys, "make">, nowMs: number): SubjectKey {
+    const made = subjectKeys.make(this.#tenant, subject);
+    this.newKeys.push(made);
+    const row = canonicalize({ subject_type: subject.type, subject_id: subject.id, made_ms: nowMs });
+    const bytes = `"key_id":"\\\\x${made.id}","sealed":"\\\\x${Buffer.from(made.sealed).toString("hex")}"`;
+    this.#part("insert subject_keys", insertsFrom, `${this.#tenantMember},${bytes},${row.slice(1)}`);
+    return made;
+  }
+
+  /** The entry says that the subject is erased: its keys go with the commit. */
+  erasesKeys(entryId: string, subject: Reference): void {
+    this.writes.add(subjectKeyName(this.#tenant, subject));
+    this.#part("erase subject_keys", updatesFrom, `${this.#tenantMember},"entry_id":"${entryId}"}`);
   }
 
   /** Returns what the entry says about the row. */
@@ -256,6 +305,9 @@ class Collected {
     this.parts.push({ kind, order, json });
   }
 }
+
+const subjectKeyName = (tenant: TenantId, { type, id }: Reference): string =>
+  keyName(tenant, "subject_keys", [type, id]);
 
 const givenByTheDoor = new Set(["tenant_id", "version", "row_salt"]);
 

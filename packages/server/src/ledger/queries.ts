@@ -101,7 +101,13 @@ export interface AuditRow {
   readonly content: string | null;
   readonly hash: string;
   readonly sealed: Buffer | null;
+  /** Of the subject, sealed itself. */
+  readonly key: Buffer | null;
 }
+
+/** The key that a sealed body names, if it is still there; by subject_keys_pkey. */
+const keyOfBody =
+  "left join countersign.subject_keys as k on k.tenant_id = b.tenant_id and k.key_id = substring(b.sealed from 5 for 8)";
 
 /** By entries_by_subject, entries_by_actor, entries_by_action or entries_pkey, each of which is in the order asked for. */
 export function auditEntries(tenant: TenantId, filter: AuditFilter): Query {
@@ -122,9 +128,10 @@ export function auditEntries(tenant: TenantId, filter: AuditFilter): Query {
   where("before", filter.before, (p) => `e.seq < ${p}`);
   return {
     name,
-    text: `select e.seq, e.time_ms, e.entry_id, e.content, encode(e.hash, 'hex') as hash, b.sealed
+    text: `select e.seq, e.time_ms, e.entry_id, e.content, encode(e.hash, 'hex') as hash, b.sealed, k.sealed as key
   from countersign.entries as e
   left join countersign.bodies as b on b.tenant_id = e.tenant_id and b.entry_id = e.entry_id
+  ${keyOfBody}
  where ${conditions.join(" and ")}
  order by e.seq ${filter.newest ? "desc" : "asc"} limit $2`,
     values,
@@ -224,7 +231,7 @@ export function streamEntries(
   const to = range.to === undefined ? "" : ` and e.seq <= ${safe(range.to)}`;
   const columns = "e.seq, e.time_ms, e.entry_id, e.prev, e.content, e.content_hash, e.hash";
   const from = bodies
-    ? `${columns}, b.salt, b.sealed from countersign.entries as e left join countersign.bodies as b on b.tenant_id = e.tenant_id and b.entry_id = e.entry_id`
+    ? `${columns}, b.salt, b.sealed, k.sealed from countersign.entries as e left join countersign.bodies as b on b.tenant_id = e.tenant_id and b.entry_id = e.entry_id ${keyOfBody}`
     : `${columns} from countersign.entries as e`;
   return `select ${from} where e.tenant_id = '${uuid(tenant)}' and e.seq >= ${safe(range.from)}${to} order by e.seq`;
 }
@@ -237,6 +244,11 @@ export function identifier(name: string): string {
 function safe(value: number): string {
   if (!Number.isSafeInteger(value)) throw new Error(`not a sequence number: ${value}`);
   return String(value);
+}
+
+/** For statements that take no parameters. */
+export function quotedUuid(text: string): string {
+  return `'${uuid(text)}'`;
 }
 
 function uuid(text: string): string {
@@ -322,22 +334,25 @@ export const metaMismatches = `select seq,
     or actor_id is distinct from c.doc #>> '{actor,id}' or subject_id is distinct from c.doc #>> '{subject,id}')
  order by seq limit $2`;
 
-export const counterSums = `select used ->> 0 as key, sum((used ->> 1)::bigint)::text as value
-  from countersign.entries cross join lateral jsonb_array_elements(meta -> 'counts') as used
- where tenant_id = $1 and meta ? 'counts' group by 1`;
+/**
+ * What the entries say was used, and for those that were pruned what the entry of the pruning says. Between that entry and the
+ * pruning itself, which may have been stopped, both are there: what is not gone is not counted twice.
+ */
+export const counterSums = `
+with pruned as (
+  select e.content::jsonb -> 'data' as said from countersign.entries as e where e.tenant_id = $1 and e.action = 'ledger.pruned'
+), done as (
+  select said -> 'counts' as counts from pruned
+   where (select count(*) from countersign.entries as e
+           where e.tenant_id = $1 and e.seq < (said ->> 'upTo')::bigint and e.content is not null) <= (said ->> 'kept')::bigint
+), used as (
+  select u from countersign.entries cross join lateral jsonb_array_elements(meta -> 'counts') as u where tenant_id = $1 and meta ? 'counts'
+  union all
+  select u from done cross join lateral jsonb_array_elements(counts) as u
+)
+select u ->> 0 as key, sum((u ->> 1)::bigint)::text as value from used group by 1`;
 
 export const counterValues = "select key, value::text from countersign.counters where tenant_id = $1";
-
-/** The newest digest of every row the ledger knows, sorted for merging. `meta` was held against the content before. */
-export function ledgerStates(tenant: TenantId): string {
-  return `select distinct on (s.name, s.id) s.name, s.id, s.version, s.digest
-  from (
-    select (w ->> 0) collate "C" as name, (w ->> 1) collate "C" as id, (w ->> 2)::bigint as version, w ->> 3 as digest, seq
-      from countersign.entries cross join lateral jsonb_array_elements(meta -> 'state') as w
-     where tenant_id = '${uuid(tenant)}' and meta -> 'state' <> '[]'
-  ) as s
- order by s.name, s.id, s.version desc, s.seq desc`;
-}
 
 export function rowStates(tenant: TenantId, table: string): string {
   return `select t.id::text, t.version::bigint, t.row_salt, (to_jsonb(t) - 'row_salt')::text

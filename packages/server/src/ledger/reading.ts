@@ -58,7 +58,14 @@ export interface EntryRange {
   readonly to?: number | undefined;
 }
 
-export type OpenBody = (tenant: TenantId, entryId: string, sealed: Uint8Array) => Uint8Array;
+/** A body as it is stored, and the key of its subject as that is stored; null when there is no such row. */
+export interface SealedBody {
+  readonly sealed: Uint8Array;
+  readonly key: Uint8Array | null;
+}
+
+/** Undefined: the subject's key was erased, and with it the body. Throws `sealed_unreadable`. */
+export type OpenBody = (tenant: TenantId, entryId: string, body: SealedBody) => Uint8Array | undefined;
 
 /**
  * The entries of a range in storage order, in batches, each good until the next one is asked for. With `openBody` their bodies
@@ -148,9 +155,9 @@ function storedEntry(tenant: TenantId, row: RowBatch, openBody: OpenBody | undef
   const hash = row.hex();
   if (openBody === undefined) return { tenantId: tenant, seq, timeMs, entryId, prev, content, contentHash, hash };
   const salt = row.hex();
-  const sealed = row.bytes();
-  const body =
-    sealed === null ? undefined : { salt, text: Buffer.from(openBody(tenant, entryId, sealed)).toString("utf8") };
+  const [sealed, key] = [row.bytes(), row.bytes()];
+  const opened = sealed === null ? undefined : openBody(tenant, entryId, { sealed, key });
+  const body = opened === undefined ? undefined : { salt, text: Buffer.from(opened).toString("utf8") };
   return { tenantId: tenant, seq, timeMs, entryId, prev, content, contentHash, hash, body };
 }
 

@@ -5,12 +5,14 @@
 import { isRefusal, limits, refused, RefusalError, type Refusal, type TenantId } from "@countersign/contract";
 import type { Door, MovedGuard } from "./groups.js";
 import { prepareChange, type Preparation } from "./prepare.js";
+import type { SubjectKeys } from "./retention/subjectKeys.js";
 import { isRecorded, type RefusalLog } from "./refusals.js";
 import type { Actor, Decided, DecideContext, Outcome, Reference, Snapshot } from "./types.js";
 
 export interface TransactParts {
   readonly door: Door;
   readonly refusals: RefusalLog;
+  readonly subjectKeys: SubjectKeys;
   snapshot<T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T>;
   /** Time, randomness, sealing and the catalogue, fresh for each decision. */
   preparation(): Preparation;
@@ -41,7 +43,7 @@ export async function transact<L, R>(
 }
 
 async function attempt<L, R>(
-  { door, snapshot, preparation }: TransactParts,
+  { door, subjectKeys, snapshot, preparation }: TransactParts,
   tenant: TenantId,
   load: (snapshot: Snapshot) => Promise<L>,
   decide: (loaded: L, context: DecideContext) => Refusal | Decided<R>,
@@ -52,10 +54,14 @@ async function attempt<L, R>(
     const context = preparation();
     const decision = decide(loaded, context);
     if (decision.kind !== "change") return decision;
-    const committed = await door.submit(prepareChange({ tenant, ...decision.change }, context));
-    if (committed.kind === "committed")
+    const prepared = prepareChange({ tenant, ...decision.change }, context);
+    const committed = await door.submit(prepared);
+    if (committed.kind === "committed") {
+      subjectKeys.learn(prepared.newKeys);
       return { kind: "committed", result: decision.result, receipts: committed.receipts };
+    }
     moved = committed.guards;
+    subjectKeys.forget(new Set(moved.flatMap((guard) => (guard.kind === "key" ? [guard.key] : []))));
   }
   return refusedForMoved(moved);
 }

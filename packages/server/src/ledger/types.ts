@@ -36,6 +36,8 @@ export type Guard =
   | { readonly kind: "absent"; readonly table: TableName; readonly key: Readonly<Record<string, string | number>> }
   /** 0 = never moved. */
   | { readonly kind: "epoch"; readonly name: string; readonly value: number }
+  /** No entry about the subject behind this one. */
+  | { readonly kind: "subject"; readonly subjectId: string; readonly seq: number }
   /** Adds to a counter, unless the sum would be above `max`. Evaluated in the database, so exact limits do not livelock. */
   | { readonly kind: "counter"; readonly key: string; readonly add: number; readonly max: number };
 
@@ -54,6 +56,8 @@ export interface EntryDraft {
   /** Texts and states that people read: sealed, behind a salted commitment. */
   readonly body?: JsonObject;
   readonly writes?: readonly Write[];
+  /** With its commit the keys of its subject are gone, and nobody opens the bodies they sealed: `subject.erased` alone. */
+  readonly erasesKeys?: true;
 }
 
 /** A row written beside the entries, in the same commit, e.g. the response an idempotency key remembers. */

@@ -6,6 +6,7 @@
  * sealed with XAES-256-GCM (C2SP: AES-256-GCM under a key derived from the nonce's first half, so that random nonces are
  * safe for 2^80 messages under one key, where plain AES-256-GCM allows 2^32). Associated data: the first 12 bytes, then
  * what the caller binds it to (table and id), so that a value moved elsewhere does not open.
+ * "CSS2" in its place: sealed with the key of one subject, which is stored beside (ledger/retention/subjectKeys.ts).
  * key id = first 8 bytes of SHA-256("countersign.sealing-key.v1\0" || key). A change needs another first four bytes.
  */
 import { createCipheriv, createDecipheriv } from "node:crypto";
@@ -26,6 +27,7 @@ export interface Sealing {
 }
 
 const MAGIC = Buffer.from("CSS1", "latin1");
+const SUBJECT_MAGIC = Buffer.from("CSS2", "latin1");
 const KEY_ID_BYTES = 8;
 const HEADER_BYTES = MAGIC.length + KEY_ID_BYTES;
 const NONCE_BYTES = 24;
@@ -49,12 +51,29 @@ export function openSealing(from: {
 
 /** The first key seals, all open. */
 export function sealingWith(keys: readonly Uint8Array[], random: RandomBytes = systemRandom): Sealing {
+  return sealingAs(MAGIC, keys, random);
+}
+
+/** Sealing with the key of one subject: what it seals says so. */
+export function subjectSealing(key: Uint8Array, random: RandomBytes): Sealing {
+  return sealingAs(SUBJECT_MAGIC, [key], random);
+}
+
+/** Hex id of the subject's key that a value was sealed with; undefined when it was sealed with no such key. */
+export function subjectKeyId(sealed: Uint8Array): string | undefined {
+  const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength);
+  return bytes.length < sealedOverheadBytes || !bytes.subarray(0, MAGIC.length).equals(SUBJECT_MAGIC)
+    ? undefined
+    : bytes.toString("hex", MAGIC.length, HEADER_BYTES);
+}
+
+function sealingAs(magic: Buffer, keys: readonly Uint8Array[], random: RandomBytes): Sealing {
   const byId = new Map<string, Uint8Array>();
   for (const key of keys) byId.set(keyIdOf(key), key);
   const [first] = keys;
   if (first === undefined) throw refusal("sealing_key_invalid", "there is no sealing key");
   const keyId = keyIdOf(first);
-  const header = Buffer.concat([MAGIC, Buffer.from(keyId, "hex")]);
+  const header = Buffer.concat([magic, Buffer.from(keyId, "hex")]);
   return {
     keyId,
     seal: (plain, binding) => {
@@ -66,16 +85,16 @@ export function sealingWith(keys: readonly Uint8Array[], random: RandomBytes = s
       ]);
     },
     open: (sealed, binding) =>
-      openSealed(byId, Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength), binding),
+      openSealed(magic, byId, Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength), binding),
   };
 }
 
-function openSealed(keys: ReadonlyMap<string, Uint8Array>, sealed: Buffer, binding: string): Buffer {
-  if (sealed.length < sealedOverheadBytes || !sealed.subarray(0, MAGIC.length).equals(MAGIC)) {
+function openSealed(magic: Buffer, keys: ReadonlyMap<string, Uint8Array>, sealed: Buffer, binding: string): Buffer {
+  if (sealed.length < sealedOverheadBytes || !sealed.subarray(0, MAGIC.length).equals(magic)) {
     throw refusal("sealed_unreadable", `the value of \`${binding}\` is not a sealed value this version knows`);
   }
   const header = sealed.subarray(0, HEADER_BYTES);
-  const id = header.subarray(MAGIC.length).toString("hex");
+  const id = header.subarray(magic.length).toString("hex");
   const key = keys.get(id);
   if (key === undefined) {
     throw refusal(
