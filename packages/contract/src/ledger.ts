@@ -13,7 +13,10 @@ export const entryView = z
     subject: z.object({ type: z.string(), id: z.string(), label: z.string().nullable() }),
     refs: z.array(z.object({ type: z.string(), id: z.string() })),
     data: jsonObject,
-    body: jsonValue.nullable().meta({ description: "What people read; null when there is none or it was erased." }),
+    body: jsonValue.nullable().meta({ description: "What people read; null unless `bodyState` is `present`." }),
+    bodyState: z
+      .enum(["none", "present", "erased", "unreadable"])
+      .meta({ description: "`erased`: there was one; its hash stays. `unreadable`: the server lacks the key." }),
     hash: digest,
   })
   .meta({ id: "Entry" });
@@ -46,3 +49,159 @@ export const verifyReport = z
   })
   .meta({ id: "VerifyReport" });
 export type VerifyReport = z.infer<typeof verifyReport>;
+
+/** A quarter of a year in UTC. */
+export const quarterPattern = /^(\d{4})-?Q([1-4])$/i;
+
+const person = z.object({ id: z.string(), name: z.string().nullable() });
+const moment = z.object({ seq: z.int(), at: timestamp, by: person });
+
+/** What a report cannot show, or shows without proof. */
+export const reportGap = z
+  .object({
+    kind: z.enum([
+      "body_erased",
+      "content_erased",
+      "content_pruned",
+      "unverifiable",
+      "not_covered",
+      "still_open",
+      "not_listed",
+    ]),
+    seqs: z.array(z.int()).meta({ description: "Entries concerned, 100 at most." }),
+    count: z.int(),
+    message: z.string(),
+  })
+  .meta({ id: "ReportGap" });
+export type ReportGap = z.infer<typeof reportGap>;
+
+export const reportVote = z
+  .object({
+    seq: z.int(),
+    at: timestamp,
+    voter: person,
+    decision: z.string(),
+    key: z.string().meta({ description: "Id of the signing key." }),
+    fingerprint: z.string().nullable().meta({ description: "SHA-256 of the public key's 32 bytes, hex." }),
+    signature: z.enum(["verified", "forged", "unknown_key", "unreadable"]),
+    detail: z.string().nullable(),
+    selfApproved: z.boolean(),
+    digest: digest.nullable().meta({ description: "The approval digest that was signed." }),
+    binding: z.boolean().meta({ description: "Cast on the digest that was approved in the end." }),
+    reason: z.string().nullable(),
+  })
+  .meta({ id: "ReportVote" });
+export type ReportVote = z.infer<typeof reportVote>;
+
+export const reportRun = z
+  .object({
+    application: z.string(),
+    kind: z.enum(["APPLY", "ROLLBACK"]),
+    attempt: z.int().nullable(),
+    started: moment,
+    ended: z.object({ seq: z.int(), at: timestamp }).nullable(),
+    outcome: z.enum(["running", "succeeded", "compensated", "refused", "partial"]),
+    codes: z.array(z.string()).meta({ description: "Why it failed or was halted." }),
+    reason: z.string().nullable(),
+    as: z.string().nullable().meta({ description: "On whose authority a rollback went: `author_human`, `approver`, `on_call`, a route." }),
+  })
+  .meta({ id: "ReportRun" });
+export type ReportRun = z.infer<typeof reportRun>;
+
+export const reportChangeSet = z
+  .object({
+    kind: z.literal("changeSet"),
+    id: uuid,
+    number: z.string().nullable(),
+    title: z.string().nullable(),
+    author: person,
+    humans: z.array(person).meta({ description: "Who answers for the author." }),
+    category: z.string().nullable(),
+    priority: z.string().nullable(),
+    risk: z.object({ level: z.string(), score: z.number().nullable() }).nullable(),
+    policy: z.string().nullable(),
+    requiredApprovals: z.int().nullable(),
+    targets: z.array(z.object({ operation: z.string(), target: z.string(), environment: z.string() })),
+    otherItems: z.int().meta({ description: "Items on other targets, and those beyond 200." }),
+    votes: z.array(reportVote),
+    approved: moment.extend({ automatic: z.boolean(), selfApproved: z.boolean() }).nullable(),
+    runs: z.array(reportRun),
+    applied: moment.nullable(),
+    rolledBack: moment.extend({ reason: z.string().nullable() }).nullable(),
+    refusals: z.array(moment.extend({ code: z.string(), count: z.int() })),
+    halted: z.boolean().meta({ description: "The kill-switch stopped a run." }),
+    status: z.string().meta({ description: "At the end of the period, by the entries." }),
+    statusNow: z.string(),
+    seqs: z.array(z.int()).meta({ description: "Its entries within the period, 500 at most." }),
+    entries: z.int(),
+    missing: z.array(reportGap),
+  })
+  .meta({ id: "ReportChangeSet" });
+export type ReportChangeSet = z.infer<typeof reportChangeSet>;
+
+export const reportHeader = z
+  .object({
+    kind: z.literal("report"),
+    tenant: uuid,
+    target: z.string().nullable(),
+    since: timestamp.nullable(),
+    until: timestamp.nullable(),
+    from: z.int().meta({ description: "First entry of the period." }),
+    to: z.int().meta({ description: "Its last entry; `from` - 1 when there is none." }),
+    generatedAt: timestamp,
+    targets: z.int().meta({ description: "Targets that match, of all times." }),
+  })
+  .meta({ id: "ReportHeader" });
+export type ReportHeader = z.infer<typeof reportHeader>;
+
+/** What happened to the tenant rather than to one change-set, and bears on all: stops, erasures, restores, alerts. */
+export const reportEvent = z
+  .object({ kind: z.literal("event"), entry: entryView.omit({ body: true, bodyState: true }), reason: z.string().nullable() })
+  .meta({ id: "ReportEvent" });
+export type ReportEvent = z.infer<typeof reportEvent>;
+
+export const reportSummary = z
+  .object({
+    kind: z.literal("summary"),
+    counts: z.object({
+      changeSets: z.int(),
+      applied: z.int(),
+      rolledBack: z.int(),
+      failed: z.int(),
+      halted: z.int(),
+      rejected: z.int(),
+      refusals: z.int(),
+      automatic: z.int(),
+      selfApproved: z.int(),
+      emergency: z.int().meta({ description: "Rollbacks on the authority of whoever was on call." }),
+      open: z.int(),
+      forgedVotes: z.int(),
+    }),
+    missing: z.array(reportGap),
+    checkpoint: z.object({ size: z.int(), origin: z.string() }).nullable(),
+    verdict: verifyReport.nullable().meta({ description: "Null when it was not asked for." }),
+  })
+  .meta({ id: "ReportSummary" });
+export type ReportSummary = z.infer<typeof reportSummary>;
+
+/** One line of a report: a header, change-sets in the order they were created, events, a summary. */
+export const reportLine = z.discriminatedUnion("kind", [reportHeader, reportChangeSet, reportEvent, reportSummary]);
+export type ReportLine = z.infer<typeof reportLine>;
+
+export const entryProof = z
+  .object({
+    seq: z.int(),
+    entryId: uuid,
+    at: timestamp,
+    hash: digest,
+    origin: z.string(),
+    size: z.int().meta({ description: "Entries that the checkpoint covers." }),
+    cosignatures: z.int().meta({ description: "Signatures beside the log's own." }),
+    proof: z.string().meta({ description: "A tlog-proof file; it carries the entry's link and verifies alone." }),
+    link: z
+      .string()
+      .meta({ description: "The leaf: what is hashed into the tree. Its last line is the content's SHA-256." }),
+    content: z.string().nullable().meta({ description: "The entry's exact text, if asked for and not erased." }),
+  })
+  .meta({ id: "EntryProof" });
+export type EntryProof = z.infer<typeof entryProof>;

@@ -106,6 +106,17 @@ function operationObject(id: OperationId, row: Operation, schemas: Schemas): Jso
             schema: { type: "string" },
           },
         ]),
+    ...(row.resume === undefined
+      ? []
+      : [
+          {
+            name: "Last-Event-ID",
+            in: "header",
+            required: false,
+            description: `Stands for \`${row.resume}\`, and wins over it: browsers send it when they connect again.`,
+            schema: { type: "string" },
+          },
+        ]),
     ...(row.idempotent === true
       ? [
           {

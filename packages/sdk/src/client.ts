@@ -3,16 +3,20 @@
  * what agents do all day. Runs in Node ≥ 20 and in browsers; needs nothing but `fetch` and `crypto.randomUUID`.
  */
 import {
+  errorCatalogue,
   operationIds,
   operationRow,
   type ApplicationAnswer,
   type ApplicationView,
   type ChangeSetView,
+  type EntryView,
   type OperationId,
   type OperationOutput,
+  type ReportLine,
   type Status,
 } from "@countersign/contract";
 import { CountersignError, errorFromProblem } from "./errors.js";
+import { readEvents, type EndEvent } from "./events.js";
 import { buildRequest, type Request } from "./request.js";
 import { retryDelayMs } from "./retry.js";
 import type { CallOptions, Input, OperationMethods, PagedOperationId, RowOf } from "./types.js";
@@ -51,6 +55,11 @@ export interface WaitOptions {
   readonly onStatus?: (status: Status) => void;
 }
 
+export interface FollowOptions extends CallOptions {
+  /** Told when the connection broke and when it is there again. */
+  readonly onConnection?: (state: "connected" | "lost") => void;
+}
+
 /** Nothing leads out of these but a revision or the archive. */
 const settled: ReadonlySet<Status> = new Set(["REJECTED", "CANCELLED", "ARCHIVED", "ROLLED_BACK"]);
 
@@ -68,8 +77,8 @@ class Client {
 
   /** Calls an operation by its id. `client.createChangeSet(…)` is the same, and reads better. */
   async call<K extends OperationId>(id: K, input: Input<K>, options: CallOptions = {}): Promise<OperationOutput<K>> {
-    const response = await this.#send(id, input as Readonly<Record<string, unknown>>, options);
-    const answer = await readJson(response, id);
+    const { response, done } = await this.#send(id, input as Readonly<Record<string, unknown>>, options);
+    const answer = await readJson(response, id).finally(done);
     // Repeated while the first request's run is under way (its answer was lost): wait for the end, as that would have.
     if (response.status === 202 && operationRow(id).status !== 202)
       return (await this.#ended(answer as ApplicationAnswer, options)) as OperationOutput<K>;
@@ -93,14 +102,16 @@ class Client {
     input: Input<K>,
     options: CallOptions = {},
   ): AsyncGenerator<string, void, undefined> {
-    const response = await this.#send(id, input as Readonly<Record<string, unknown>>, options);
-    if (response.body === null) return;
+    const { response, alive, done: ended } = await this.#send(id, input as Readonly<Record<string, unknown>>, options);
+    if (response.body === null) return ended();
     const reader = (response.body as ReadableStream<Uint8Array>).getReader();
     const decoder = new TextDecoder("utf-8", { fatal: true });
     let rest = "";
     try {
       for (;;) {
+        alive();
         const { done, value } = await reader.read();
+        ended(); // what the caller does with it may take as long as it likes
         rest += done ? decoder.decode() : decoder.decode(value, { stream: true });
         const lines = rest.split("\n");
         rest = lines.pop() ?? "";
@@ -109,6 +120,7 @@ class Client {
       }
       if (rest !== "") yield rest;
     } catch (cause) {
+      if (options.signal?.aborted === true) throw noAnswer(this.url, id, cause, { byCaller: true, inTime: true });
       throw new CountersignError(
         {
           code: "unreachable",
@@ -122,7 +134,55 @@ class Client {
     } finally {
       // Lets the connection go when the caller stops early; after an error there is nothing left to let go.
       await reader.cancel().catch(() => undefined);
+      ended();
     }
+  }
+
+  /**
+   * Entries of the ledger as they are committed, for as long as the caller likes: connects again after a broken connection or a
+   * restart of the server and goes on after the last entry it gave, without a gap or a repeat. Ends by throwing: `aborted` when
+   * the signal says so, `key_revoked` and its like when the key may not read any more.
+   */
+  async *follow(
+    input: Input<"tailAudit"> = {},
+    options: FollowOptions = {},
+  ): AsyncGenerator<EntryView, void, undefined> {
+    const { onConnection, ...call } = options;
+    let at = input.after;
+    let failures = 0;
+    for (;;) {
+      let connected = false;
+      const { since, after: _, ...filters } = input;
+      const from = at === undefined ? (since === undefined ? {} : { since }) : { after: at };
+      try {
+        for await (const event of readEvents(this.lines("tailAudit", { ...filters, ...from }, call))) {
+          if (!connected) onConnection?.("connected");
+          connected = true;
+          failures = 0;
+          if (event.id !== undefined) at = event.id;
+          if (event.kind === "entry") yield event.entry;
+          if (event.kind === "end") throw endOf(event);
+        }
+        throw brokenOff(this.url);
+      } catch (error) {
+        const delayMs = retryDelayMs(error, failures++, this.#options.random ?? Math.random);
+        if (delayMs === undefined) throw error;
+        if (connected) onConnection?.("lost");
+        await (this.#options.sleep ?? wait)(delayMs, call.signal);
+      }
+    }
+  }
+
+  /** A report line by line, as it comes: a header, change-sets, events, a summary. */
+  async *report(input: Input<"reportAudit">, options: CallOptions = {}): AsyncGenerator<ReportLine, void, undefined> {
+    let last: ReportLine | undefined;
+    for await (const line of this.lines("reportAudit", input, options)) {
+      const parsed = parse(line) as ReportLine | undefined;
+      if (parsed === undefined) throw brokenOff(this.url);
+      last = parsed;
+      yield parsed;
+    }
+    if (last?.kind !== "summary") throw brokenOff(this.url);
   }
 
   /** Every row of a list, page after page. */
@@ -197,7 +257,7 @@ class Client {
     return rows.findLast((row) => row.kind === kind);
   }
 
-  async #send(id: OperationId, input: Readonly<Record<string, unknown>>, options: CallOptions): Promise<Response> {
+  async #send(id: OperationId, input: Readonly<Record<string, unknown>>, options: CallOptions): Promise<Sent> {
     const row = operationRow(id);
     const key = row.idempotent === true ? (options.idempotencyKey ?? crypto.randomUUID()) : undefined;
     const request = buildRequest(id, input, key);
@@ -215,31 +275,68 @@ class Client {
     }
   }
 
-  async #attempt(id: OperationId, request: Request, options: CallOptions): Promise<Response> {
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? this.#options.timeoutMs ?? 120_000);
-    const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
+  async #attempt(id: OperationId, request: Request, options: CallOptions): Promise<Sent> {
+    const timeout = new Timeout(options.timeoutMs ?? this.#options.timeoutMs ?? 120_000);
+    const signal = options.signal === undefined ? timeout.signal : AbortSignal.any([timeout.signal, options.signal]);
     const { key, userAgent } = this.#options;
     const headers = {
       ...request.headers,
       ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
       ...(userAgent === undefined ? {} : { "user-agent": userAgent }),
     };
-    let response: Response;
     try {
       const send = this.#options.fetch ?? fetch;
       // A redirect could carry the key to another host.
-      response = await send(`${this.url}${request.path}`, {
+      const response = await send(`${this.url}${request.path}`, {
         method: request.method,
         headers,
         signal,
         redirect: "error",
         ...(request.body === undefined ? {} : { body: request.body }),
       });
+      if (!response.ok) throw await problemOf(response, id, this.url);
+      // A stream may take as long as it likes, as long as something comes.
+      return { response, alive: () => timeout.begin(), done: () => timeout.end() };
     } catch (cause) {
-      throw noAnswer(this.url, id, cause, { byCaller: options.signal?.aborted === true, inTime: !timeout.aborted });
+      timeout.end();
+      if (cause instanceof CountersignError) throw cause;
+      throw noAnswer(this.url, id, cause, { byCaller: options.signal?.aborted === true, inTime: !timeout.over });
     }
-    if (!response.ok) throw await problemOf(response, id, this.url);
-    return response;
+  }
+}
+
+interface Sent {
+  readonly response: Response;
+  /** Something came: the time begins again. */
+  readonly alive: () => void;
+  readonly done: () => void;
+}
+
+/** Aborts when nothing came for a while. */
+class Timeout {
+  readonly #controller = new AbortController();
+  readonly #ms: number;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  constructor(ms: number) {
+    this.#ms = ms;
+    this.begin();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get over(): boolean {
+    return this.#controller.signal.aborted;
+  }
+
+  begin(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#controller.abort(), this.#ms);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
   }
 }
 
@@ -256,6 +353,22 @@ function waited(code: "settled_otherwise" | "timed_out", detail: string): Counte
     detail,
     operation: "getChangeSetStatus",
   });
+}
+
+function brokenOff(url: string): CountersignError {
+  return new CountersignError({
+    code: "unreachable",
+    status: 0,
+    title: "the answer broke off",
+    detail: `the answer of \`${url}\` broke off; what came is incomplete`,
+    operation: "stream",
+  });
+}
+
+/** A server that stops is tried again; a key that may not read any more is not. */
+function endOf({ code, message }: EndEvent): CountersignError {
+  const { status } = errorCatalogue[code];
+  return new CountersignError({ code, status, title: "the stream ended", detail: message, operation: "tailAudit" });
 }
 
 function noAnswer(

@@ -16,7 +16,7 @@ export type Input<K extends OperationId> = {
 };
 
 /** Operations whose answer is streamed; a test holds this against the contract. */
-export const streamOperations = ["exportAudit"] as const satisfies readonly OperationId[];
+export const streamOperations = ["exportAudit", "tailAudit", "reportAudit"] as const satisfies readonly OperationId[];
 export type StreamOperationId = (typeof streamOperations)[number];
 
 /** Streamed operations give their text line by line, as it was sent. */

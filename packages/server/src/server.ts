@@ -10,7 +10,8 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
 import { type ChangeSets, openChangeSets, startRecovery } from "./change-sets/index.js";
-import { openDispatch } from "./dispatch/index.js";
+import { openDispatch, tailSource } from "./dispatch/index.js";
+import { openTails } from "./followers/index.js";
 import { checkConfiguration, loadConfiguration, startingBindings } from "./governance/index.js";
 import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
 import { type Ledger, openLedger } from "./ledger/index.js";
@@ -147,10 +148,12 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
   await letFirstHumanIn(tenancy, { tenant: deploymentTenant, file: join(dataDirectory, deploymentCodeFile), now });
 
+  const tails = openTails({ ...tailSource({ ledger, changeSets }), onCommitted: ledger.onCommitted, report });
   const dispatch = openDispatch({
     ledger,
     tenancy,
     changeSets,
+    tails,
     storage,
     dataDirectory,
     workspaceRoots: config.workspaceRoots,
@@ -167,6 +170,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     ...(config.timeouts === undefined ? {} : { timeouts: config.timeouts }),
   });
   opened.add(() => http.close());
+  opened.add(() => tails.close()); // first: they would hold up the stop
   const url = await listen(http, config);
   storage.nameYourself(`countersign server at ${url}`);
   const file = join(dataDirectory, addressFile);

@@ -108,7 +108,7 @@ test("bodies are sealed in the database, opened for the reader, and said to be u
   });
   expect((await stranger.auditLog(tenant, { limit: 1 })).entries[0]).toMatchObject({
     body: null,
-    bodyUnreadable: true,
+    bodyState: "unreadable",
   });
   await stranger.close();
   expect(await ledger.checkTenant(tenant)).toMatchObject({ findings: [], bodies: { checked: 1 } });

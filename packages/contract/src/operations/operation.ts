@@ -25,8 +25,10 @@ export interface Operation<I extends z.ZodObject = z.ZodObject, O extends z.ZodT
   readonly ifMatch?: string;
   /** A person must show their key unlocked: member `proof`. `for_rules`: where it changes what governs the tenant. */
   readonly proof?: true | "for_rules";
-  /** The answer is text streamed line by line; `output` describes one line. */
-  readonly stream?: "application/jsonl";
+  /** The answer is text streamed line by line; `output` describes one line, of server-sent events the `data` of one. */
+  readonly stream?: "application/jsonl" | "text/event-stream";
+  /** Member that `Last-Event-ID` stands for: what a browser sends when it connects again. It wins over the query. */
+  readonly resume?: string;
   /** Codes beyond those every operation may answer. */
   readonly errors: readonly ErrorCode[];
   /** The command that does it, as typed. */

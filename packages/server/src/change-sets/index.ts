@@ -42,8 +42,10 @@ import {
   listChangeSets,
   readApplication,
   readApplications,
+  readChangeSetsOn,
   readByRefs,
   readRunning,
+  readTargetKeys,
   readWhole,
   readWholes,
 } from "./queries.js";
@@ -95,6 +97,10 @@ export interface ChangeSets {
   idOf(tenant: TenantId, ref: string): Promise<string | undefined>;
   /** Ids of the applications that have no end, in a snapshot. */
   running(snapshot: Snapshot): Promise<string[]>;
+  /** Keys of all targets that any revision of a change-set touches, in pieces. */
+  targetKeys(snapshot: Snapshot): AsyncIterable<readonly string[]>;
+  /** Change-sets of which any revision touches one of these targets, the oldest first. */
+  touching(snapshot: Snapshot, keys: readonly string[]): Promise<string[]>;
   /** Numbers by id, for showing. */
   numbersOf(snapshot: Snapshot, ids: readonly string[]): Promise<ReadonlyMap<string, string>>;
   /** After a start: brings every application of the tenant that has no end to its end. Ids of those it ran. */
@@ -182,6 +188,8 @@ export function openChangeSets(desk: Desk): ChangeSets {
     idOf: (tenant, ref) =>
       desk.ledger.snapshot(tenant, async (snapshot) => (await readWhole(snapshot, ref))?.changeSet.id),
     running: readRunning,
+    targetKeys,
+    touching: readChangeSetsOn,
     numbersOf: async (snapshot, ids) =>
       new Map((await readByRefs(snapshot, [...ids])).map((row) => [row.id, row.number])),
     recover: async (tenant) => {
@@ -320,4 +328,18 @@ function waitsFor(loaded: Loaded, caller: Caller): boolean {
   return (
     checkVote(attempt, whole.revision.route as unknown as Route, votes, approvalContext(loaded, whole)) === undefined
   );
+}
+
+const keysAtOnce = 5_000;
+
+async function* targetKeys(snapshot: Snapshot): AsyncGenerator<readonly string[], void, undefined> {
+  for (const column of ["target_key", "other_target_key"] as const) {
+    let keys: string[];
+    let after: string | null = null;
+    do {
+      keys = await readTargetKeys(snapshot, column, after, keysAtOnce);
+      after = keys.at(-1) ?? null;
+      yield keys;
+    } while (keys.length === keysAtOnce);
+  }
 }

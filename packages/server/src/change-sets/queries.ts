@@ -126,6 +126,46 @@ export async function readOverlaps(
   });
 }
 
+/**
+ * Keys of the targets that items touch, each once, in the index's order, after `after`: from key to key by items_by_target and
+ * items_by_other_target, so it costs what there are targets, not what there are items.
+ */
+export async function readTargetKeys(
+  snapshot: Snapshot,
+  column: "target_key" | "other_target_key",
+  after: string | null,
+  limit: number,
+): Promise<string[]> {
+  const rows = await snapshot.query<{ key: string }>({
+    name: `items_${column}s${after === null ? "" : "_after"}`,
+    text: `with recursive keys(key) as (
+             (select i.${column} from countersign.items i
+               where i.tenant_id = $1 and i.${column} is not null ${after === null ? "" : `and i.${column} > $3`}
+               order by i.${column} limit 1)
+             union all
+             select (select i.${column} from countersign.items i
+                      where i.tenant_id = $1 and i.${column} > keys.key order by i.${column} limit 1)
+               from keys where keys.key is not null)
+           select key from keys where key is not null limit $2`,
+    values: [snapshot.tenant, limit, ...(after === null ? [] : [after])],
+  });
+  return rows.map(({ key }) => key);
+}
+
+/** Change-sets of which any revision touches one of the targets, the oldest first. By items_by_target and items_by_other_target. */
+export async function readChangeSetsOn(snapshot: Snapshot, keys: readonly string[]): Promise<string[]> {
+  if (keys.length === 0) return [];
+  const rows = await snapshot.query<{ id: string }>({
+    name: "change_sets_on_keys",
+    text: `select i.change_set_id as id from countersign.items i where i.tenant_id = $1 and i.target_key = any($2::text[])
+           union
+           select i.change_set_id from countersign.items i where i.tenant_id = $1 and i.other_target_key = any($2::text[])
+           order by 1`,
+    values: [snapshot.tenant, keys],
+  });
+  return rows.map(({ id }) => id);
+}
+
 export interface ListFilter {
   readonly status?: readonly string[] | undefined;
   readonly category?: readonly string[] | undefined;

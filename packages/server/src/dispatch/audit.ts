@@ -5,18 +5,29 @@ import {
   isUuid,
   type OperationOutput,
   refused,
+  refusedForProblems,
   type Refusal,
+  RefusalError,
   type TenantId,
   type VerifyReport,
 } from "@countersign/contract";
 import type { Finding } from "@countersign/proof";
 import type { ChangeSets } from "../change-sets/index.js";
-import type { AuditEntry, AuditQuery, Ledger } from "../ledger/index.js";
+import type { Followed, TailOptions, Tails, TailTurn } from "../followers/index.js";
+import { parsePattern } from "../governance/index.js";
+import type { AuditEntry, AuditQuery, Ledger, TenantReport } from "../ledger/index.js";
+import { checkPeriod, quarterOf, report } from "../ops/index.js";
 import { type Caller, deploymentTenant, loadPeople, principalNames } from "../tenancy/index.js";
 
 export interface AuditDesk {
   readonly ledger: Ledger;
-  readonly changeSets: Pick<ChangeSets, "idOf" | "get" | "numbersOf">;
+  readonly changeSets: Pick<ChangeSets, "idOf" | "get" | "numbersOf" | "targetKeys" | "touching">;
+  readonly tails: Tails;
+  readonly now: () => number;
+}
+interface Naming {
+  readonly ledger: Ledger;
+  readonly changeSets: Pick<ChangeSets, "numbersOf">;
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -80,7 +91,7 @@ export async function changeSetHistory(
   }
 }
 
-async function named(desk: AuditDesk, tenant: TenantId, entries: readonly AuditEntry[]): Promise<EntryView[]> {
+async function named(desk: Naming, tenant: TenantId, entries: readonly AuditEntry[]): Promise<EntryView[]> {
   const subjects = (type: string): string[] =>
     entries.filter(({ subject }) => subject.type === type && isUuid(subject.id)).map(({ subject }) => subject.id);
   const people = new Set([...entries.map((entry) => entry.actor.id), ...subjects("principal")]);
@@ -120,8 +131,186 @@ function entryView(
     refs: entry.refs.map((ref) => ({ type: ref.type, id: ref.id })),
     data: entry.data,
     body: entry.body,
+    bodyState: entry.bodyState,
     hash: entry.hash,
   };
+}
+
+// ── Tails ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What tails ask for: entries with names, written once for all who follow. */
+export function tailSource(desk: Naming): Pick<TailOptions, "read" | "head"> {
+  return {
+    read: async (tenant, after, limit) => {
+      const cursor = after < 0 ? {} : { cursor: String(after) };
+      const { entries } = await desk.ledger.auditLog(tenant, { order: "oldest", limit, ...cursor });
+      return (await named(desk, tenant, entries)).map(followed);
+    },
+    head: async (tenant) => {
+      const { entries } = await desk.ledger.auditLog(tenant, { order: "newest", limit: 1 });
+      return entries[0]?.seq ?? -1;
+    },
+  };
+}
+
+function followed(entry: EntryView): Followed {
+  const { seq, actor, action, subject } = entry;
+  return { seq, actorId: actor.id, action, subjectId: subject.id, text: JSON.stringify(entry) };
+}
+
+/** Longest time that a key may go on reading after its permissions were changed by configuration. */
+const recheckMs = 60_000;
+
+/**
+ * Entries as server-sent events. The caller's key is looked at again whenever people or keys changed, before anything that came
+ * after is sent, and once a minute; a key that may not read any more ends the stream.
+ */
+export function tailAudit(
+  desk: AuditDesk,
+  caller: Caller,
+  input: CheckedInput<"tailAudit">,
+  recheck: () => Promise<Refusal | undefined>,
+): AsyncIterable<string> & { readonly headers: Readonly<Record<string, string>> } {
+  return {
+    // A proxy that collects answers would keep the newest entries to itself.
+    headers: { "x-accel-buffering": "no" },
+    [Symbol.asyncIterator]: () => {
+      const stopped = { turns: undefined as AsyncIterator<TailTurn> | undefined };
+      const events = tailEvents(desk, caller, input, { recheck, stopped });
+      return {
+        next: () => events.next(),
+        return: () => {
+          void stopped.turns?.return?.(); // it may be waiting for an entry that does not come
+          return events.return(undefined);
+        },
+      };
+    },
+  };
+}
+
+async function* tailEvents(
+  desk: AuditDesk,
+  caller: Caller,
+  input: CheckedInput<"tailAudit">,
+  {
+    recheck,
+    stopped,
+  }: { recheck: () => Promise<Refusal | undefined>; stopped: { turns: AsyncIterator<TailTurn> | undefined } },
+): AsyncGenerator<string, undefined, undefined> {
+  const wanted = await tailFilter(desk, caller, input);
+  const turns = desk.tails.follow(caller.tenant, await tailStart(desk, caller, input));
+  stopped.turns = turns;
+  let checkedMs = desk.now();
+  let begun = false;
+  for await (const turn of turns) {
+    if (turn.kind === "stopped") {
+      yield endEvent({ code: "shutting_down", message: "the server is stopping; connect again in a moment" });
+      return undefined;
+    }
+    const peopleChanged = turn.entries.some(({ action }) => action.startsWith("principal."));
+    if (peopleChanged || desk.now() - checkedMs >= recheckMs) {
+      const refusal = await recheck();
+      if (refusal !== undefined) {
+        yield endEvent(refusal);
+        return undefined;
+      }
+      checkedMs = desk.now();
+    }
+    const events = turn.entries.filter(wanted).map(({ seq, text }) => `id: ${seq}\nevent: entry\ndata: ${text}\n\n`);
+    // The id alone is remembered by the reader too: whoever connects again goes on from there, also after what was not for them.
+    yield `${begun ? "" : "retry: 2000\n"}${events.length === 0 ? ": nothing new\n" : `${events.join("")}`}id: ${turn.upTo}\n\n`;
+    begun = true;
+  }
+  return undefined;
+}
+
+function endEvent({ code, message }: Pick<Refusal, "code" | "message">): string {
+  return `event: end\ndata: ${JSON.stringify({ code, message })}\n\n`;
+}
+
+async function tailStart(
+  { ledger }: AuditDesk,
+  { tenant }: Caller,
+  { after, since }: CheckedInput<"tailAudit">,
+): Promise<number | undefined> {
+  if (after !== undefined || since === undefined) return after;
+  const { entries } = await ledger.auditLog(tenant, { fromMs: Date.parse(since), order: "oldest", limit: 1 });
+  return entries[0] === undefined ? undefined : entries[0].seq - 1;
+}
+
+async function tailFilter(
+  desk: AuditDesk,
+  { tenant }: Caller,
+  input: CheckedInput<"tailAudit">,
+): Promise<(entry: Followed) => boolean> {
+  const actor = input.actor === undefined ? undefined : await actorOf(desk.ledger, tenant, input.actor);
+  if (actor === null)
+    throw new RefusalError(
+      refused("not_found", `there is nobody called \`${input.actor}\`; \`countersign agent list\` shows the agents`),
+    );
+  const changeSet = input.changeSet === undefined ? undefined : await desk.changeSets.idOf(tenant, input.changeSet);
+  if (input.changeSet !== undefined && changeSet === undefined)
+    throw new RefusalError(refused("not_found", `there is no change-set \`${input.changeSet}\``));
+  const actions = input.action === undefined ? undefined : new Set(input.action);
+  return (entry) =>
+    (actor === undefined || entry.actorId === actor) &&
+    (actions === undefined || actions.has(entry.action)) &&
+    (input.subject === undefined || entry.subjectId === input.subject) &&
+    (changeSet === undefined || entry.subjectId === changeSet);
+}
+
+// ── The report ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Lines of JSON: a header, change-sets, events, a summary. */
+export async function* reportAudit(
+  desk: AuditDesk,
+  caller: Caller,
+  input: CheckedInput<"reportAudit">,
+): AsyncGenerator<string, undefined, undefined> {
+  const problems = checkPeriod(input);
+  const pattern = input.target === undefined ? undefined : parsePattern(input.target);
+  if (pattern?.kind === "error")
+    problems.push({ code: "invalid_request", pointer: "/target", message: `${pattern.message}; docs/policy.md` });
+  if (problems.length > 0) throw new RefusalError(refusedForProblems(problems));
+  const quarter = input.quarter === undefined ? undefined : quarterOf(input.quarter);
+  const parse = (text: string | undefined): number | undefined => (text === undefined ? undefined : Date.parse(text));
+  const { tenant } = caller;
+  const { ledger, changeSets } = desk;
+  const lines = report(
+    {
+      ledger,
+      changeSets,
+      nowMs: desk.now(),
+      checkpoint: () => Promise.resolve(null),
+      verify:
+        input.verify === "none"
+          ? undefined
+          : (range) => verdictOn(desk, caller, input.verify === "ledger" ? undefined : range),
+      events: async (entries) =>
+        (await named(desk, tenant, entries)).map(({ body: _, bodyState: __, ...entry }) => entry),
+    },
+    {
+      tenant,
+      pattern: pattern?.kind === "error" ? undefined : pattern,
+      sinceMs: quarter?.sinceMs ?? parse(input.since),
+      untilMs: quarter?.untilMs ?? parse(input.until),
+    },
+  );
+  for await (const line of lines) yield `${JSON.stringify(line)}\n`;
+  return undefined;
+}
+
+/** Of the period's chain, or of the whole ledger with its state: only that shows that no change-set was taken out of the tables. */
+async function verdictOn(
+  { ledger }: AuditDesk,
+  { tenant }: Caller,
+  range: { readonly from: number; readonly to: number } | undefined,
+): Promise<VerifyReport> {
+  const verified = await ledger.verifyTenant(
+    tenant,
+    range === undefined ? { bodies: false } : { ...range, state: false },
+  );
+  return verifyView(tenant, verified);
 }
 
 export function exportAudit(
@@ -142,13 +331,17 @@ export async function verifyChain(
   caller: Caller,
   input: CheckedInput<"verifyChain">,
 ): Promise<VerifyReport> {
-  const report = await desk.ledger.verifyTenant(caller.tenant, {
+  const verified = await desk.ledger.verifyTenant(caller.tenant, {
     from: input.from,
     state: input.state && input.from === 0,
     bodies: true,
   });
+  return verifyView(caller.tenant, verified);
+}
+
+function verifyView(tenant: TenantId, report: TenantReport): VerifyReport {
   return {
-    tenant: caller.tenant,
+    tenant,
     integrity: report.integrity,
     completeness: { status: report.completeness.status, note: report.completeness.statement },
     entries: report.entries,

@@ -2,6 +2,7 @@
 import type { CheckedInput, OperationId, OperationOutput, Refusal } from "@countersign/contract";
 import type { ChangeSets, RequestContext } from "../change-sets/index.js";
 import type { Ledger, Snapshot } from "../ledger/index.js";
+import type { Tails } from "../followers/index.js";
 import type { Caller, Tenancy } from "../tenancy/index.js";
 import * as audit from "./audit.js";
 import * as kill from "./killSwitch.js";
@@ -11,9 +12,15 @@ export interface Modules {
   readonly ledger: Ledger;
   readonly tenancy: Tenancy;
   readonly changeSets: ChangeSets;
+  readonly tails: Tails;
   readonly dataDirectory: string;
   readonly workspaceRoots: readonly string[] | undefined;
   readonly now: () => number;
+}
+
+/** An answer in pieces of text. */
+export interface TextStream extends AsyncIterable<string> {
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface Call<K extends OperationId> {
@@ -21,15 +28,25 @@ export interface Call<K extends OperationId> {
   readonly caller: Caller;
   readonly input: CheckedInput<K>;
   readonly request: RequestContext;
+  /** For answers that take long: whether the caller may still have them. */
+  readonly recheck: () => Promise<Refusal | undefined>;
 }
 
-type Answered<K extends OperationId> = K extends "exportAudit"
-  ? AsyncIterable<string>
-  : Promise<OperationOutput<K> | Refusal>;
+/** Streamed operations, as the contract has them; a test holds the two together. */
+export type Streamed = "exportAudit" | "tailAudit" | "reportAudit";
+type Answered<K extends OperationId> = K extends Streamed ? TextStream : Promise<OperationOutput<K> | Refusal>;
 export type Handlers = { readonly [K in OperationId]: (call: Call<K>) => Answered<K> };
 
-export function handlersOver({ ledger, tenancy, changeSets, dataDirectory, workspaceRoots, now }: Modules): Handlers {
-  const auditDesk = { ledger, changeSets };
+export function handlersOver({
+  ledger,
+  tenancy,
+  changeSets,
+  tails,
+  dataDirectory,
+  workspaceRoots,
+  now,
+}: Modules): Handlers {
+  const auditDesk = { ledger, changeSets, tails, now };
   const killDesk = { ledger, changeSets, now };
   const recordsDesk = {
     ledger,
@@ -90,6 +107,8 @@ export function handlersOver({ ledger, tenancy, changeSets, dataDirectory, works
     getResourceHistory: ({ caller, input }) => records.history(recordsDesk, caller, input),
     getConfiguration: ({ caller }) => records.configuration(recordsDesk, caller),
     listAudit: ({ caller, input }) => audit.listAudit(auditDesk, caller, input),
+    tailAudit: ({ caller, input, recheck }) => audit.tailAudit(auditDesk, caller, input, recheck),
+    reportAudit: ({ caller, input }) => audit.reportAudit(auditDesk, caller, input),
     exportAudit: ({ caller, input }) => audit.exportAudit(auditDesk, caller, input),
     verifyChain: ({ caller, input }) => audit.verifyChain(auditDesk, caller, input),
   };

@@ -24,7 +24,7 @@ import type { Log } from "../platform/index.js";
 import { isRecorded } from "../ledger/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
 import { type Caller, checkPermission, systemCaller, deploymentTenant } from "../tenancy/index.js";
-import { type Call, type Handlers, handlersOver, type Modules } from "./handlers.js";
+import { type Call, type Handlers, handlersOver, type Modules, type TextStream } from "./handlers.js";
 import { internalError, problemOf } from "./problems.js";
 import { checkProof, type CheckedProof } from "./proof.js";
 import { noteReplay, type StoredResponse, sweepProofs, sweepResponses } from "./queries.js";
@@ -32,6 +32,7 @@ import { receiptViews } from "./receipts.js";
 import { findStored, type Idempotency, Replayed, transactFor } from "./transacting.js";
 import { validate } from "./validation.js";
 
+export { tailSource } from "./audit.js";
 export { problemOf, problemTypeBase } from "./problems.js";
 export { pointerOf } from "./validation.js";
 
@@ -127,10 +128,15 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
     const call = {
       caller,
       input: value,
+      recheck: async () => {
+        const now = await on.tenancy.authenticate(request.credential);
+        return isRefusal(now) ? now : row.permission === null ? undefined : checkPermission(now, row.permission);
+      },
       request: { transact, nowMs: on.now(), requestId: request.requestId, proven: proof !== undefined },
     };
     const answer = handle(on.handlers, request.operation, call);
-    if (isStream(answer)) return { kind: "stream", status: row.status, headers: {}, body: await begun(answer) };
+    if (isStream(answer))
+      return { kind: "stream", status: row.status, headers: answer.headers ?? {}, body: await begun(answer) };
     const body = must(await answer);
     if (idempotency !== undefined || proof !== undefined) on.sweeper.after(caller);
     return { kind: "answer", status: row.status, headers: {}, body };
@@ -144,14 +150,14 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
 function handle(
   handlers: Handlers,
   operation: OperationId,
-  call: { caller: Caller; input: unknown; request: Call<OperationId>["request"] },
-): AsyncIterable<string> | Promise<object | Refusal> {
+  call: Pick<Call<OperationId>, "caller" | "request" | "recheck"> & { input: unknown },
+): TextStream | Promise<object | Refusal> {
   // The row's schema made `input`, and the row's id picked the handler: they are of one operation.
-  const handler = handlers[operation] as (call: unknown) => AsyncIterable<string> | Promise<object | Refusal>;
+  const handler = handlers[operation] as (call: unknown) => TextStream | Promise<object | Refusal>;
   return handler(call);
 }
 
-function isStream(answer: object): answer is AsyncIterable<string> {
+function isStream(answer: object): answer is TextStream {
   return Symbol.asyncIterator in answer;
 }
 

@@ -45,7 +45,10 @@ export function mapRequest(operation: Operation, received: Received): Mapped {
     operation.ifMatch === undefined ? undefined : readIfMatch(received.headers["if-match"], operation.ifMatch);
   if (match?.kind === "refused") return match;
   const path = Object.fromEntries(parameters.map((name) => [name, received.path[name]]));
-  return { kind: "mapped", input: { ...members.input, ...match?.input, ...path } };
+  const resumed = operation.resume === undefined ? undefined : received.headers["last-event-id"];
+  // An empty one is sent by browsers before the first event came.
+  const resume = operation.resume === undefined || !resumed ? {} : { [operation.resume]: resumed };
+  return { kind: "mapped", input: { ...members.input, ...match?.input, ...resume, ...path } };
 }
 
 /** Members of the query, in their order. A name that comes twice is a list. */

@@ -1,4 +1,4 @@
-/** `audit log | verify | export`: the ledger read, verified and taken along. */
+/** `audit log | tail | report | prove | export | policy | verify`: the ledger read, followed, summed up, verified and taken along. */
 import { createReadStream, createWriteStream } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { once } from "node:events";
@@ -13,12 +13,16 @@ import { csvHead, csvRow, entryTable } from "../render/entries.js";
 import { bundleReport, exitOf, progress, reportText } from "../render/report.js";
 import { empty, lines, show } from "../text.js";
 import { pointInTime } from "../when.js";
+import { auditReport } from "./auditReport.js";
+import { auditTail } from "./auditTail.js";
 import { wholeNumber } from "./changeSet.js";
 import { verifyLocally } from "./offline.js";
 
 export function auditCommands(set: CommandSet, root: Command): void {
   const group = set.group(root, "audit", "the ledger: what happened, and whether the record is whole");
   log(set, group);
+  auditTail(set, group);
+  auditReport(set, group);
   verify(set, group);
   exporting(set, group);
 }

@@ -29,6 +29,12 @@ export function entryTable(
   );
 }
 
+/** One entry on one line, for what grows while one looks on. */
+export function entryLine(paint: Painter, row: EntryView): Shown {
+  const subject = shortened(row.subject.label ?? row.subject.id, 48);
+  return show`${paint.dim(String(row.seq).padStart(6))} ${paint.dim(moment(row.at))} ${shortened(row.actor.name ?? row.actor.id, 24)} ${paintAction(paint, row.action)} ${paint.dim(row.subject.type)} ${subject}`;
+}
+
 function paintAction(paint: Painter, action: string): Shown {
   if (/refus|reject|denied|failed|forged|revoked|engaged/.test(action)) return paint.red(action);
   return /rolled_back|rollback|compensated|suspended|dismissed/.test(action)
@@ -50,6 +56,7 @@ export const csvColumns = [
   "change_set",
   "data",
   "hash",
+  "body",
 ] as const;
 
 export function csvHead(): string {
@@ -75,5 +82,6 @@ export function csvRow(row: EntryView): string {
     changeSet,
     JSON.stringify(row.data),
     row.hash,
+    row.bodyState,
   ]);
 }
