@@ -8,7 +8,7 @@
  * - Several writers, also of several machines, need no lock: appending is atomic, and whoever appended reads what came before it
  *   and confirms only what agrees with that.
  */
-import { mkdir, open, readdir, rm } from "node:fs/promises";
+import { open, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Clock } from "../../platform/index.js";
 import { hasCode, makeFolder, readIfPresent, replaceFile, syncFolder, writeOnce } from "../../platform/index.js";
@@ -27,6 +27,7 @@ import {
   tileLeaves,
   type TileFile,
 } from "./layout.js";
+import { openDirectory } from "./openDirectory.js";
 import { Memory, Turns } from "./turns.js";
 
 export interface FileAnchorOptions {
@@ -60,7 +61,8 @@ async function submit(
   submission: Submission,
 ): Promise<AnchorReceipt> {
   const { origin, checkpoint } = submission;
-  const root = await openRoot(options.directory);
+  const root = options.directory;
+  await openDirectory(root, submission.anchored);
   const folder = join(root, folderOf(origin));
   const shelf = folderShelf(folder);
   const before = await readHeld(shelf, origin, memory.get(origin));
@@ -77,16 +79,6 @@ async function submit(
   await showNewest(folder, held);
   await removeNarrower(folder, shelf, { from: before.edge.size, to: checkpoint.size });
   return { size: checkpoint.size, atMs: held.newest.receivedMs, receipt: `file ${folder}\n` };
-}
-
-async function openRoot(directory: string): Promise<string> {
-  try {
-    await mkdir(directory);
-    await syncFolder(dirname(directory));
-  } catch (error) {
-    if (!hasCode(error, "EEXIST")) throw error;
-  }
-  return directory;
 }
 
 function folderShelf(folder: string): Shelf {

@@ -9,9 +9,8 @@
  *   made here, `refs/countersign/pushed` the last one the remote took; both stay ancestors of what follows.
  * - Confirmed means: committed, and pushed where there is a remote.
  */
-import { mkdir, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import type { Clock } from "../../platform/index.js";
-import { hasCode } from "../../platform/index.js";
 import { AnchorContradiction, type Anchor, type AnchorReceipt, type Submission } from "./anchor.js";
 import { Git } from "./gitCommand.js";
 import {
@@ -25,6 +24,7 @@ import {
   type Shelf,
   tileLeaves,
 } from "./layout.js";
+import { openDirectory } from "./openDirectory.js";
 import { Memory, Turns } from "./turns.js";
 
 export interface GitAnchorOptions {
@@ -83,7 +83,7 @@ export function gitAnchor(options: GitAnchorOptions): Anchor {
 
 async function submit(repository: Repository, submission: Submission): Promise<AnchorReceipt> {
   const { git } = repository;
-  await openRepository(git);
+  await openRepository(git, submission.anchored);
   for (let tries = 0; tries < triesMax; tries += 1) {
     const head = await readHead(git);
     await refuseRewritten(git, head, anchoredRef, "the branch");
@@ -117,12 +117,8 @@ async function receiptFor(
 }
 
 /** What is there is used; an empty or missing folder becomes a repository. */
-async function openRepository(git: Git): Promise<void> {
-  try {
-    await mkdir(git.directory);
-  } catch (error) {
-    if (!hasCode(error, "EEXIST")) throw error;
-  }
+async function openRepository(git: Git, anchored: number): Promise<void> {
+  await openDirectory(git.directory, anchored);
   if ((await readdir(git.directory)).length === 0) await git.answer(["init", "-q"]);
   const { code, stderr } = await git.run(["rev-parse", "--git-dir"]);
   if (code !== 0) throw new Error(`\`${git.directory}\` is no git repository and not empty: ${stderr.slice(0, 300)}`);

@@ -31,8 +31,8 @@ const timeoutMsUsual = 15_000;
 const answerBytesMax = 64 * 1024;
 /** Signature lines of an answer that are looked at. */
 const linesMax = 64;
-/** Exchanges of one submission: the size remembered, the size learned, and once more when somebody was faster. */
-const triesMax = 4;
+/** Exchanges of one submission: the size remembered, the size learned, and again each time somebody was faster. */
+const triesMax = 8;
 
 export function witnessAnchor(options: WitnessAnchorOptions): Anchor {
   const turns = new Turns();
