@@ -9,8 +9,9 @@
  *   made here, `refs/countersign/pushed` the last one the remote took; both stay ancestors of what follows.
  * - Confirmed means: committed, and pushed where there is a remote.
  */
-import { readdir } from "node:fs/promises";
-import type { Clock } from "../../platform/index.js";
+import { randomUUID } from "node:crypto";
+import { readdir, rename, rm } from "node:fs/promises";
+import { hasCode, type Clock } from "../../platform/index.js";
 import { AnchorContradiction, type Anchor, type AnchorReceipt, type Submission } from "./anchor.js";
 import { Git } from "./gitCommand.js";
 import {
@@ -118,10 +119,30 @@ async function receiptFor(
 
 /** What is there is used; an empty or missing folder becomes a repository. */
 async function openRepository(git: Git, anchored: number): Promise<void> {
-  await openDirectory(git.directory, anchored);
-  if ((await readdir(git.directory)).length === 0) await git.answer(["init", "-q"]);
+  const { directory } = git;
+  await openDirectory(directory, anchored);
+  const names = await readdir(directory);
+  if (names.length === 0) await initialize(git);
   const { code, stderr } = await git.run(["rev-parse", "--git-dir"]);
-  if (code !== 0) throw new Error(`\`${git.directory}\` is no git repository and not empty: ${stderr.slice(0, 300)}`);
+  if (code === 0) return;
+  if (names.join() !== ".git")
+    throw new Error(`\`${directory}\` is no git repository and not empty: ${stderr.slice(0, 300)}`);
+  await git.answer(["init", "-q"]); // somebody was interrupted while making it
+}
+
+/** Made beside it and given its name as a whole, so that of several processes one is first. */
+async function initialize(git: Git): Promise<void> {
+  const { directory } = git;
+  const partial = `${directory}.${randomUUID()}.partial`;
+  try {
+    await git.answer(["init", "-q", partial]);
+    await rename(partial, directory);
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    if (hasCode(error, "ENOTEMPTY", "EEXIST")) return; // another process was faster
+    // A mount, or a folder above that may not be written: made in place.
+    await git.answer(["init", "-q"]);
+  }
 }
 
 async function readHead(git: Git): Promise<Head> {

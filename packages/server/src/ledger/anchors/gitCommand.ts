@@ -26,8 +26,7 @@ const settings = [
   "core.fsmonitor=false",
   "core.attributesFile=/dev/null",
   "core.autocrlf=false",
-  // Names before 2.36 and after: what was committed is on the disk.
-  "core.fsyncObjectFiles=true",
+  // git 2.36: what was committed is on the disk.
   "core.fsync=all",
   "core.fsyncMethod=fsync",
   "commit.gpgSign=false",

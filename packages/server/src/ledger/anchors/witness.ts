@@ -53,7 +53,7 @@ async function submit(options: Client, submission: Submission): Promise<AnchorRe
   for (let tries = 0; tries < triesMax; tries += 1) {
     const answer = await exchange(options, await requestBody(submission, old));
     if (answer.status === 200) return receiptOf(options, checkpoint, answer.body);
-    if (answer.status !== 409) throw refusedBy(options, answer, submission);
+    if (answer.status !== 409) throw refusedBy(options, answer, { checkpoint, old });
     const holds = sizeOf(answer);
     if (holds === undefined) throw new Error(`the witness answered 409 without a size`);
     refuseContradiction(submission, old, holds);
@@ -94,18 +94,18 @@ interface Answer {
 function refusedBy(
   options: WitnessAnchorOptions,
   { status, body }: Answer,
-  { origin, checkpoint, anchored }: Submission,
+  { checkpoint, old }: { readonly checkpoint: Checkpoint; readonly old: number },
 ): Error {
   if (status === 422)
     return new AnchorContradiction(
       "inconsistent",
-      anchored,
+      old,
       `the proof that size ${checkpoint.size} continues what it cosigned does not hold`,
     );
   const known: Readonly<Record<number, string>> = {
     400: "it calls the request malformed",
     403: "it does not know the key that signed the checkpoint; tell its operator, who runs `countersign witness add-log`",
-    404: `it does not know the log \`${origin}\`; tell its operator, who runs \`countersign witness add-log\``,
+    404: `it does not know the log \`${checkpoint.origin}\`; tell its operator, who runs \`countersign witness add-log\``,
   };
   const said = body.replaceAll(/[^\x20-\x7e]+/g, " ").slice(0, 200);
   return new Error(`the witness \`${options.name}\` answered ${status}: ${known[status] ?? said}`);
