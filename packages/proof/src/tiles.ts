@@ -41,14 +41,17 @@ export function parseTilePath(path: string): Tile | undefined {
   return tilePath(tile) === path ? tile : undefined;
 }
 
-/** Hash tiles of a tree of `toSize` that one of `fromSize` did not have so, the growing last ones among them. */
-export function tilesBetween(fromSize: number, toSize: number): Tile[] {
+/**
+ * Hash tiles of a tree of `toSize` that one of `fromSize` did not have so, the growing last ones among them. `width`: of full tiles, 256 in
+ * tlog-tiles; the reference's numbers are for others.
+ */
+export function tilesBetween(fromSize: number, toSize: number, width = tileWidth): Tile[] {
   const tiles: Tile[] = [];
-  for (let level = 0; level <= levelMax; level++) {
-    const [had, has] = [hashesAt(level, fromSize), hashesAt(level, toSize)];
-    for (let index = Math.floor(had / tileWidth); index * tileWidth < has; index++) {
-      const width = Math.min(tileWidth, has - index * tileWidth);
-      if (index * tileWidth + width > had) tiles.push({ level, index, width });
+  for (let [level, span] = [0, 1]; span <= toSize; level++, span *= width) {
+    const [had, has] = [Math.floor(fromSize / span), Math.floor(toSize / span)];
+    for (let index = Math.floor(had / width); index * width < has; index++) {
+      const wide = Math.min(width, has - index * width);
+      if (index * width + wide > had) tiles.push({ level, index, width: wide });
     }
   }
   return tiles;
