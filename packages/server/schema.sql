@@ -417,7 +417,7 @@ create table countersign.epochs (
   version integer not null,
   row_salt bytea not null,
   constraint epochs_pkey PRIMARY KEY (tenant_id, id),
-  constraint epochs_name_is_known CHECK (id ~ '^(policy|routes|members|kill|config|holds|target:.+)$'::text),
+  constraint epochs_name_is_known CHECK (id ~ '^(policy|routes|members|kill|config|holds|log_keys|target:.+)$'::text),
   constraint epochs_row_salt_is_32_bytes CHECK (octet_length(row_salt) = 32),
   constraint epochs_version_is_positive CHECK (version >= 1)
 );

@@ -10,7 +10,7 @@ create table countersign.epochs (
   constraint epochs_pkey primary key (tenant_id, id),
   constraint epochs_version_is_positive check (version >= 1),
   constraint epochs_row_salt_is_32_bytes check (octet_length(row_salt) = 32),
-  constraint epochs_name_is_known check (id ~ '^(policy|routes|members|kill|config|holds|target:.+)$')
+  constraint epochs_name_is_known check (id ~ '^(policy|routes|members|kill|config|holds|log_keys|target:.+)$')
 );
 
 -- Exact limits, evaluated by the door. Every use is in the content of an entry, so the value can be held against the ledger.

@@ -83,7 +83,7 @@ export const expectedDefinitions: Readonly<Record<string, string>> = {
   "constraint entries.entries_time_is_safe_integer":
     "CHECK (((time_ms >= 0) AND (time_ms <= '9007199254740991'::bigint))), validated t, deferrable f",
   "constraint epochs.epochs_name_is_known":
-    "CHECK ((id ~ '^(policy|routes|members|kill|config|holds|target:.+)$'::text)), validated t, deferrable f",
+    "CHECK ((id ~ '^(policy|routes|members|kill|config|holds|log_keys|target:.+)$'::text)), validated t, deferrable f",
   "constraint epochs.epochs_pkey": "PRIMARY KEY (tenant_id, id), validated t, deferrable f",
   "constraint epochs.epochs_row_salt_is_32_bytes": "CHECK ((octet_length(row_salt) = 32)), validated t, deferrable f",
   "constraint epochs.epochs_version_is_positive": "CHECK ((version >= 1)), validated t, deferrable f",
