@@ -1,0 +1,39 @@
+/** SQL of verification beside that of the chain. Every statement runs with `app.tenants` set, in one snapshot. */
+import type { TenantId } from "@countersign/contract";
+import { quotedUuid } from "./queries.js";
+
+export const tableExists = "select from pg_class where relnamespace = 'countersign'::regnamespace and relname = $1";
+
+/** By entries_by_action. */
+export const entriesOfActions = `select seq, content from countersign.entries
+ where tenant_id = $1 and action = any ($2::text[]) and content is not null order by seq`;
+
+/** Entries committed to a body that is not there. In canonical text `body` stands behind `at` or `counts` of the content itself. */
+export function bodiesGone(tenant: TenantId): string {
+  return `select e.seq from countersign.entries as e
+  left join countersign.bodies as b on b.tenant_id = e.tenant_id and b.entry_id = e.entry_id
+ where e.tenant_id = ${quotedUuid(tenant)} and b.entry_id is null and e.content like '%,"body":{"commitment":"%'
+   and e.content::jsonb #>> '{body,commitment}' is not null
+ order by e.seq`;
+}
+
+/**
+ * For every row the ledger knows its newest version, and every version that does not follow the one before: version, digest,
+ * entry, whether it is the newest, the version before (0: none) and its entry (−1). `meta` was held against the content before.
+ * The window uses the sort that finding the newest needs anyway.
+ */
+export function rowHistories(tenant: TenantId): string {
+  return `select h.name, h.id, h.version, h.digest, h.seq, (case when h.next is null then 1 else 0 end)::bigint, h.before, h.before_seq
+  from (
+    select s.*, lead(s.version) over history as next,
+           coalesce(lag(s.version) over history, 0) as before, coalesce(lag(s.seq) over history, -1) as before_seq
+      from (
+        select (w ->> 0) collate "C" as name, (w ->> 1) collate "C" as id, (w ->> 2)::bigint as version, w ->> 3 as digest, seq
+          from countersign.entries cross join lateral jsonb_array_elements(meta -> 'state') as w
+         where tenant_id = ${quotedUuid(tenant)} and meta -> 'state' <> '[]'
+      ) as s
+    window history as (partition by s.name, s.id order by s.version, s.seq)
+  ) as h
+ where h.next is null or h.version <> h.before + 1 or h.seq <= h.before_seq
+ order by h.name, h.id, h.version, h.seq`;
+}

@@ -1,0 +1,156 @@
+/** Verification of a whole tenant: versions of rows, bodies that are gone, ranges, commits while it runs. */
+import { contentHashHex, entryHashHex } from "@countersign/proof";
+import type pg from "pg";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { verifyTenant, type Ledger, type TenantReport, type VerifyTenantOptions } from "../src/ledger/index.js";
+import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
+import { newId, systemRandom } from "../src/platform/index.js";
+import { commit, committed, entry, newTenant, openTestLedger, testSealing } from "./support/ledger.js";
+import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";
+
+let database: TestDatabase;
+let ledger: Ledger;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  ledger = await openTestLedger(database.storage);
+});
+afterAll(async () => {
+  await ledger.close();
+  await database.close();
+});
+
+const openBody = bodyOpener(new SubjectKeys(testSealing, systemRandom));
+
+function verified(
+  tenant: Parameters<typeof verifyTenant>[1],
+  options: VerifyTenantOptions = {},
+): Promise<TenantReport> {
+  return verifyTenant({ login: database.app, openBody }, tenant, options);
+}
+
+async function asOwner(work: (client: pg.Client) => Promise<void>): Promise<void> {
+  await withClient(database.superuser, async (client) => {
+    await client.query("set session_replication_role = replica");
+    await work(client);
+  });
+}
+
+/** A tenant with one person, renamed `renames` times. */
+async function withRenames(renames: number) {
+  const tenant = newTenant();
+  const id = newId();
+  const row = (name: string) => ({ id, kind: "human", name, status: "ACTIVE", created_at_ms: 1 });
+  const subject = { type: "principal", id };
+  await committed(
+    commit(ledger, tenant, {
+      entries: [entry({ subject, writes: [{ verb: "insert", table: "principals", row: row("0") }] })],
+    }),
+  );
+  for (let from = 1; from <= renames; from++)
+    await committed(
+      commit(ledger, tenant, {
+        entries: [entry({ subject, writes: [{ verb: "update", table: "principals", row: row(String(from)), from }] })],
+      }),
+    );
+  return { tenant, id };
+}
+
+/** Writes other content into an entry and chains everything from there on, as one who knows the format would. */
+async function rewrite(client: pg.Client, tenant: string, seq: number, edit: (content: string) => string) {
+  const found = await client.query<{ seq: string; time_ms: string; content: string; prev: string }>(
+    "select seq, time_ms, content, encode(prev, 'hex') as prev from countersign.entries where tenant_id = $1 and seq >= $2 order by seq",
+    [tenant, seq],
+  );
+  let prev = found.rows[0]?.prev ?? "";
+  for (const row of found.rows) {
+    const content = Number(row.seq) === seq ? edit(row.content) : row.content;
+    const contentHash = contentHashHex(content);
+    const hash = entryHashHex({ tenant, seq: Number(row.seq), timeMs: Number(row.time_ms), prev, contentHash });
+    await client.query(
+      "update countersign.entries set content = $3, content_hash = decode($4, 'hex'), prev = decode($5, 'hex'), hash = decode($6, 'hex') where tenant_id = $1 and seq = $2",
+      [tenant, row.seq, content, contentHash, prev, hash],
+    );
+    prev = hash;
+  }
+}
+
+describe("versions of a row", () => {
+  test("follow each other", async () => {
+    const { tenant } = await withRenames(4);
+    expect(await verified(tenant)).toMatchObject({ integrity: "ok", findings: [], rows: 1 });
+  });
+
+  test.each([
+    ["one is missing", 2, '",3,', '",9,', "version 3 is missing"],
+    ["one is there twice", 2, '",3,', '",2,', "version 2 is written twice"],
+    ["the first is missing", 0, '",1,', '",0,', undefined],
+  ])("%s", async (_, seq, from, to, detail) => {
+    const { tenant, id } = await withRenames(4);
+    await asOwner((client) => rewrite(client, tenant, seq, (content) => content.replace(`${id}${from}`, `${id}${to}`)));
+    const { integrity, findings } = await verified(tenant);
+    expect(integrity).toBe("tampered");
+    const classes = findings.map((finding) => finding.class);
+    expect(classes).toContain("STATE_MISMATCH");
+    if (detail !== undefined) expect(findings.map((finding) => finding.detail)).toContain(detail);
+  });
+});
+
+describe("bodies", () => {
+  test("that are gone without an entry are found, whether or not bodies are read", async () => {
+    const tenant = newTenant();
+    for (let i = 0; i < 3; i++) await committed(commit(ledger, tenant, { entries: [entry({ body: { text: "x" } })] }));
+    expect(await verified(tenant)).toMatchObject({ integrity: "ok", findings: [] });
+    await asOwner(async (client) => {
+      await client.query(
+        "delete from countersign.bodies where tenant_id = $1 and entry_id = (select entry_id from countersign.entries where tenant_id = $1 and seq = 1)",
+        [tenant],
+      );
+    });
+    for (const bodies of [false]) {
+      const { findings } = await verified(tenant, { bodies });
+      expect({ bodies, findings }).toMatchObject({
+        bodies,
+        findings: [{ class: "ERASED_WITHOUT_ENTRY", seq: 1, expected: "body" }],
+      });
+    }
+  });
+});
+
+test("commits while it runs are no tampering", async () => {
+  const tenant = newTenant();
+  const stopped = { yes: false };
+  const writing = (async () => {
+    let rows = 0;
+    while (!stopped.yes && rows < 2_000) {
+      await Promise.all(
+        Array.from({ length: 5 }, () =>
+          committed(
+            commit(ledger, tenant, {
+              guards: [{ kind: "counter", key: "many", add: 1, max: 1_000_000 }],
+              entries: [
+                entry({
+                  body: { text: "y" },
+                  writes: [
+                    {
+                      verb: "insert",
+                      table: "principals",
+                      row: { id: newId(), kind: "human", name: `n${rows++}`, status: "ACTIVE", created_at_ms: 1 },
+                    },
+                  ],
+                }),
+              ],
+            }),
+          ),
+        ),
+      );
+    }
+  })();
+  const reports: TenantReport[] = [];
+  for (let i = 0; i < 4; i++) reports.push(await verified(tenant, { bodies: i % 2 === 0 }));
+  stopped.yes = true;
+  await writing;
+  expect(reports.flatMap((report) => report.findings)).toEqual([]);
+  expect(reports.map((report) => report.undecided)).toEqual(reports.map(() => undefined));
+  expect(reports.at(-1)?.entries).toBeGreaterThan(reports[0]?.entries ?? 0);
+});
