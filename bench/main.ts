@@ -6,11 +6,12 @@ import { cpus } from "node:os";
 import { startBenchPostgres } from "./postgres.js";
 import { median, type Bench, type Result, type Row, type Sample } from "./row.js";
 import { commitRows } from "./rows/commit.js";
+import { proofRows } from "./rows/proof.js";
 import { processRows } from "./rows/processes.js";
 import { verifyRows } from "./rows/verify.js";
 import { serverRows } from "./rows/server.js";
 
-const rows: readonly Row[] = [...commitRows, ...processRows, ...verifyRows, ...serverRows];
+const rows: readonly Row[] = [...commitRows, ...processRows, ...verifyRows, ...proofRows, ...serverRows];
 
 const roundsDefault = 5;
 
