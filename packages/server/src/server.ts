@@ -9,12 +9,13 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
+import type { NoteSigner } from "@countersign/proof";
 import { type ChangeSets, openChangeSets, startRecovery } from "./change-sets/index.js";
 import { openDispatch, tailSource } from "./dispatch/index.js";
 import { openTails } from "./followers/index.js";
 import { checkConfiguration, loadConfiguration, startingBindings } from "./governance/index.js";
 import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
-import { type Ledger, openLedger } from "./ledger/index.js";
+import { type Ledger, openLedger, openPublishing, type Publishing } from "./ledger/index.js";
 import { checkReadiness } from "./ops/index.js";
 import {
   defaultHost,
@@ -48,6 +49,10 @@ export interface ServerConfig {
   readonly workspaceRoots?: readonly string[];
   /** Of the first tenant, at the first start. */
   readonly mode?: TenantMode;
+  /** The key directory of the log; by default `log-keys` in the data directory. */
+  readonly logKeys?: string;
+  /** Signs the log instead of the key in that directory. */
+  readonly logSigner?: NoteSigner;
   /** Name of the first human, at the first start; by default the user of the operating system. */
   readonly firstHuman?: string;
 }
@@ -64,6 +69,7 @@ export interface RunningServer {
   readonly ledger: Ledger;
   readonly tenancy: Tenancy;
   readonly changeSets: ChangeSets;
+  readonly publishing: Publishing;
   close(): Promise<void>;
 }
 
@@ -71,6 +77,7 @@ export const firstTenantName = "default";
 const firstCodeFile = "first-enrolment-code";
 const deploymentCodeFile = "deployment-enrolment-code";
 const addressFile = "server.json";
+const logKeysFolder = "log-keys";
 
 /** What was opened so far, to be closed in reverse order. */
 class Opened {
@@ -148,6 +155,14 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
   await letFirstHumanIn(tenancy, { tenant: deploymentTenant, file: join(dataDirectory, deploymentCodeFile), now });
 
+  const publishing = openPublishing({
+    ...{ storage, ledger, clock, deploymentTenant, report },
+    tenants: () => tenancy.tenants(),
+    folder: config.logKeys ?? join(dataDirectory, logKeysFolder),
+    signer: config.logSigner,
+  });
+  opened.add(() => publishing.stop());
+
   const tails = openTails({ ...tailSource({ ledger, changeSets }), onCommitted: ledger.onCommitted, report });
   const dispatch = openDispatch({
     ledger,
@@ -164,7 +179,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const http = openHttp({
     dispatch,
     openApi: JSON.stringify(openApiDocument({ version: serverVersion })),
-    readiness: () => checkReadiness({ storage, ledger, stopping: stopping.yes }),
+    readiness: () => checkReadiness({ storage, ledger, publishing: publishing.status(), stopping: stopping.yes }),
     newId,
     log,
     ...(config.timeouts === undefined ? {} : { timeouts: config.timeouts }),
@@ -176,6 +191,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const file = join(dataDirectory, addressFile);
   writeFileSync(file, `${JSON.stringify({ url, pid: process.pid })}\n`, { mode: 0o600 });
   opened.add(() => removeOwnAddress(file));
+  publishing.start();
   // Requests are served meanwhile: a run is only ever in one pair of hands.
   const recovery = startRecovery({ tenants: () => tenancy.tenants(), recover: (of) => changeSets.recover(of), log });
   opened.add(() => recovery.stop());
@@ -193,6 +209,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     ledger,
     tenancy,
     changeSets,
+    publishing,
     close,
   };
 }

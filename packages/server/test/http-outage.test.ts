@@ -62,6 +62,7 @@ describe.runIf(embedded)("the database is away for a while", () => {
           { name: "database", ok: false },
           { name: "migrations", ok: false },
           { name: "door", ok: true },
+          { name: "publishing", ok: true },
         ],
       },
     ]);

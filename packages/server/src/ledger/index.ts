@@ -32,14 +32,62 @@ import type { Decided, DecideContext, EntryDraft, Outcome, Receipt, Snapshot } f
 
 export * from "./types.js";
 export type { Attestation, AttestationQuestion, AttestedEntry, AttestedRow, RowReference } from "./attest.js";
+export {
+  type AnchorKind,
+  type Anchors,
+  anchorsFrom,
+  anchorSpecs,
+  type AnchorState,
+  type AnchorStatus,
+  openAnchors,
+  readAnchorStates,
+} from "./anchors/index.js";
 export type { AuditEntry, AuditPage, AuditQuery, BodyState } from "./auditLog.js";
 export type { ActiveQuestion, Story } from "./story.js";
 export type { DoorStats } from "./groups.js";
 export type { ExportOptions } from "./export.js";
 export { DoorViolation } from "./groups.js";
+export * from "./publishing/index.js";
 export { isRecorded, type GovernedRefusal } from "./refusals.js";
 export { verifyTenant, type TenantReport, type VerifyProgress, type VerifyTenantOptions } from "./verifyTenant.js";
 export type { TransactOptions } from "./transact.js";
+export {
+  archivePath,
+  checkArchive,
+  writeArchive,
+  type ArchiveCheck,
+  type ArchiveRange,
+} from "./retention/archives.js";
+export {
+  decideErasure,
+  loadErasure,
+  type ErasureBy,
+  type ErasureSubject,
+  type EraseSubject,
+  type FinishErasures,
+  type LedgerErasure,
+  type ModuleErasure,
+} from "./retention/erasure.js";
+export {
+  checkHolds,
+  listHolds,
+  loadHold,
+  loadHolds,
+  placeHold,
+  releaseHold,
+  type HoldResult,
+  type Holds,
+  type LegalHold,
+} from "./retention/holds.js";
+export {
+  decidePruning,
+  listPrunings,
+  planPruning,
+  type ArchiveFacts,
+  type Pruning,
+  type PruningPlan,
+} from "./retention/pruning.js";
+export { finishErasures, finishPruning } from "./retention/finishing.js";
 
 export interface LedgerOptions {
   readonly storage: Pick<Storage, "app" | "applicationLogin" | "withSnapshot" | "inTenant">;

@@ -1,11 +1,13 @@
 /** Whether this process can serve: the database answers, its schema is current, the door is not flooded. */
 import { limits } from "@countersign/contract";
-import type { Ledger } from "../ledger/index.js";
+import type { Ledger, PublishingStatus } from "../ledger/index.js";
 import { ask, migrationStatus, type Storage } from "../storage/index.js";
 
 export interface Check {
-  readonly name: "database" | "migrations" | "door" | "stopping";
+  readonly name: "database" | "migrations" | "door" | "publishing" | "anchors" | "stopping";
   readonly ok: boolean;
+  /** Requests are served all the same. */
+  readonly degraded?: true;
   /** What is wrong, without addresses and names. */
   readonly note?: string;
 }
@@ -21,10 +23,12 @@ const answerMs = 2_000;
 export async function checkReadiness({
   storage,
   ledger,
+  publishing,
   stopping,
 }: {
   readonly storage: Storage;
   readonly ledger: Ledger;
+  readonly publishing: PublishingStatus;
   readonly stopping: boolean;
 }): Promise<Readiness> {
   const database = await within(answerMs, ask(storage.app, "select 1"));
@@ -34,9 +38,10 @@ export async function checkReadiness({
       ? await checkMigrations(storage)
       : { name: "migrations", ok: false, note: "unknown while the database is away" },
     checkDoor(ledger),
+    ...checkPublishing(publishing),
     ...(stopping ? [{ name: "stopping", ok: false, note: "the server is stopping" } as const] : []),
   ];
-  return { ready: checks.every((check) => check.ok), checks };
+  return { ready: checks.every((check) => check.ok || check.degraded === true), checks };
 }
 
 async function checkMigrations(storage: Storage): Promise<Check> {
@@ -61,6 +66,26 @@ function checkDoor(ledger: Ledger): Check {
   return waiting < limits.queueChangesMax
     ? { name: "door", ok: true }
     : { name: "door", ok: false, note: "too many changes wait" };
+}
+
+/** A ledger that is not published is an alarm, and no reason to refuse requests: what is committed is published later. */
+function checkPublishing({ state, tenants, anchors, anchorsDegraded }: PublishingStatus): Check[] {
+  const stopped = tenants.filter((tenant) => tenant.state === "stopped").length;
+  const note =
+    state === "stopped"
+      ? "nothing is signed; `countersign keys list` and the log say why"
+      : `${stopped} ledgers are not signed; the log says why`;
+  const checks: Check[] = [
+    state === "stopped" || stopped > 0
+      ? { name: "publishing", ok: false, degraded: true, note }
+      : { name: "publishing", ok: true },
+  ];
+  if (anchors.length === 0) return checks;
+  const waiting = "too few anchors have confirmed; `countersign anchors list` shows them";
+  return [
+    ...checks,
+    anchorsDegraded ? { name: "anchors", ok: false, degraded: true, note: waiting } : { name: "anchors", ok: true },
+  ];
 }
 
 /** Whether it succeeded in time. A probe is told what is wrong, not why: the log of the first request that failed has it. */

@@ -30,6 +30,8 @@ export interface ProcessConfig {
   readonly anchors?: readonly string[];
   /** COUNTERSIGN_ANCHORS_REQUIRED: below this many confirming anchors the server calls itself degraded. */
   readonly anchorsRequired: number;
+  /** COUNTERSIGN_LOG_KEYS: the key directory; absent: `log-keys` in the data directory. */
+  readonly logKeys?: string;
   /** Variables that look like ours and are not. */
   readonly unknownVariables: readonly string[];
 }
@@ -100,6 +102,8 @@ const anchorsRequired = z
   .transform(Number)
   .refine((count) => count <= 16, "is no number of anchors; write a number from 0 to 16");
 
+const folder = z.string().refine(isAbsolute, "is no absolute path");
+
 const variables = z.object({
   DATABASE_URL: connectionString.optional(),
   COUNTERSIGN_APP_DATABASE_URL: connectionString.optional(),
@@ -108,6 +112,7 @@ const variables = z.object({
   COUNTERSIGN_LOG: logLevel.default("info"),
   COUNTERSIGN_SEALING_KEY: sealingKeys.optional(),
   COUNTERSIGN_WORKSPACE_ROOTS: folders.optional(),
+  COUNTERSIGN_LOG_KEYS: folder.optional(),
   COUNTERSIGN_ANCHORS: anchors.optional(),
   COUNTERSIGN_ANCHORS_REQUIRED: anchorsRequired.default(0),
 });
@@ -145,6 +150,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     ...(data.COUNTERSIGN_WORKSPACE_ROOTS === undefined ? {} : { workspaceRoots: data.COUNTERSIGN_WORKSPACE_ROOTS }),
     ...(data.COUNTERSIGN_ANCHORS === undefined ? {} : { anchors: data.COUNTERSIGN_ANCHORS }),
     anchorsRequired: data.COUNTERSIGN_ANCHORS_REQUIRED,
+    ...(data.COUNTERSIGN_LOG_KEYS === undefined ? {} : { logKeys: data.COUNTERSIGN_LOG_KEYS }),
     host: data.COUNTERSIGN_HOST,
     port: data.COUNTERSIGN_PORT,
     logLevel: data.COUNTERSIGN_LOG,

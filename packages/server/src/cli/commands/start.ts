@@ -45,7 +45,7 @@ export function startCommand(set: CommandSet, root: Command): void {
     const dataDirectory = options.data === undefined ? cli.dataDirectory : cli.path(options.data);
     // Loaded when asked for: the other commands start in a fraction of a second.
     const { startServer } = await import("../../server.js");
-    const { databaseUrl, applicationDatabaseUrl, sealingKeys, workspaceRoots } = config;
+    const { databaseUrl, applicationDatabaseUrl, sealingKeys, workspaceRoots, logKeys } = config;
     const server = await startServer({
       dataDirectory,
       host: options.host ?? config.host,
@@ -55,6 +55,7 @@ export function startCommand(set: CommandSet, root: Command): void {
       ...(applicationDatabaseUrl === undefined ? {} : { applicationDatabaseUrl }),
       ...(sealingKeys === undefined ? {} : { sealingKeys }),
       ...(workspaceRoots === undefined ? {} : { workspaceRoots }),
+      ...(logKeys === undefined ? {} : { logKeys }),
       ...(options.human === undefined ? {} : { firstHuman: options.human }),
     });
     const signal = stopSignal();

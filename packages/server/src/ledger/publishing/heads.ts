@@ -5,7 +5,7 @@
 import { isRefusal, type TenantId } from "@countersign/contract";
 import { parseEntryContent } from "@countersign/proof";
 import type { Storage } from "../../storage/index.js";
-import type { Ledger } from "../index.js";
+import type { Door } from "./ports.js";
 import type { Actor, EntryDraft } from "../types.js";
 import { newestByAction, statement } from "./queries.js";
 
@@ -37,7 +37,7 @@ export class Heads {
 
   /** Records those that moved. The deployment's own log is not among them: it would move with every record. */
   async record(
-    { ledger, storage }: { readonly ledger: Pick<Ledger, "transact">; readonly storage: Pick<Storage, "withSnapshot"> },
+    { ledger, storage }: { readonly ledger: Pick<Door, "transact">; readonly storage: Pick<Storage, "withSnapshot"> },
     heads: ReadonlyMap<TenantId, Head>,
   ): Promise<void> {
     const recorded = (this.#recorded ??= await this.#read(storage));
@@ -68,11 +68,12 @@ export class Heads {
       return (await client.query<{ content: string }>(statement(query))).rows;
     });
     const recorded = new Map<string, number>();
+    // Newest first: what was recorded last of a tenant counts.
     for (const { content } of rows) {
       const parsed = parseEntryContent(content);
       const heads = parsed.ok ? parsed.content.data["heads"] : undefined;
       for (const head of Array.isArray(heads) ? heads : []) {
-        const [tenant, size] = Array.isArray(head) ? head : [];
+        const [tenant, size]: readonly unknown[] = Array.isArray(head) ? head : [];
         if (typeof tenant === "string" && typeof size === "number" && !recorded.has(tenant)) recorded.set(tenant, size);
       }
     }

@@ -8,7 +8,7 @@ import type { TenantId } from "@countersign/contract";
 import type { Checkpoint, NoteSigner, RightEdge, Tile } from "@countersign/proof";
 import type { Clock } from "../../platform/index.js";
 import type { Storage } from "../../storage/index.js";
-import type { Ledger } from "../index.js";
+import type { Door } from "./ports.js";
 import type { Anchors, AnchorSource, AnchorStatus } from "../anchors/index.js";
 import { failure } from "./failure.js";
 import { recordedStatements } from "./keyChanges.js";
@@ -25,7 +25,7 @@ export * from "./custody.js";
 
 export interface PublishingOptions {
   readonly storage: Pick<Storage, "app" | "withSnapshot" | "inTenant">;
-  readonly ledger: Pick<Ledger, "transact" | "onCommitted">;
+  readonly ledger: Door;
   readonly clock: Clock;
   /** The tenant whose ledger is the deployment's own. */
   readonly deploymentTenant: TenantId;

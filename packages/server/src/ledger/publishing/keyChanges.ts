@@ -24,7 +24,6 @@ import {
   toBase64Url,
   zeroHash,
   type JsonObject,
-  type JsonValue,
   type KeyStatement,
   type Note,
   type NoteSigner,
@@ -284,7 +283,7 @@ function noteOfEntry(action: string, data: JsonObject): { deployment: string; te
   const { deployment, number, previous, key, atMs, signatures } = data;
   if (kind === undefined || typeof deployment !== "string" || typeof number !== "number") return undefined;
   if (typeof previous !== "string" || typeof key !== "string" || typeof atMs !== "number") return undefined;
-  const lines = Array.isArray(signatures) ? signatures.map((signature) => lineOf(deployment, signature)) : [];
+  const lines = Array.isArray(signatures) ? signatures.map((signature: unknown) => lineOf(deployment, signature)) : [];
   if (lines.length === 0 || !lines.every((line) => line !== undefined)) return undefined;
   try {
     return { deployment, text: formatNote(keyStatementText({ deployment, number, previous, kind, key, atMs }), lines) };
@@ -293,8 +292,8 @@ function noteOfEntry(action: string, data: JsonObject): { deployment: string; te
   }
 }
 
-function lineOf(name: string, pair: JsonValue): string | undefined {
-  const [keyId, encoded] = Array.isArray(pair) ? pair : [];
+function lineOf(name: string, pair: unknown): string | undefined {
+  const [keyId, encoded]: readonly unknown[] = Array.isArray(pair) ? pair : [];
   const signature = typeof encoded === "string" ? fromBase64Url(encoded, 64) : undefined;
   if (typeof keyId !== "string" || !/^[0-9a-f]{8}$/.test(keyId) || signature === undefined) return undefined;
   return signatureLine({ name, keyId }, signature);

@@ -3,7 +3,7 @@ import type { TenantId } from "@countersign/contract";
 import { readKeyHistory, type NoteSigner } from "@countersign/proof";
 import type { Clock } from "../../platform/index.js";
 import type { Storage } from "../../storage/index.js";
-import type { Ledger } from "../index.js";
+import type { Door } from "./ports.js";
 import type { Actor } from "../types.js";
 import type { SignerMemory } from "./memory.js";
 
@@ -13,7 +13,7 @@ export interface KeyParts {
   /** Signs instead of the file `key`. */
   readonly signer?: NoteSigner | undefined;
   readonly storage: Pick<Storage, "withSnapshot">;
-  readonly ledger: Pick<Ledger, "transact">;
+  readonly ledger: Pick<Door, "transact">;
   readonly deploymentTenant: TenantId;
   readonly actor: Actor;
   readonly clock: Clock;

@@ -10,7 +10,7 @@ import { isRefusal, RefusalError, type TenantId } from "@countersign/contract";
 import { parseEntryContent } from "@countersign/proof";
 import type { Clock } from "../../platform/index.js";
 import type { Storage } from "../../storage/index.js";
-import type { Ledger } from "../index.js";
+import type { Door } from "./ports.js";
 import type { Actor } from "../types.js";
 import type { Anchors } from "../anchors/index.js";
 import { failure } from "./failure.js";
@@ -24,7 +24,7 @@ import type { TileRoots } from "./tree.js";
 
 export interface PublisherOptions {
   readonly storage: Pick<Storage, "withSnapshot" | "inTenant">;
-  readonly ledger: Pick<Ledger, "transact" | "onCommitted">;
+  readonly ledger: Door;
   readonly keys: KeyRing;
   readonly roots: TileRoots;
   readonly clock: Clock;
