@@ -1,5 +1,6 @@
 /** The tree of commands. docs/cli.md is generated from it. */
 import { Command } from "commander";
+import { anchorCommands } from "./commands/anchors.js";
 import { auditCommands } from "./commands/audit.js";
 import { changeSetCommands, undoCommand } from "./commands/changeSet.js";
 import { configCommands } from "./commands/config.js";
@@ -10,6 +11,7 @@ import { peopleCommands } from "./commands/people.js";
 import { sessionCommands } from "./commands/session.js";
 import { startCommand } from "./commands/start.js";
 import { targetCommands } from "./commands/targets.js";
+import { witnessCommands } from "./commands/witness.js";
 import { CommandSet, type Run } from "./define.js";
 
 export const version = "0.1.0";
@@ -60,6 +62,8 @@ export function buildProgram(run: Run): Command {
   configCommands(set, root);
   peopleCommands(set, root);
   auditCommands(set, root);
+  anchorCommands(set, root);
+  witnessCommands(set, root);
   migrateCommands(set, root);
   return root;
 }

@@ -15,12 +15,12 @@ import {
 import { z } from "zod";
 import { type Clock, openDataDirectory, readIfPresent, writeOnce } from "../platform/index.js";
 import { witnessFailure } from "./failure.js";
-import { readLogs, trustedKeys, type WitnessedLog } from "./logs.js";
+import { readLogs, trustedKeys, type KnownLog, type WitnessedLog } from "./logs.js";
 import { serve, type WitnessTimeouts } from "./serve.js";
 import { makeStateFolder, WitnessState } from "./state.js";
 import { addCheckpoint, type WitnessAnswer } from "./witness.js";
 
-export { addLog, followStatements, type WitnessedLog } from "./logs.js";
+export { addLog, followStatements, type KnownLog } from "./logs.js";
 export type { WitnessTimeouts } from "./serve.js";
 export type { WitnessAnswer } from "./witness.js";
 
@@ -82,7 +82,7 @@ export interface Witness extends WitnessIdentity {
   addCheckpoint(body: Uint8Array): Promise<WitnessAnswer>;
   /** The newest note that was cosigned for a log. */
   newest(origin: string): Promise<string | undefined>;
-  logs(): Promise<readonly (WitnessedLog & { readonly trusted: readonly string[] })[]>;
+  logs(): Promise<readonly KnownLog[]>;
   /** What was cosigned last, per log. */
   cosigned(): Promise<readonly { readonly origin: string; readonly size: number; readonly atSeconds: number }[]>;
 }

@@ -4,7 +4,7 @@
  * was given: what the log's own server says about its keys is not asked.
  */
 import { join } from "node:path";
-import { parseVerifierKey, readKeyHistory } from "@countersign/proof";
+import { parseKeyStatement, parseVerifierKey, readKeyHistory } from "@countersign/proof";
 import { z } from "zod";
 import { readIfPresent, replaceFile } from "../platform/index.js";
 import { witnessFailure } from "./failure.js";
@@ -41,10 +41,6 @@ export async function readLogs(directory: string): Promise<WitnessedLog[]> {
   );
 }
 
-async function writeLogs(directory: string, logs: readonly WitnessedLog[]): Promise<void> {
-  await replaceFile(join(directory, "logs.json"), `${JSON.stringify({ v: 1, logs }, null, 2)}\n`, 0o600);
-}
-
 /** Keys that a log may sign with now. */
 export function trustedKeys(log: WitnessedLog): string[] {
   return [...new Set([...log.pinned, ...log.followed])].filter((key) => !log.revoked.includes(key));
@@ -57,45 +53,55 @@ export function logOf(logs: readonly WitnessedLog[], origin: string): WitnessedL
     .toSorted((a, b) => b.name.length - a.name.length)[0];
 }
 
+/** A log with the keys that count. */
+export type KnownLog = WitnessedLog & { readonly trusted: readonly string[] };
+
 /** Trusts a key for the log that the vkey names, beside those it trusts already. */
-export async function addLog(directory: string, vkey: string): Promise<WitnessedLog> {
+export async function addLog(directory: string, vkey: string): Promise<KnownLog> {
   const key = parseVerifierKey(vkey);
   if (key?.type !== 1)
     throw witnessFailure(
       `\`${vkey.slice(0, 200)}\` is no verifier key of a log; it looks like \`NAME+90b3a1c2+AQ…\` and \`countersign keys list\` prints it`,
     );
-  const logs = await readLogs(directory);
-  const known = logs.find(({ name }) => name === key.name) ?? { name: key.name, pinned: [], followed: [], revoked: [] };
-  const log = { ...known, pinned: [...new Set([...known.pinned, key.publicKey])] };
-  await writeLogs(directory, [...logs.filter(({ name }) => name !== key.name), log]);
-  return log;
+  const { name, publicKey } = key;
+  const known = (await readLogs(directory)).find((log) => log.name === name);
+  if (known?.revoked.includes(publicKey) === true)
+    throw witnessFailure(`this key of \`${name}\` was revoked; it is not trusted again`);
+  return writeLog(directory, {
+    ...(known ?? { name, followed: [], revoked: [] }),
+    pinned: [...new Set([...(known?.pinned ?? []), publicKey])],
+  });
 }
 
-/** Follows a known log's keys through its statements. Throws when they do not begin at a key that is trusted, or are broken. */
-export async function followStatements(
-  directory: string,
-  name: string,
-  statements: readonly string[],
-): Promise<WitnessedLog> {
-  const logs = await readLogs(directory);
-  const known = logs.find((log) => log.name === name);
+/**
+ * Follows a known log's keys through its statements: signed notes, one after the other, each with or without a line of its length
+ * before it, as the log's key directory has them. Throws when they do not begin at a key that was added, or are broken.
+ */
+export async function followStatements(directory: string, text: string): Promise<KnownLog> {
+  const statements = text.split(/^(?:[0-9]+\n)?(?=countersign\.log-key\.v1\n)/m).filter((note) => note.trim() !== "");
+  const first = parseKeyStatement(statements[0] ?? "");
+  if (!first.ok) throw witnessFailure(`these are no key statements: ${first.problem}`);
+  const { deployment: name } = first.statement;
+  const known = (await readLogs(directory)).find((log) => log.name === name);
   if (known === undefined)
     throw witnessFailure(`no log \`${name}\` is known; add its first key with \`countersign witness add-log VKEY\``);
   const { keys, problems } = readKeyHistory(statements, { deployment: name, pinned: known.pinned });
   if (problems.length > 0) throw witnessFailure(`the key statements are not followed: ${problems.join("; ")}`);
   const trusted = keys.filter((key) => key.trusted);
   if (trusted.length === 0)
-    throw witnessFailure(`the key statements of \`${name}\` do not contain the key that this witness was given`);
-  const log: WitnessedLog = {
+    throw witnessFailure(`the key statements of \`${name}\` do not contain a key that this witness was given`);
+  const revoked = trusted.filter((key) => key.revokedAtMs !== undefined);
+  return writeLog(directory, {
     ...known,
     followed: [...new Set([...known.followed, ...trusted.map((key) => key.publicKey)])],
-    revoked: [
-      ...new Set([
-        ...known.revoked,
-        ...trusted.filter((key) => key.revokedAtMs !== undefined).map((key) => key.publicKey),
-      ]),
-    ],
-  };
-  await writeLogs(directory, [...logs.filter((other) => other.name !== name), log]);
-  return log;
+    // From now on: the witness signs for now, whatever an old key is still used for.
+    revoked: [...new Set([...known.revoked, ...revoked.map((key) => key.publicKey)])],
+  });
+}
+
+async function writeLog(directory: string, log: WitnessedLog): Promise<KnownLog> {
+  const others = (await readLogs(directory)).filter(({ name }) => name !== log.name);
+  const text = JSON.stringify({ v: 1, logs: [...others, log] }, null, 2);
+  await replaceFile(join(directory, "logs.json"), `${text}\n`, 0o600);
+  return { ...log, trusted: trustedKeys(log) };
 }

@@ -96,7 +96,7 @@ async function submit(repository: Repository, submission: Submission): Promise<A
     await git.answer(["update-ref", anchoredRef, commit]);
     await push(git, { branch: head.branch, commit });
     await collect(repository);
-    return await receiptFor(repository, { branch: head.branch, commit }, submission);
+    return receiptFor(repository, { branch: head.branch, commit }, submission);
   }
   throw new Error(
     `the branch of \`${git.directory}\` moved ${triesMax} times; does somebody else commit to it all the time?`,

@@ -11,10 +11,10 @@ import type { Anchor, LeafTile } from "./anchor.js";
 import { Keeper } from "./keeper.js";
 import { readStates, stateOf } from "./queries.js";
 import { freshState } from "./standing.rules.js";
-import type { AnchorStatus } from "./states.js";
+import type { AnchorState, AnchorStatus } from "./states.js";
 
 export * from "./anchor.js";
-export { anchorLines, anchorsFrom, parseAnchors, type AnchorSpec } from "./specs.js";
+export { anchorsFrom, anchorSpecs, type AnchorSpec } from "./specs.js";
 export type { AnchorStanding, AnchorState, AnchorStatus } from "./states.js";
 
 export interface StoredCheckpoint {
@@ -66,6 +66,19 @@ export interface Anchors {
   close(): Promise<void>;
 }
 
+/** What is noted of a tenant's anchors: those named, and others that once were. */
+export async function readAnchorStates(
+  storage: Pick<Storage, "inTenant">,
+  tenant: TenantId,
+  names: readonly string[],
+): Promise<AnchorState[]> {
+  const { name, text, values } = readStates(tenant);
+  const found = await storage.inTenant(tenant, (client) => client.query({ name, text, values: [...values] }));
+  const states = found.rows.map(stateOf);
+  const fresh = names.filter((wanted) => !states.some(({ anchor }) => anchor === wanted)).map(freshState);
+  return [...states, ...fresh].sort((a, b) => (a.anchor < b.anchor ? -1 : 1));
+}
+
 /** Submissions of one anchor at once, over all tenants. */
 const submissionsAtOnce = 4;
 
@@ -110,7 +123,7 @@ class AllAnchors implements Anchors {
   }
 
   /** Without the database: as if nothing were remembered. The anchors themselves know what they hold. */
-  async #readStates(tenant: TenantId): Promise<Map<string, ReturnType<typeof stateOf>>> {
+  async #readStates(tenant: TenantId): Promise<Map<string, AnchorState>> {
     const { name, text, values } = readStates(tenant);
     try {
       const found = await this.#options.storage.inTenant(tenant, (client) =>
@@ -124,7 +137,7 @@ class AllAnchors implements Anchors {
     }
   }
 
-  #keeper(tenant: TenantId, anchor: Anchor, states: ReadonlyMap<string, ReturnType<typeof stateOf>>): Keeper {
+  #keeper(tenant: TenantId, anchor: Anchor, states: ReadonlyMap<string, AnchorState>): Keeper {
     const state = states.get(anchor.name) ?? freshState(anchor.name);
     const parts = {
       options: this.#options,

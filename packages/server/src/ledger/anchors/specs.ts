@@ -5,10 +5,10 @@
  *   NAME git:/absolute/path                 [every=SECONDS]
  *   NAME witness:https://host/prefix VKEY   [every=SECONDS]
  */
-import { isAbsolute } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { refused, RefusalError, type Problem } from "@countersign/contract";
 import { parseVerifierKey, type VerifierKey } from "@countersign/proof";
-import type { Clock } from "../../platform/index.js";
+import { readIfPresent, type Clock } from "../../platform/index.js";
 import type { Anchor } from "./anchor.js";
 import { fileAnchor } from "./file.js";
 import { gitAnchor } from "./git.js";
@@ -84,6 +84,17 @@ export function anchorLines(text: string): string[] {
     .split("\n")
     .map((line) => line.replace(/(^|\s)#.*$/, "").trim())
     .filter((line) => line !== "");
+}
+
+/** The configured anchors: of the lines given, else of `<data directory>/anchors`; none when that is not there. */
+export async function anchorSpecs(where: {
+  readonly dataDirectory: string;
+  readonly lines?: readonly string[];
+}): Promise<AnchorSpec[]> {
+  if (where.lines !== undefined) return parseAnchors(where.lines, "COUNTERSIGN_ANCHORS");
+  const file = join(where.dataDirectory, "anchors");
+  const text = (await readIfPresent(file))?.toString("utf8") ?? "";
+  return parseAnchors(anchorLines(text), file);
 }
 
 export function anchorsFrom(specs: readonly AnchorSpec[], clock: Clock): Anchor[] {

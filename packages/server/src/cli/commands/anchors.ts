@@ -1,0 +1,65 @@
+/** `countersign anchors list`: how far each anchor is, and what is wrong with those that are not. */
+import type { Command } from "commander";
+import { anchorStatus, type AnchorReport } from "../../ops/index.js";
+import type { Cli } from "../cli.js";
+import type { CommandSet } from "../define.js";
+import { exit, type ExitCode } from "../exit.js";
+import { table } from "../table.js";
+import { empty, lines, show, type Shown } from "../text.js";
+import { moment } from "../when.js";
+
+export function anchorCommands(set: CommandSet, root: Command): void {
+  const group = set.group(root, "anchors", "places out of the database's reach that keep checkpoints of the ledger");
+  const list = set.add(
+    group,
+    "list",
+    "how each anchor stands, per tenant; works with the server away. Exit code 1: one contradicts the ledger",
+    ["countersign anchors list", "countersign anchors list --json"],
+  );
+  set.does(list, async (cli) => {
+    const anchors = await anchorStatus({
+      env: cli.terminal.env,
+      dataDirectory: cli.dataDirectory,
+      doing: "countersign anchors list",
+    });
+    await cli.answer({ anchors: anchors.map(document) }, () => listed(cli, anchors));
+    return anchors.some(({ standing }) => standing === "contradicts") ? exit.refused : (exit.ok satisfies ExitCode);
+  });
+}
+
+function document(report: AnchorReport): object {
+  const { confirmedMs, sinceMs, nextMs, ...rest } = report;
+  return { ...rest, confirmedAt: iso(confirmedMs), since: iso(sinceMs), nextAttemptAt: iso(nextMs) };
+}
+
+function iso(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
+}
+
+function listed(cli: Cli, anchors: readonly AnchorReport[]): Shown {
+  const { paint } = cli;
+  const time = (ms: number | null): string => (ms === null ? "" : moment(new Date(ms).toISOString()));
+  const columns = [
+    { head: "tenant", cell: (row: AnchorReport) => row.tenant },
+    { head: "anchor", cell: (row: AnchorReport) => row.anchor },
+    { head: "kind", cell: (row: AnchorReport) => row.kind ?? "not configured" },
+    { head: "standing", cell: (row: AnchorReport) => standing(cli, row) },
+    { head: "size", cell: (row: AnchorReport) => String(row.size), right: true as const },
+    { head: "behind", cell: (row: AnchorReport) => String(Math.max(0, row.wanted - row.size)), right: true as const },
+    { head: "confirmed", cell: (row: AnchorReport) => time(row.confirmedMs) },
+    { head: "next attempt", cell: (row: AnchorReport) => time(row.nextMs) },
+  ];
+  const wrong = anchors.filter(({ lastError }) => lastError !== null);
+  return lines(
+    table(paint, anchors, columns, "no anchors are configured: docs/anchors.md says what they protect against"),
+    ...(wrong.length === 0 ? [] : [empty]),
+    ...wrong.map(
+      (row) => show`${paint.bold(row.anchor)} of ${row.tenant}, since ${time(row.sinceMs)}: ${row.lastError ?? ""}`,
+    ),
+  );
+}
+
+function standing({ paint }: Cli, { standing: stands }: AnchorReport): Shown {
+  if (stands === "ok") return paint.green("ok");
+  return stands === "contradicts" ? paint.red("CONTRADICTS") : paint.yellow(stands);
+}

@@ -1,0 +1,84 @@
+/** Opens what is on this machine for a command that works beside a running server or in its absence, and closes it again. */
+import type { TenantId } from "@countersign/contract";
+import pg from "pg";
+import { loadConfiguration, startingBindings } from "../governance/index.js";
+import { openLedger, type Ledger, type Snapshot } from "../ledger/index.js";
+import {
+  newId,
+  openDataDirectory,
+  openLog,
+  openSealing,
+  parseConfig,
+  systemClock,
+  type ProcessConfig,
+} from "../platform/index.js";
+import { assertSchemaCurrent, openStorage, type Storage } from "../storage/index.js";
+import { openTenancy } from "../tenancy/index.js";
+
+export interface OfflineRequest {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly dataDirectory: string;
+  /** Whoever finds the data directory taken is told this. */
+  readonly doing: string;
+}
+
+/** Runs `work` on the database of this machine and closes it again. Throws RefusalError. */
+export async function withStorage<T>(
+  request: OfflineRequest,
+  work: (storage: Storage, config: ProcessConfig, dataDirectory: string) => Promise<T>,
+): Promise<T> {
+  const config = parseConfig(request.env);
+  const dataDirectory = openDataDirectory(request.dataDirectory);
+  const { databaseUrl, applicationDatabaseUrl } = config;
+  const storage = await openStorage({
+    dataDirectory,
+    databaseUrl,
+    applicationDatabaseUrl,
+    doing: request.doing,
+    mayJoin: true,
+  });
+  try {
+    return await work(storage, config, dataDirectory);
+  } finally {
+    await storage.close();
+  }
+}
+
+export interface OpenedLedger {
+  readonly storage: Storage;
+  readonly config: ProcessConfig;
+  readonly dataDirectory: string;
+  readonly ledger: Ledger;
+  /** All of the deployment, its own among them. */
+  readonly tenants: readonly TenantId[];
+}
+
+/** As `withStorage`, with the ledger. Throws RefusalError `schema_behind` before anything is read. */
+export function withLedger<T>(request: OfflineRequest, work: (opened: OpenedLedger) => Promise<T>): Promise<T> {
+  return withStorage(request, async (storage, config, dataDirectory) => {
+    await asOwner(storage, assertSchemaCurrent);
+    const sealing = openSealing({
+      dataDirectory,
+      ...(config.sealingKeys === undefined ? {} : { keys: config.sealingKeys }),
+    });
+    const ledger = await openLedger({ storage, sealing, clock: systemClock });
+    const log = openLog({ level: "warn" });
+    try {
+      const roles = async (snapshot: Snapshot) => (await loadConfiguration(snapshot)).roles;
+      const tenancy = openTenancy({ ledger, storage, clock: systemClock, newId, roles, startingBindings, log });
+      return await work({ storage, config, dataDirectory, ledger, tenants: await tenancy.tenants() });
+    } finally {
+      await ledger.close();
+    }
+  });
+}
+
+export async function asOwner<T>(storage: Storage, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client(storage.ownerLogin);
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
