@@ -55,10 +55,7 @@ export interface BundleProofs {
   readonly checkpoints?: readonly BundleCheckpoint[];
 }
 
-export interface BundleEntry extends StoredEntry {
-  /** In a selection: the inclusion proof to the last checkpoint. */
-  readonly proof?: readonly Uint8Array[] | undefined;
-}
+export type BundleEntry = StoredEntry;
 
 /** A line longer than this is refused: the largest content, escaped, and a body of the largest documents fit. */
 export const bundleLineBytesMax = 64 * 1024 * 1024;

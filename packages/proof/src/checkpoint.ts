@@ -7,6 +7,7 @@
 import { concatBytes, utf8Bytes } from "./bytes.js";
 import { uuidPattern } from "./entry.js";
 import {
+  deceives,
   formatNote,
   fromBase64,
   noteSignedBy,
@@ -52,6 +53,7 @@ export function parseCheckpoint(input: string | Uint8Array): Parsed<"checkpoint"
   const { note } = parsed;
   const [origin = "", size = "", encoded = "", ...extensions] = note.text.slice(0, -1).split("\n", extensionsMax + 4);
   if (origin === "" || origin.length > originLengthMax) return no("no origin, or too long a one");
+  if (deceives(origin)) return no("an origin with characters that do not show");
   if (!/^(0|[1-9]\d{0,15})$/.test(size) || !Number.isSafeInteger(Number(size)))
     return no("the size is not a decimal below 2^53");
   const root = encoded.length === 44 ? fromBase64(encoded) : undefined;
@@ -99,22 +101,25 @@ export async function signCosignature(
   return signatureLine(verifierKey({ name, type: 4, publicKey: signer.publicKey }), concatBytes([time, signature]));
 }
 
-/** When the witness of a key (type 4) cosigned, at the latest; undefined if it did not. */
+/**
+ * When the witness of a key (type 4) cosigned; undefined if it did not. Of several times the first: from then on the checkpoint existed, and
+ * a witness that is asked again later takes nothing away from that.
+ */
 export function cosignatureOf(
   checkpoint: Pick<Checkpoint, "note">,
   key: VerifierKey,
 ): { readonly atSeconds: number } | undefined {
   if (key.type !== 4) return undefined;
-  let latest: number | undefined;
+  let first: number | undefined;
   for (const { signature } of signaturesOf(checkpoint.note, key)) {
     const time = new DataView(signature.buffer, signature.byteOffset, 8).getBigUint64(0);
     // attacker-controlled: may be 2^63. A time beyond the year 9999 is no time.
     if (time > 253_402_300_799n) continue;
     const message = cosignatureMessage(checkpoint.note.text, Number(time));
     if (!verifySignature(key.publicKey, message, toBase64Url(signature.subarray(8)))) continue;
-    latest = Math.max(latest ?? 0, Number(time));
+    first = Math.min(first ?? Infinity, Number(time));
   }
-  return latest === undefined ? undefined : { atSeconds: latest };
+  return first === undefined ? undefined : { atSeconds: first };
 }
 
 export interface Origin {

@@ -72,7 +72,7 @@ export const noteClasses = [
 ] as const;
 export type NoteClass = (typeof noteClasses)[number];
 
-export interface Note {
+export interface VerifyNote {
   readonly class: NoteClass;
   /** The entry it is about; null where it is about none or many. */
   readonly seq: number | null;
@@ -143,7 +143,7 @@ export interface VerifyResult {
   /** How many there are in all. */
   readonly findingsTotal: number;
   /** At most 200. */
-  readonly notes: readonly Note[];
+  readonly notes: readonly VerifyNote[];
   readonly notesTotal: number;
   readonly checkpoints: CheckpointSummary;
   readonly votes: {
@@ -222,17 +222,17 @@ export class Findings {
 
 /** Collects notes in bounded memory. */
 export class Notes {
-  readonly #list: Note[] = [];
+  readonly #list: VerifyNote[] = [];
   #total = 0;
 
-  add(note: Note): void {
+  add(note: VerifyNote): void {
     this.#total++;
     if (this.#list.length < notesMax) this.#list.push(note);
   }
   get total(): number {
     return this.#total;
   }
-  get list(): readonly Note[] {
+  get list(): readonly VerifyNote[] {
     return this.#list;
   }
 }

@@ -17,6 +17,8 @@ export * from "./bundle.js";
 export * from "./bundleReader.js";
 export * from "./verifyBundle.js";
 export * from "./state.js";
+export * from "./trust.js";
+export * from "./summary.js";
 export { Excuses } from "./excuses.js";
 export * from "./merkle.js";
 export * from "./tiles.js";

@@ -197,7 +197,16 @@ export function formatVerifierKey({ name, type, keyId, publicKey }: VerifierKey)
 
 /** Not empty, bounded, no space of any kind, no plus, and nothing that shows as something else. */
 function isKeyName(name: string): boolean {
-  return name.length > 0 && name.length <= keyNameLengthMax && !/[\s+\p{C}]/u.test(name);
+  return name.length > 0 && name.length <= keyNameLengthMax && !/[\s+]/.test(name) && !deceives(name);
+}
+
+// Listed, not \p{Cf}: that grows with every Unicode, and what verifies today must verify always.
+const unseen =
+  /[\p{Cc}\p{Cs}\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/u;
+
+/** Whether a name holds characters that do not show, or turn the direction of those that do: it would read as another. */
+export function deceives(name: string): boolean {
+  return unseen.test(name);
 }
 
 /** Control characters but the line feed, and halves of surrogate pairs. */

@@ -5,7 +5,7 @@
  * Names are compared byte for byte. A file is refused as a whole, with everything that is wrong with it.
  */
 import { isUtf8, textOfUtf8, utf8Length } from "./bytes.js";
-import { parseVerifierKey, type VerifierKey } from "./note.js";
+import { deceives, parseVerifierKey, type VerifierKey } from "./note.js";
 
 /** Bytes of a policy file; far above what its lines can need. */
 export const policyBytesMax = 262_144;
@@ -91,6 +91,8 @@ class PolicyReader {
     const words = line.split(/[ \t]+/).filter((word) => word !== "");
     const [keyword, ...rest] = words;
     if (keyword === undefined || keyword.startsWith("#")) return;
+    // Not the specification's business, but ours: these names are printed beside verdicts.
+    if (deceives(line.replaceAll("\t", " "))) return this.#problem("a character that does not show, outside a comment");
     switch (keyword) {
       case "log":
         return this.#takeLog(rest);
@@ -144,7 +146,8 @@ class PolicyReader {
 
   /** The location is the rest of the line: folders have spaces in their names. */
   #takeAnchor([name, kind]: readonly string[], line: string): void {
-    const location = /^[ \t]*anchor[ \t]+[^ \t]+[ \t]+[^ \t]+[ \t]+(.*?)[ \t]*$/.exec(line)?.[1];
+    // No pattern for the end of the line: one that skips spaces there takes the square of their number.
+    const location = /^[ \t]*anchor[ \t]+[^ \t]+[ \t]+[^ \t]+[ \t](.*)$/.exec(line)?.[1]?.trim();
     if (name === undefined || kind === undefined || location === undefined || location === "")
       return this.#problem("write `anchor NAME KIND LOCATION`, such as `anchor mine file /srv/anchor`");
     if (!/^[a-z][a-z0-9-]{0,31}$/.test(kind)) return this.#problem(`\`${shorten(kind)}\` is no kind of anchor`);

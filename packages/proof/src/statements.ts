@@ -136,7 +136,9 @@ export function readKeyHistory(
   if (statements.length > keyStatementsMax) problems.push(`more than ${keyStatementsMax} statements`);
   const reached = [...keys.keys()].some((key) => pinned.includes(key));
   const known = [...keys].map(([publicKey, rest]) => ({ publicKey, ...rest, trusted: reached }));
-  const alone = pinned.filter((key) => !keys.has(key)).map((publicKey) => ({ publicKey, from: 0, fromMs: 0, trusted: true }));
+  const alone = pinned
+    .filter((key) => !keys.has(key))
+    .map((publicKey) => ({ publicKey, from: 0, fromMs: 0, trusted: true }));
   return { keys: [...known, ...alone], problems };
 }
 
@@ -198,10 +200,12 @@ export function parseRestoreStatement(
   if (first !== restoreTag) return no(`the first line is not \`${restoreTag}\``);
   const [incarnation, size, lostSize, atMs] = [rest[0], rest[1], rest[3], rest[5]].map((text) => decimal(text ?? ""));
   const [root = "", lostRoot = ""] = [rest[2], rest[4]];
-  if (rest.length !== 6 || parseOrigin(origin) === undefined || !hashPattern.test(root) || !hashPattern.test(lostRoot))
+  const before = parseOrigin(origin);
+  if (rest.length !== 6 || before === undefined || !hashPattern.test(root) || !hashPattern.test(lostRoot))
     return no("not a restore statement");
   if (incarnation === undefined || size === undefined || lostSize === undefined || atMs === undefined)
     return no("not a restore statement");
+  if (incarnation <= before.incarnation) return no("the incarnation is not a later one");
   const roots = { root: bytesOfHex(root), lostRoot: bytesOfHex(lostRoot) };
   return { ok: true, statement: { origin, incarnation, size, lostSize, atMs, ...roots, note } };
 }

@@ -13,6 +13,8 @@ export interface StoredEntry {
   readonly hash: string;
   /** The opened body, where it is at hand; its salt as 64 hex digits. */
   readonly body?: { readonly salt: string; readonly text: string } | undefined;
+  /** In a selection: the inclusion proof to its tree. */
+  readonly proof?: readonly Uint8Array[] | undefined;
 }
 
 /** Thrown by a source whose bytes are not in the format. */

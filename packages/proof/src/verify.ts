@@ -17,10 +17,18 @@ import {
   zeroHash,
   type Link,
 } from "./entry.js";
+import { bytesOfHex, hexOf } from "./bytes.js";
 import { isCanonical } from "./canonicalJson.js";
+import { parseOrigin, type Checkpoint } from "./checkpoint.js";
+import { judge, type Evidence, type Judgement } from "./completeness.js";
 import { Lane, type EntryBytes, type EntryRows } from "./entryBytes.js";
-import { Findings, type Finding, type VerifyResult } from "./findings.js";
+import { Findings, Notes, type Finding, type FindingClass, type VerifyResult } from "./findings.js";
+import { verifyInclusion } from "./merkle.js";
+import { LedgerRecords } from "./records.js";
 import { MalformedSourceError, type StoredEntry } from "./storedEntry.js";
+import type { Summary } from "./summary.js";
+import { TreeFollower, type LeafTiles } from "./tree.js";
+import { noTrust, type AnchorView, type Trust } from "./trust.js";
 import { VoteChecker } from "./votes.js";
 
 export { MalformedSourceError, type StoredEntry };
@@ -41,6 +49,33 @@ export interface VerifyOptions {
   readonly thorough?: boolean;
   /** Counts commitments whose body is not at hand. Default: false. */
   readonly countBodies?: boolean;
+  /** Every body that was not erased is at hand: one that is not there needs an entry that says so. Default: false. */
+  readonly bodiesExpected?: boolean;
+  /** Told of every entry whose content holds. */
+  readonly summary?: Summary;
+
+  /** Keys and anchors, from elsewhere. Default: none. Load them before the ledger is opened: an anchor read later may know more. */
+  readonly trust?: Trust;
+  /** Name of the deployment: with the tenant, the origin of its checkpoints. */
+  readonly deployment?: string;
+  /** The ledger's own checkpoints, in any order; undefined where there is no place for them. At most some thousands. */
+  readonly ownCheckpoints?: readonly Checkpoint[];
+  /** The ledger's own key statements, in their order. */
+  readonly ownKeyStatements?: readonly string[];
+  /** By size: proofs that own checkpoints larger than what is read continue it. */
+  readonly consistency?: ReadonlyMap<number, readonly Uint8Array[]>;
+  /** The head of this tenant that the deployment's ledger recorded last, in its entry `seq`. */
+  readonly recordedHead?: { readonly size: number; readonly root: Uint8Array; readonly seq: number };
+  /** The right edge of the tree of size `from`: without it a later range cannot be held against checkpoints. */
+  readonly leftEdge?: readonly Uint8Array[];
+  /** Default `database`. */
+  readonly readFrom?: "database" | "bundle";
+  /** The last entry read is the ledger's last, or is claimed to be. Default: if `to` is not given. */
+  readonly reachesEnd?: boolean;
+  /** When a bundle was exported: what anchors learnt later is not held against it. */
+  readonly readAtMs?: number;
+  /** Not a range: some entries, each with its proof to this tree. */
+  readonly selection?: { readonly size: number; readonly root: Uint8Array };
   readonly findingsMax?: number;
   /** Milliseconds from any fixed point; default: durations are 0. */
   readonly clock?: () => number;
@@ -118,6 +153,11 @@ export class ChainVerifier {
   #bodiesChecked = 0;
   #bodiesAbsent = 0;
   #sourceMalformed = false;
+  readonly #records = new LedgerRecords();
+  readonly #notes = new Notes();
+  readonly #tree: TreeFollower | undefined;
+  /** From here on computed hashes are known to be others than those that were chained. */
+  #damagedFrom = Infinity;
 
   constructor(options: VerifyOptions) {
     this.#options = options;
@@ -128,6 +168,7 @@ export class ChainVerifier {
     this.#startedMs = options.clock?.() ?? 0;
     this.#findings = new Findings(options.findingsMax ?? 100);
     this.#votes = new VoteChecker(options.tenant);
+    this.#tree = treeFor(options);
   }
 
   /** `add` from the bytes of an entry: the same verdict, sooner where nothing is wrong. */
@@ -144,7 +185,9 @@ export class ChainVerifier {
     this.#bytes += content.length;
     if ((this.#entries & progressMask) === 0) this.#options.onProgress?.(this.#entries, this.#bytes);
     this.#checkVotes(seq, content);
-    if (this.#options.countBodies === true && hasCommitment(content)) this.#bodiesAbsent++;
+    this.#takeRecord(seq, timeMs, content, undefined);
+    this.#tree?.take(this.#lane.hashBytes);
+    this.#countBody(seq, content);
   }
 
   get #lane(): Lane {
@@ -186,16 +229,18 @@ export class ChainVerifier {
     }
     if (contentHolds) this.#checkMeaning(entry);
     const candidate = this.#candidateOf(entry);
+    if (this.#options.selection !== undefined) this.#checkInclusion(candidate, entry);
     if (this.#continues(candidate)) {
       this.#last[0] = candidate;
       this.#next++;
+      this.#follow(candidate);
     } else if (entry.seq !== this.#next) this.#takeOutOfPlace(candidate);
     else this.#takeInPlace(candidate, candidate.computed !== entry.hash);
   }
 
   /** Adds what the caller found beside the entries. */
   report(finding: Finding): void {
-    this.#findings.add(finding);
+    this.#add(finding);
   }
 
   /** The source is not in the format from here on. */
@@ -210,35 +255,82 @@ export class ChainVerifier {
     const readToTheEnd = unreadable === undefined && !this.#sourceMalformed;
     this.#closeLast(undefined);
     if (readToTheEnd) this.#checkEnd();
+    const undecided = this.#settle(readToTheEnd) ?? unreadable;
+    const { completeness, checkpoints } = this.#judge(readToTheEnd && undecided === undefined);
     const findings = this.#findings.sorted;
     const head = this.#last[0];
-    const decided = unreadable === undefined && this.#findings.total === 0;
+    const decided = undecided === undefined && this.#findings.total === 0;
     const first = findings[0];
     return {
       integrity: this.#findings.tampered ? "tampered" : decided ? "ok" : "undecided",
-      completeness: {
-        status: "not_demanded",
-        anchored: null,
-        unanchored: this.#entries,
-        sources: [],
-        statement:
-          "no anchor is configured: entries cut from the end, or a ledger rewritten as a whole, would not show",
-      },
+      completeness,
       tenant: this.#tenant,
       entries: this.#entries,
       from: this.#from,
-      ...(head !== undefined ? { head: { seq: head.link.seq, hash: head.computed, timeMs: head.link.timeMs } } : {}),
+      ...(head !== undefined ? { head: this.#headOf(head.link, head.computed) } : {}),
       ...(first !== undefined ? { first } : {}),
       findings,
       findingsTotal: this.#findings.total,
-      notes: [],
-      notesTotal: 0,
-      checkpoints: { agreeing: 0, size: null, signedBy: [] },
+      notes: this.#notes.list,
+      notesTotal: this.#notes.total,
+      checkpoints,
       votes: { checked: this.#votesChecked, unchecked: this.#votesUnchecked },
       bodies: { checked: this.#bodiesChecked, absent: this.#bodiesAbsent },
       bytes: this.#bytes,
       durationMs: (this.#options.clock?.() ?? 0) - this.#startedMs,
-      ...(unreadable !== undefined ? { undecided: unreadable } : {}),
+      ...(undecided !== undefined ? { undecided } : {}),
+    };
+  }
+
+  #headOf({ seq, timeMs }: Link, hash: string): NonNullable<VerifyResult["head"]> {
+    const root = this.#tree?.size === seq + 1 ? this.#tree.root() : undefined;
+    return { seq, hash, timeMs, ...(root === undefined ? {} : { root: hexOf(root) }) };
+  }
+
+  /** Contents and bodies that are gone: does an entry say so? Only the end of the ledger tells. */
+  #settle(readToTheEnd: boolean): string | undefined {
+    const { findings, notes, undecided } = this.#records.excuses.settle();
+    for (const note of notes) this.#notes.add(note);
+    if (findings.length === 0) return undecided;
+    if (this.#reachesEnd && readToTheEnd) {
+      for (const finding of findings) this.#add(finding);
+      return undecided;
+    }
+    const detail = `contents or bodies are gone in ${findings.length} places; the entry that says so, if there is one, is not among those read`;
+    this.#notes.add({ class: "ERASED", seq: findings[0]?.seq ?? null, detail });
+    return undefined;
+  }
+
+  get #reachesEnd(): boolean {
+    const { selection, reachesEnd, to } = this.#options;
+    return selection === undefined && (reachesEnd ?? to === undefined);
+  }
+
+  #judge(holds: boolean): Judgement {
+    const tree = this.#tree;
+    tree?.finish();
+    const judgement = judge(this.#evidence(holds, tree));
+    for (const finding of judgement.findings) this.#add(finding);
+    for (const note of judgement.notes) this.#notes.add(note);
+    return judgement;
+  }
+
+  #evidence(readToTheEnd: boolean, tree: TreeFollower | undefined): Evidence {
+    const { trust = noTrust, deployment, readFrom = "database", readAtMs, selection, recordedHead } = this.#options;
+    const { ownCheckpoints, ownKeyStatements = [], consistency = new Map() } = this.#options;
+    return {
+      ...{ tenant: this.#tenant, deployment, trust, readFrom, readAtMs, selection, recordedHead },
+      from: this.#from,
+      size: selection?.size ?? this.#next,
+      reachesEnd: this.#reachesEnd && readToTheEnd,
+      rootAt: (size) => tree?.rootAt(size) ?? (tree?.size === size ? tree.root() : undefined),
+      firstDifferent: (i) => tree?.firstDifferent(i),
+      damagedFrom: this.#damagedFrom,
+      own: ownCheckpoints,
+      ownStatements: ownKeyStatements,
+      consistency,
+      restores: this.#records.restores,
+      holds: readToTheEnd && this.#findings.total === 0,
     };
   }
 
@@ -247,9 +339,7 @@ export class ChainVerifier {
   /** True if the content is there and its hash is the one stored. */
   #checkContent({ seq, content, contentHash }: StoredEntry): boolean {
     if (content === null) {
-      this.#find("ERASED_WITHOUT_ENTRY", seq, "content", "none", {
-        detail: "the content is gone and no entry says so",
-      });
+      this.#records.excuses.gone(seq, "content");
       return false;
     }
     this.#bytes += content.length;
@@ -270,8 +360,24 @@ export class ChainVerifier {
       if (!parsed.ok) this.#find("MALFORMED", entry.seq, "content in the documented form", parsed.problem);
     }
     this.#checkVotes(entry.seq, content);
+    this.#takeRecord(entry.seq, entry.timeMs, content, entry.body?.text);
     if (entry.body !== undefined) this.#checkBody(entry.seq, content, entry.body);
-    else if (this.#options.countBodies === true && hasCommitment(content)) this.#bodiesAbsent++;
+    else this.#countBody(entry.seq, content);
+  }
+
+  #countBody(seq: number, content: string | Uint8Array): void {
+    const { countBodies, bodiesExpected } = this.#options;
+    if ((countBodies !== true && bodiesExpected !== true) || !hasCommitment(content)) return;
+    this.#bodiesAbsent++;
+    if (bodiesExpected === true) this.#records.excuses.gone(seq, "body");
+  }
+
+  /** What the ledger says of itself. */
+  #takeRecord(seq: number, timeMs: number, content: string | Uint8Array, body: string | undefined): void {
+    const root = (): Uint8Array | undefined => (this.#tree?.size === seq ? this.#tree.root() : undefined);
+    const problem = this.#records.take(seq, content, root);
+    if (problem !== undefined) this.#find("MALFORMED", seq, "content in the documented form", problem);
+    this.#options.summary?.take(seq, timeMs, content, body);
   }
 
   #checkVotes(seq: number, content: string | Uint8Array): void {
@@ -282,7 +388,7 @@ export class ChainVerifier {
     if (outcome.kind === "good") this.#votesChecked++;
     else if (outcome.kind === "forged")
       this.#find("VOTE_FORGED", seq, "a vote signed with the voter's key", outcome.why);
-    else if (this.#from > 0) this.#votesUnchecked++;
+    else if (this.#from > 0 || this.#options.selection !== undefined) this.#votesUnchecked++;
     else this.#find("VOTE_FORGED", seq, "a key that was enrolled before", "unknown key");
   }
 
@@ -320,6 +426,20 @@ export class ChainVerifier {
     return !before.explained;
   }
 
+  /** Once it is known what is chained here. */
+  #follow({ link, computed }: Candidate): void {
+    if (this.#tree?.size === link.seq) this.#tree.take(bytesOfHex(computed));
+  }
+
+  /** An entry of a selection stands for itself. */
+  #checkInclusion({ link, computed }: Candidate, { proof = [] }: StoredEntry): void {
+    const { size, root } = this.#options.selection as NonNullable<VerifyOptions["selection"]>;
+    const isIn = verifyInclusion({ index: link.seq, size, leafHash: bytesOfHex(computed), proof, root });
+    if (isIn) return;
+    const detail = `its proof does not lead to the root of ${size} entries`;
+    this.#find("LINK_BROKEN", link.seq, hexOf(root), "another root", { detail, suspect: link.seq });
+  }
+
   #takeInPlace(candidate: Candidate, selfBroken: boolean): void {
     if (selfBroken) this.#recogniseForeign(candidate);
     this.#checkTime(candidate);
@@ -328,6 +448,7 @@ export class ChainVerifier {
     this.#last = [candidate];
     this.#next = candidate.link.seq + 1;
     if (selfBroken && candidate.computed !== candidate.stored) this.#recogniseExchanged(candidate);
+    this.#follow(candidate);
   }
 
   /** `prev` is the hash of the entry before, computed here. */
@@ -406,10 +527,7 @@ export class ChainVerifier {
       suspect: j,
       detail: "exchanged",
     } as const;
-    this.#findings.explain(
-      finding,
-      (found) => found.seq !== null && places.has(found.seq) && consequences.has(found.class),
-    );
+    this.#explain(finding, (found) => found.seq !== null && places.has(found.seq) && consequences.has(found.class));
     candidate.explained = true;
     other.explained = true;
     this.#suspects = this.#suspects.filter((suspect) => suspect !== other);
@@ -433,15 +551,17 @@ export class ChainVerifier {
   #takeAfterGap(candidate: Candidate): void {
     const { seq } = candidate.link;
     this.#closeLast(undefined);
-    this.#reportGap(this.#next, seq - 1, `entry ${seq}`);
+    if (this.#options.selection === undefined) this.#reportGap(this.#next, seq - 1, `entry ${seq}`);
     this.#last = [candidate];
     this.#next = seq + 1;
   }
 
   #reportGap(first: number, last: number, actual: string): void {
     const detail = first === last ? "1 entry is missing" : `${last - first + 1} entries are missing, up to ${last}`;
-    const finding: Finding = { class: "GAP", seq: first, expected: `entry ${first}`, actual, detail };
-    this.#findings.add(finding);
+    // Pruning keeps the hashes: rows that are gone from the beginning were not pruned by us.
+    const name = first === 0 && this.#entries === 1 ? "PRUNED_WITHOUT_ENTRY" : "GAP";
+    const finding: Finding = { class: name, seq: first, expected: `entry ${first}`, actual, detail };
+    this.#add(finding);
     if (this.#missing.length < missingMax) this.#missing.push({ first, last, finding });
   }
 
@@ -452,7 +572,7 @@ export class ChainVerifier {
     const order: Finding = isKnown
       ? gap.finding
       : { ...gap.finding, class: "ORDER_BROKEN", detail: `entry ${seq} comes later` };
-    if (!isKnown) this.#findings.explain(order, (found) => found === gap.finding);
+    if (!isKnown) this.#explain(order, (found) => found === gap.finding);
     this.#missing = this.#missing.flatMap((range) =>
       range !== gap
         ? [range]
@@ -505,8 +625,53 @@ export class ChainVerifier {
     actual: string,
     more: Partial<Finding> = {},
   ): void {
-    this.#findings.add({ class: name, seq, expected: clip(expected), actual: clip(actual), ...more });
+    this.#add({ class: name, seq, expected: clip(expected), actual: clip(actual), ...more });
   }
+
+  #explain(finding: Finding, isExplained: (other: Finding) => boolean): void {
+    this.#findings.explain(finding, isExplained);
+    this.#damage(finding);
+  }
+
+  #add(finding: Finding): void {
+    this.#findings.add(finding);
+    this.#damage(finding);
+  }
+
+  #damage(finding: Finding): void {
+    if (finding.seq === null || !damaging.has(finding.class)) return;
+    this.#damagedFrom = Math.min(this.#damagedFrom, finding.seq, finding.suspect ?? Infinity);
+  }
+}
+
+/** After these the leaves computed here are not those that were published, and no checkpoint can agree. */
+const damaging: ReadonlySet<FindingClass> = new Set<FindingClass>([
+  ...(["MALFORMED", "LINK_BROKEN", "GAP", "PRUNED_WITHOUT_ENTRY", "DUPLICATE_SEQ"] as const),
+  ...(["ORDER_BROKEN", "FOREIGN_ENTRY"] as const),
+]);
+
+/** Follows the tree if there is anything to hold it against. */
+function treeFor(options: VerifyOptions): TreeFollower | undefined {
+  const { from = 0, trust = noTrust, ownCheckpoints = [], recordedHead, leftEdge, selection, tenant } = options;
+  const claimed = [
+    ...ownCheckpoints,
+    ...trust.anchors.flatMap(({ checkpoints }) => checkpoints.map((one) => one.checkpoint)),
+  ];
+  const sizes = claimed.map(({ size }) => size);
+  if (recordedHead !== undefined) sizes.push(recordedHead.size);
+  if (selection !== undefined || (sizes.length === 0 && leftEdge === undefined)) return undefined;
+  const tiles = trust.anchors.map((anchor) => leafTilesOf(anchor, tenant));
+  return new TreeFollower({ from, edge: leftEdge, sizes, tiles });
+}
+
+/** Of the newest incarnation that the anchor knows. */
+function leafTilesOf({ checkpoints, leafTile }: AnchorView, tenant: string): LeafTiles {
+  const newest = checkpoints.reduce<{ origin: string; incarnation: number } | undefined>((best, { checkpoint }) => {
+    const origin = parseOrigin(checkpoint.origin);
+    const isNewer = origin?.tenant === tenant && origin.incarnation >= (best?.incarnation ?? 0);
+    return isNewer ? { origin: checkpoint.origin, incarnation: origin.incarnation } : best;
+  }, undefined);
+  return leafTile === undefined || newest === undefined ? () => undefined : (index) => leafTile(index, newest.origin);
 }
 
 /** What else shows where two entries were exchanged. */

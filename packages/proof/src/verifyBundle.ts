@@ -1,7 +1,8 @@
 /** Verifies a bundle with nothing but its bytes and what the verifier brings: keys and anchors, or none. */
-import type { BundleHeader } from "./bundle.js";
+import type { BundleHeader, BundleProofs } from "./bundle.js";
 import { readBundle } from "./bundleReader.js";
-import type { VerifyResult } from "./findings.js";
+import { parseCheckpoint, parseOrigin, type Checkpoint } from "./checkpoint.js";
+import type { Finding, VerifyResult } from "./findings.js";
 import { ChainVerifier, MalformedSourceError, type VerifyOptions } from "./verify.js";
 
 export interface BundleResult extends VerifyResult {
@@ -9,41 +10,167 @@ export interface BundleResult extends VerifyResult {
   readonly header?: BundleHeader;
 }
 
-export type VerifyBundleOptions = Omit<VerifyOptions, "tenant" | "from" | "to" | "headHash" | "prevHash"> & {
+export type VerifyBundleOptions = Pick<
+  VerifyOptions,
+  "otherTenants" | "thorough" | "findingsMax" | "clock" | "onProgress" | "summary" | "trust"
+> & {
   /** The tenant the bundle must be of. Default: the one its header names. */
   readonly tenant?: string;
 };
 
+type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
 /** Exit code: `exitCodeOf(result)`. */
-export async function verifyBundle(
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  options: VerifyBundleOptions = {},
-): Promise<BundleResult> {
-  let verifier = new ChainVerifier({ ...options, tenant: options.tenant ?? "" });
-  let header: BundleHeader | undefined;
+export async function verifyBundle(chunks: Chunks, options: VerifyBundleOptions = {}): Promise<BundleResult> {
+  const reading = new BundleVerifier(options);
   let unreadable: string | undefined;
-  let damage: { expected: string; actual: string } | undefined;
   try {
     for await (const part of readBundle(chunks)) {
-      if (part.kind === "entries") for (const entry of part.entries) verifier.add(entry);
-      if (part.kind === "end" && !part.intact) damage = part;
-      if (part.kind !== "header") continue;
-      header = part.header;
-      const tenant = options.tenant ?? header.tenant;
-      verifier = new ChainVerifier({ ...options, ...demandsOf(header), countBodies: true, tenant });
-      if (tenant !== header.tenant)
-        verifier.report({ class: "FOREIGN_ENTRY", seq: null, expected: tenant, actual: header.tenant });
+      if (part.kind === "entries") reading.entries(part.entries);
+      else if (part.kind === "header") reading.header(part.header, part.version);
+      else if (part.kind === "proofs") reading.proofs(part.proofs);
+      else reading.end(part);
     }
   } catch (error) {
-    if (error instanceof MalformedSourceError) verifier.malformed(error);
+    if (error instanceof MalformedSourceError) reading.malformed(error);
     else unreadable = error instanceof Error ? error.message : String(error);
   }
-  const result = verifier.finish(unreadable);
-  return { ...withDamage(result, damage), ...(header !== undefined ? { header } : {}) };
+  return reading.finish(unreadable);
 }
 
-function demandsOf({ from, to, head }: BundleHeader): Pick<VerifyOptions, "from" | "to" | "headHash"> {
-  return { from, to, ...(head !== null && head.seq === to ? { headHash: head.hash } : {}) };
+/** What `verifyBundle` does, part by part: for those who read in their own way. */
+class BundleVerifier {
+  readonly #options: VerifyBundleOptions;
+  #verifier: ChainVerifier;
+  #header: BundleHeader | undefined;
+  #version: 1 | 2 = 2;
+  #damage: { readonly expected: string; readonly actual: string } | undefined;
+
+  constructor(options: VerifyBundleOptions) {
+    this.#options = options;
+    this.#verifier = new ChainVerifier({
+      ...options,
+      tenant: options.tenant ?? "",
+      readFrom: "bundle",
+      reachesEnd: false,
+    });
+  }
+
+  header(header: BundleHeader, version: 1 | 2): void {
+    this.#header = header;
+    this.#version = version;
+    const tenant = this.#options.tenant ?? header.tenant;
+    this.#verifier = new ChainVerifier({ ...this.#options, tenant, readFrom: "bundle", reachesEnd: false });
+  }
+
+  /** Comes before all entries, also where there is nothing in it. */
+  proofs(proofs: BundleProofs): void {
+    const header = this.#header as BundleHeader;
+    const checkpoints = checkpointsOf(proofs);
+    const tenant = this.#options.tenant ?? header.tenant;
+    this.#verifier = new ChainVerifier({
+      ...this.#options,
+      ...rangeOf(header, this.#version),
+      ...this.#proven(header, proofs, checkpoints),
+      tenant,
+      countBodies: true,
+      readFrom: "bundle",
+      ...(this.#version === 2 && header.bodies === "included" ? { bodiesExpected: true } : {}),
+    });
+    if (tenant !== header.tenant)
+      this.#verifier.report({ class: "FOREIGN_ENTRY", seq: null, expected: tenant, actual: header.tenant });
+    const problem = problemOf(header, proofs, checkpoints);
+    if (problem !== undefined) throw new MalformedSourceError(problem);
+  }
+
+  #proven(
+    header: BundleHeader,
+    { edge, keyStatements = [], checkpoints = [] }: BundleProofs,
+    read: readonly Checkpoint[],
+  ): Partial<VerifyOptions> {
+    if (this.#version === 1) return {};
+    const consistency = new Map<number, readonly Uint8Array[]>();
+    read.forEach(({ size }, i) => {
+      const proof = checkpoints[i]?.consistency;
+      if (proof !== undefined) consistency.set(size, proof);
+    });
+    const last = read.at(-1);
+    return {
+      deployment: header.deployment,
+      ownCheckpoints: read,
+      ownKeyStatements: keyStatements,
+      consistency,
+      ...(edge === undefined ? {} : { leftEdge: edge }),
+      ...(header.selection === "entries" ? { selection: { size: last?.size ?? 0, root: last?.root ?? none } } : {}),
+    };
+  }
+
+  entries(entries: readonly Parameters<ChainVerifier["add"]>[0][]): void {
+    for (const entry of entries) this.#verifier.add(entry);
+  }
+
+  end(part: { readonly intact: boolean; readonly expected: string; readonly actual: string }): void {
+    if (!part.intact) this.#damage = part;
+  }
+
+  malformed(error: Error): void {
+    this.#verifier.malformed(error);
+  }
+
+  finish(unreadable: string | undefined): BundleResult {
+    const result = this.#verifier.finish(unreadable);
+    const header = this.#header;
+    const noted = header?.selection === "entries" ? withSelectionNote(result, header) : result;
+    return { ...withDamage(noted, this.#damage), ...(header !== undefined ? { header } : {}) };
+  }
+}
+
+const none = new Uint8Array(32);
+
+function rangeOf(
+  { from, to, head, exportedAtMs, selection }: BundleHeader,
+  version: 1 | 2,
+): Pick<VerifyOptions, "from" | "to" | "headHash" | "reachesEnd" | "readAtMs"> {
+  if (selection === "entries") return { from: 0, reachesEnd: false, readAtMs: exportedAtMs };
+  // Version 1 does not say where the ledger ends. What is gone needed an entry then too: there were no erasures.
+  const reachesEnd = version === 1 || to === (head?.seq ?? -1);
+  return { from, to, reachesEnd, readAtMs: exportedAtMs, ...(head?.seq === to ? { headHash: head.hash } : {}) };
+}
+
+/** Those that are no checkpoints are left out here; `problemOf` says so. */
+function checkpointsOf({ checkpoints = [] }: BundleProofs): Checkpoint[] {
+  return checkpoints.flatMap(({ note }) => {
+    const parsed = parseCheckpoint(note);
+    return parsed.ok ? [parsed.checkpoint] : [];
+  });
+}
+
+/** What the reader could not see: whether checkpoints are checkpoints, of this ledger, in order, with the proofs they need. */
+function problemOf(header: BundleHeader, proofs: BundleProofs, read: readonly Checkpoint[]): string | undefined {
+  const { checkpoints = [] } = proofs;
+  if (read.length < checkpoints.length) return "a checkpoint line holds no checkpoint";
+  for (const [i, { size, origin }] of read.entries()) {
+    const of = parseOrigin(origin);
+    if (of?.tenant !== header.tenant || of.deployment !== header.deployment) return "a checkpoint is of another ledger";
+    // Equal sizes stay possible: two signed trees of one size are proof against whoever signed them.
+    if (size < (read[i - 1]?.size ?? 0)) return "the checkpoints are not in the order of their sizes";
+    const beyond = header.selection === "range" && size > header.to + 1;
+    if (beyond !== (checkpoints[i]?.consistency !== undefined))
+      return beyond ? "a checkpoint beyond the range without its proof" : "a proof of consistency that proves nothing";
+  }
+  return header.selection === "entries" && read.length === 0 ? "a selection without a checkpoint" : undefined;
+}
+
+function withSelectionNote(result: VerifyResult, { about }: BundleHeader): VerifyResult {
+  const by =
+    about === undefined
+      ? ""
+      : ` (${Object.entries(about)
+          .map(([name, text]) => `${name} ${text}`)
+          .join(", ")})`;
+  const detail = `a selection${by}: these entries are in the ledger; it cannot show that there are no others`;
+  const note = { class: "SELECTION", seq: null, detail } as const;
+  return { ...result, notes: [note, ...result.notes], notesTotal: result.notesTotal + 1 };
 }
 
 /** A wrong digest is reported where nothing else explains it: then something beside the entries was changed. */
@@ -51,6 +178,15 @@ function withDamage(result: VerifyResult, damage: { expected: string; actual: st
   if (damage === undefined || result.integrity !== "ok") return result;
   const { expected, actual } = damage;
   const detail = "the bundle's bytes are not those its last line names";
-  const finding = { class: "CONTENT_MISMATCH", seq: null, expected, actual, detail } as const;
-  return { ...result, integrity: "tampered", first: finding, findings: [finding], findingsTotal: 1 };
+  const finding: Finding = { class: "CONTENT_MISMATCH", seq: null, expected, actual, detail };
+  const { completeness } = result;
+  const status = completeness.status === "shown" ? "not_shown" : completeness.status;
+  return {
+    ...result,
+    integrity: "tampered",
+    first: finding,
+    findings: [finding],
+    findingsTotal: 1,
+    completeness: { ...completeness, status },
+  };
 }

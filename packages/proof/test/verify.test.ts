@@ -135,7 +135,7 @@ describe("attacks", () => {
     ["3 one deleted", without(5), ["GAP 5"]],
     ["3 two deleted", without(5, 6), ["GAP 5"]],
     ["3 two deleted apart", without(4, 8), ["GAP 4", "GAP 8"]],
-    ["3 the first deleted", without(0, 1, 2), ["GAP 0"]],
+    ["3 the first deleted", without(0, 1, 2), ["PRUNED_WITHOUT_ENTRY 0"]],
     [
       "3 deleted, the later ones moved up",
       without(5).map((entry, n) => ({ ...entry, seq: n })),
