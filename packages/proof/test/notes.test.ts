@@ -205,6 +205,22 @@ describe("checkpoints", () => {
     expect(cosignatureOf(checkpoint, { ...key, name: "v.example" })).toBeUndefined();
     expect(appendSignature(cosigned, cosigned.trimEnd().split("\n").at(-1) ?? "")).toBe(cosigned);
   });
+  it("cosigned again, count from the first time", async () => {
+    let text = await signCheckpoint(head, signer);
+    for (const atSeconds of [2000, 1000, 3000])
+      text = appendSignature(
+        text,
+        await signCosignature(parse(text), { name: "w", signer: signerOf(witnessPair), atSeconds }),
+      );
+    const key = verifierKey({ name: "w", type: 4, publicKey: witnessPair.publicKey });
+    expect(cosignatureOf(parse(text), key)).toEqual({ atSeconds: 1000 });
+    // The time is under the signature: one that is moved is none.
+    const [line = ""] = text.trimEnd().split("\n").slice(-1);
+    const bytes = Buffer.from(line.split(" ")[2] ?? "", "base64");
+    bytes[11] = (bytes[11] ?? 0) ^ 1;
+    const moved = appendSignature(await signCheckpoint(head, signer), `\u2014 w ${bytes.toString("base64")}`);
+    expect(cosignatureOf(parse(moved), key)).toBeUndefined();
+  });
   it("with one bit changed anywhere are not read, or not signed", async () => {
     const text = Buffer.from(await signCheckpoint(head, signer));
     for (let at = 0; at < text.length * 8; at++) {
@@ -232,6 +248,18 @@ describe("checkpoints", () => {
     ["a hundred and one", `o\n7\n${root}\n\n${signature.repeat(101)}`],
     ["a name with a plus", `o\n7\n${root}\n\n\u2014 a+b AAAAAAAAAAAA\n`],
     ["a name that turns direction", `o\n7\n${root}\n\n\u2014 a\u202eb AAAAAAAAAAAA\n`],
+    ["an origin that turns direction", `o\u202ex\n7\n${root}\n\n${signature}`],
+    ["a blank line among the extensions", `o\n7\n${root}\na\n\nb\n\n${signature}`],
+    ["no last line feed", `o\n7\n${root}\n\n${signature.trimEnd()}`],
+    ["a blank line at the end", `o\n7\n${root}\n\n${signature}\n`],
+    ["a signature without padding", `o\n7\n${root}\n\n\u2014 a AAAAAAA\n`],
+    ["a signature of a key id alone", `o\n7\n${root}\n\n\u2014 a AAAAAA==\n`],
+    ["base64 for addresses", `o\n7\n${root}\n\n\u2014 a AAAAAA-_\n`],
+    ["a hyphen for the dash", `o\n7\n${root}\n\n- a AAAAAAAAAAAA\n`],
+    ["two spaces", `o\n7\n${root}\n\n\u2014  a AAAAAAAAAAAA\n`],
+    ["a name of a megabyte", `o\n7\n${root}\n\n\u2014 ${"a".repeat(1_000_000)} AAAAAAAAAAAA\n`],
+    ["spaces of a megabyte", `o\n7\n${root}\n\n\u2014 ${" ".repeat(1_000_000)} AAAAAAAAAAAA\n`],
+    ["a line of two megabytes", `${"o".repeat(2_000_000)}\n7\n${root}\n\n${signature}`],
     ["no origin", `\n7\n${root}\n\n${signature}`],
     ["too little", `o\n7\n\n${signature}`],
     ["many lines", `o\n7\n${root}\n${"x\n".repeat(100_000)}\n${signature}`],
