@@ -694,11 +694,9 @@ function whyDiverged(name: FindingClass): string {
 }
 
 function cosignedAtMs(claim: Claim, key: Policy["witnesses"][number]["key"]): number | undefined {
-  for (const note of claim.notes) {
-    const found = cosignatureOf(note, key);
-    if (found !== undefined) return found.atSeconds * 1000;
-  }
-  return undefined;
+  // A claim may stand in several notes, cosigned at different times: it existed from the first of them on.
+  const times = claim.notes.flatMap((note) => cosignatureOf(note, key)?.atSeconds ?? []);
+  return times.length === 0 ? undefined : Math.min(...times) * 1000;
 }
 
 function time(atMs: number | undefined): string {
