@@ -11,11 +11,19 @@ import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
 import type { NoteSigner } from "@countersign/proof";
 import { type ChangeSets, openChangeSets, startRecovery } from "./change-sets/index.js";
-import { openDispatch, tailSource } from "./dispatch/index.js";
+import { openDispatch, openTree, tailSource } from "./dispatch/index.js";
 import { openTails } from "./followers/index.js";
 import { checkConfiguration, loadConfiguration, startingBindings } from "./governance/index.js";
 import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
-import { type Ledger, openLedger, openPublishing, type Publishing } from "./ledger/index.js";
+import {
+  anchorsFrom,
+  anchorSpecs,
+  type Ledger,
+  openAnchors,
+  openLedger,
+  openPublishing,
+  type Publishing,
+} from "./ledger/index.js";
 import { checkReadiness } from "./ops/index.js";
 import {
   defaultHost,
@@ -47,6 +55,10 @@ export interface ServerConfig {
   readonly timeouts?: HttpTimeouts;
   /** Workspaces may be registered below these folders alone. */
   readonly workspaceRoots?: readonly string[];
+  /** Anchors, one a line; without them those of the file `anchors` in the data directory. */
+  readonly anchors?: readonly string[];
+  /** Below this many confirming anchors the server is degraded; 0. */
+  readonly anchorsRequired?: number;
   /** Of the first tenant, at the first start. */
   readonly mode?: TenantMode;
   /** The key directory of the log; by default `log-keys` in the data directory. */
@@ -155,8 +167,15 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
   await letFirstHumanIn(tenancy, { tenant: deploymentTenant, file: join(dataDirectory, deploymentCodeFile), now });
 
+  const { anchors: lines, anchorsRequired: required } = config;
+  const specs = await anchorSpecs({ dataDirectory, ...(lines === undefined ? {} : { lines }) });
   const publishing = openPublishing({
     ...{ storage, ledger, clock, deploymentTenant, report },
+    anchors: (source) =>
+      openAnchors({
+        ...{ storage, clock, source, report, anchors: anchorsFrom(specs, clock) },
+        ...(required === undefined ? {} : { required }),
+      }),
     tenants: () => tenancy.tenants(),
     folder: config.logKeys ?? join(dataDirectory, logKeysFolder),
     signer: config.logSigner,
@@ -169,6 +188,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     tenancy,
     changeSets,
     tails,
+    publishing,
     storage,
     dataDirectory,
     workspaceRoots: config.workspaceRoots,
@@ -178,6 +198,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const stopping = { yes: false };
   const http = openHttp({
     dispatch,
+    tree: openTree({ ledger, publishing, tenancy, log }),
     openApi: JSON.stringify(openApiDocument({ version: serverVersion })),
     readiness: () => checkReadiness({ storage, ledger, publishing: publishing.status(), stopping: stopping.yes }),
     newId,

@@ -45,7 +45,8 @@ export function startCommand(set: CommandSet, root: Command): void {
     const dataDirectory = options.data === undefined ? cli.dataDirectory : cli.path(options.data);
     // Loaded when asked for: the other commands start in a fraction of a second.
     const { startServer } = await import("../../server.js");
-    const { databaseUrl, applicationDatabaseUrl, sealingKeys, workspaceRoots, logKeys } = config;
+    const { databaseUrl, applicationDatabaseUrl, sealingKeys, workspaceRoots, logKeys, anchors, anchorsRequired } =
+      config;
     const server = await startServer({
       dataDirectory,
       host: options.host ?? config.host,
@@ -56,6 +57,8 @@ export function startCommand(set: CommandSet, root: Command): void {
       ...(sealingKeys === undefined ? {} : { sealingKeys }),
       ...(workspaceRoots === undefined ? {} : { workspaceRoots }),
       ...(logKeys === undefined ? {} : { logKeys }),
+      ...(anchors === undefined ? {} : { anchors }),
+      anchorsRequired,
       ...(options.human === undefined ? {} : { firstHuman: options.human }),
     });
     const signal = stopSignal();

@@ -2,7 +2,7 @@
 import type { TenantId } from "@countersign/contract";
 import { maskText } from "../../platform/index.js";
 import { AnchorContradiction, type Anchor, type AnchorReceipt, type Submission } from "./anchor.js";
-import type { AnchorsOptions, StoredCheckpoint } from "./index.js";
+import type { AnchorsOptions, StoredCheckpoint } from "./options.js";
 import { addReceipt, writeState } from "./queries.js";
 import { confirmed, failed, isBehind, wanting } from "./standing.rules.js";
 import type { AnchorState } from "./states.js";
