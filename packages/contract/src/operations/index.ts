@@ -4,9 +4,16 @@ import { auditOperations } from "./audit.js";
 import { changeSetOperations } from "./changeSets.js";
 import type { Operation } from "./operation.js";
 import { peopleOperations } from "./people.js";
+import { publishingOperations } from "./publishing.js";
 import { recordOperations } from "./records.js";
 
-export const operations = { ...changeSetOperations, ...peopleOperations, ...recordOperations, ...auditOperations };
+export const operations = {
+  ...changeSetOperations,
+  ...peopleOperations,
+  ...recordOperations,
+  ...auditOperations,
+  ...publishingOperations,
+};
 export type Operations = typeof operations;
 export type OperationId = keyof Operations;
 export const operationIds = Object.keys(operations) as readonly OperationId[];

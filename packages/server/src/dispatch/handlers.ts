@@ -1,11 +1,12 @@
 /** What each operation does: one line to the module that decides it. The table is complete by its type. */
 import type { CheckedInput, OperationId, OperationOutput, Refusal } from "@countersign/contract";
 import type { ChangeSets, RequestContext } from "../change-sets/index.js";
-import type { Ledger, Snapshot } from "../ledger/index.js";
+import type { Ledger, Publishing, Snapshot } from "../ledger/index.js";
 import type { Tails } from "../followers/index.js";
 import type { Caller, Tenancy } from "../tenancy/index.js";
 import * as audit from "./audit.js";
 import * as kill from "./killSwitch.js";
+import * as publications from "./publishing.js";
 import * as records from "./records.js";
 
 export interface Modules {
@@ -13,6 +14,7 @@ export interface Modules {
   readonly tenancy: Tenancy;
   readonly changeSets: ChangeSets;
   readonly tails: Tails;
+  readonly publishing: Publishing;
   readonly dataDirectory: string;
   readonly workspaceRoots: readonly string[] | undefined;
   readonly now: () => number;
@@ -42,6 +44,7 @@ export function handlersOver({
   tenancy,
   changeSets,
   tails,
+  publishing,
   dataDirectory,
   workspaceRoots,
   now,
@@ -110,6 +113,8 @@ export function handlersOver({
     tailAudit: ({ caller, input, recheck }) => audit.tailAudit(auditDesk, caller, input, recheck),
     reportAudit: ({ caller, input }) => audit.reportAudit(auditDesk, caller, input),
     exportAudit: ({ caller, input }) => audit.exportAudit(auditDesk, caller, input),
+    getCheckpoint: ({ caller }) => publications.checkpoint({ ledger, publishing }, caller),
+    listLogKeys: () => publications.logKeys({ ledger, publishing }),
     verifyChain: ({ caller, input }) => audit.verifyChain(auditDesk, caller, input),
   };
 }

@@ -34,6 +34,7 @@ import { validate } from "./validation.js";
 
 export { tailSource } from "./audit.js";
 export { problemOf, problemTypeBase } from "./problems.js";
+export { type LogAnswer, openTree, type ServeLog } from "./publishing.js";
 export { pointerOf } from "./validation.js";
 
 export interface DispatchRequest {

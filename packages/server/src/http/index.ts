@@ -25,13 +25,15 @@ import Fastify, {
   type FastifyRequest,
   type HTTPMethods,
 } from "fastify";
-import { type Dispatch, type DispatchAnswer, problemOf } from "../dispatch/index.js";
+import { type Dispatch, type DispatchAnswer, problemOf, type ServeLog } from "../dispatch/index.js";
 import { bearerOf, mapRequest } from "./mapping.js";
 
 export interface HttpOptions {
   readonly dispatch: Dispatch;
   /** The OpenAPI document as text. */
   readonly openApi: string;
+  /** The tree of hashes of a ledger. */
+  readonly tree: ServeLog;
   readonly readiness: () => Promise<{ readonly ready: boolean; readonly checks: readonly object[] }>;
   readonly newId: () => string;
   readonly log: { info(fields: object, message: string): void; error(fields: object, message: string): void };
@@ -130,6 +132,7 @@ export function openHttp(options: HttpOptions): HttpServer {
 
   for (const id of operationIds) addOperation(app, id, options, timeouts.stalledReader);
   addOwnRoutes(app, options);
+  addTree(app, options.tree);
   addMethodsNotAllowed(app);
 
   return {
@@ -253,6 +256,21 @@ async function sendLines(
   return reply.send(stream);
 }
 
+/** `/ledger/<tenant>/…`, as C2SP tlog-tiles has it. */
+const treePath = "/ledger/:tenant/*";
+
+function addTree(app: FastifyInstance, tree: ServeLog): void {
+  app.get<{ Params: { tenant: string; "*": string } }>(treePath, async (request, reply) => {
+    const answer = await tree({
+      requestId: request.id,
+      credential: bearerOf(request.headers.authorization),
+      tenant: request.params.tenant,
+      path: request.params["*"],
+    });
+    return reply.code(answer.status).headers(answer.headers).send(Buffer.from(answer.body));
+  });
+}
+
 function addOwnRoutes(app: FastifyInstance, { openApi, readiness }: HttpOptions): void {
   app.get("/healthz", (_request, reply) => reply.type("application/json; charset=utf-8").send('{"status":"ok"}'));
   app.get("/readyz", async (_request, reply) => {
@@ -271,7 +289,7 @@ const everyMethod: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "DELE
 /** A path that is known with a method that is not: 405 with what it takes, instead of 404. */
 function addMethodsNotAllowed(app: FastifyInstance): void {
   const taken = new Map<string, Set<string>>(
-    ["/healthz", "/readyz", "/api/openapi.json"].map((path) => [path, new Set(["GET", "HEAD"])]),
+    ["/healthz", "/readyz", "/api/openapi.json", treePath].map((path) => [path, new Set(["GET", "HEAD"])]),
   );
   for (const id of operationIds) {
     const row = operationRow(id);

@@ -87,21 +87,26 @@ export async function listKeys(given: KeysOffline, parts: KeyParts | undefined):
       `there is no log key in ${quoted(given.folder)}; \`countersign keys init\` makes one, and so does the server at its first start`,
     );
   const statements = [...(known?.statements ?? []), ...(waiting === undefined ? [] : [waiting.statement])];
-  const history = historyOf(statements, deployment) ?? [];
-  const current = known?.signer.publicKey ?? history.at(-1)?.publicKey;
   return {
     deployment,
     folder: given.folder,
     recorded: waiting === undefined,
-    keys: history.map(({ publicKey, from, fromMs, revokedAtMs }) => ({
-      publicKey,
-      verifierKey: formatVerifierKey(verifierKey({ name: deployment, type: 1, publicKey })),
-      number: from,
-      sinceMs: fromMs,
-      revokedAtMs: revokedAtMs ?? null,
-      current: publicKey === current,
-    })),
+    keys: keyRows(statements, deployment, known?.signer.publicKey),
   };
+}
+
+/** The keys that statements speak of, oldest first; the newest is current unless said otherwise. */
+export function keyRows(statements: readonly string[], deployment: string, current?: string): ListedKey[] {
+  const history = historyOf(statements, deployment) ?? [];
+  const newest = current ?? history.at(-1)?.publicKey;
+  return history.map(({ publicKey, from, fromMs, revokedAtMs }) => ({
+    publicKey,
+    verifierKey: formatVerifierKey(verifierKey({ name: deployment, type: 1, publicKey })),
+    number: from,
+    sinceMs: fromMs,
+    revokedAtMs: revokedAtMs ?? null,
+    current: publicKey === newest,
+  }));
 }
 
 /** `next`: a signer of one's own, which is configured in place of the old one afterwards. */

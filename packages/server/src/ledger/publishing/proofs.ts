@@ -179,7 +179,7 @@ async function newest(tenant: TenantId, ask: Ask, how?: "bare"): Promise<Publish
 }
 
 /** Lines of witnesses are put under the note; what is not one, or would make it unreadable, is left out. */
-function cosigned(checkpoint: Checkpoint, receipts: readonly { readonly receipt: string }[]): Checkpoint {
+export function cosigned(checkpoint: Checkpoint, receipts: readonly { readonly receipt: string }[]): Checkpoint {
   const lines = receipts
     .flatMap(({ receipt }) => receipt.split("\n"))
     .filter((line) => line.startsWith("— "))

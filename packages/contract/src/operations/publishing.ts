@@ -1,0 +1,58 @@
+/** What is published of a ledger. The tree itself is at `/ledger/<tenant>/…`, as tlog-tiles has it (docs/ledger-format.md). */
+import { z } from "zod";
+import { digest, timestamp } from "../changeSets.js";
+import { operation } from "./operation.js";
+
+export const publishingOperations = {
+  getCheckpoint: operation({
+    method: "GET",
+    path: "/api/ledger/checkpoint",
+    summary:
+      "The newest signed checkpoint of the tenant's ledger, with its cosignatures, and whether more will follow.",
+    tag: "Audit",
+    input: z.strictObject({}),
+    output: z
+      .object({
+        note: z.string().meta({ description: "Signed note (C2SP tlog-checkpoint)." }),
+        origin: z.string(),
+        size: z.int().meta({ description: "Entries it covers." }),
+        root: digest,
+        incarnation: z.int().meta({ description: "0; one more after every restore." }),
+        signedAt: timestamp,
+        state: z.enum(["published", "waiting", "stopped", "elsewhere"]).meta({
+          description: "`stopped`: nothing more is signed until somebody acts; `elsewhere`: another process signs.",
+        }),
+        reason: z.string().nullable(),
+      })
+      .meta({ id: "Checkpoint" }),
+    status: 200,
+    permission: "audit.read",
+    errors: ["not_published"],
+    cli: null,
+  }),
+  listLogKeys: operation({
+    method: "GET",
+    path: "/api/ledger/log-keys",
+    summary: "The keys that sign the deployment's checkpoints, and the signed statements that made and revoked them.",
+    tag: "Audit",
+    input: z.strictObject({}),
+    output: z.object({
+      deployment: z.string(),
+      rows: z.array(
+        z.object({
+          publicKey: z.string(),
+          verifierKey: z.string().meta({ description: "As a policy file pins it: `log NAME+ID+KEY`." }),
+          number: z.int(),
+          since: timestamp,
+          revokedSince: timestamp.nullable(),
+          current: z.boolean(),
+        }),
+      ),
+      statements: z.array(z.string()).meta({ description: "Signed notes, oldest first." }),
+    }),
+    status: 200,
+    permission: "audit.read",
+    errors: ["not_published"],
+    cli: null,
+  }),
+};
