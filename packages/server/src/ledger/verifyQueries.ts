@@ -37,3 +37,32 @@ export function rowHistories(tenant: TenantId): string {
  where h.next is null or h.version <> h.before + 1 or h.seq <= h.before_seq
  order by h.name, h.id, h.version, h.seq`;
 }
+
+/** By entries_by_action. `action` is one of ours. */
+export function contentsOfAction(tenant: TenantId, action: string): string {
+  if (!/^[a-z_]+\.[a-z_]+$/.test(action)) throw new Error(`not an action: ${action}`);
+  return `select seq, content from countersign.entries
+ where tenant_id = ${quotedUuid(tenant)} and action = '${action}' and content is not null order by seq`;
+}
+
+export function checkpointRows(tenant: TenantId): string {
+  return `select incarnation::bigint, size, root, note from countersign.checkpoints
+ where tenant_id = ${quotedUuid(tenant)} order by incarnation, size`;
+}
+
+/** Tiles of which a million entries have sixteen. */
+export const upperTiles =
+  "select level, index, hashes from countersign.tiles where tenant_id = $1 and level > 0 order by level, index";
+
+/** The first `count` leaf tiles: number, hashes of their entries, and whether the stored one, if there is one, has these (1, 0). */
+export function tilesOfEntries(tenant: TenantId, count: number): string {
+  if (!Number.isSafeInteger(count)) throw new Error(`not a number of tiles: ${count}`);
+  return `select i.index, made.hashes, (case when t.hashes is null or t.hashes = made.hashes then 1 else 0 end)::bigint
+  from generate_series(0, ${count - 1}::bigint) as i (index)
+ cross join lateral (
+    select string_agg(e.hash, ''::bytea order by e.seq) as hashes from countersign.entries as e
+     where e.tenant_id = ${quotedUuid(tenant)} and e.seq >= i.index * 256 and e.seq < (i.index + 1) * 256
+  ) as made
+  left join countersign.tiles as t on t.tenant_id = ${quotedUuid(tenant)} and t.level = 0 and t.index = i.index
+ order by i.index`;
+}

@@ -12,7 +12,7 @@ import {
   type CounterState,
   type Finding,
   type JsonObject,
-  type Note,
+  type VerifyNote,
   type RowState,
 } from "@countersign/proof";
 import type pg from "pg";
@@ -40,7 +40,7 @@ export type ReferenceCheck = (
 
 export interface StateVerdict {
   readonly findings: readonly Finding[];
-  readonly notes: readonly Note[];
+  readonly notes: readonly VerifyNote[];
   readonly rows?: number;
   readonly unreadable: string | undefined;
 }
@@ -49,7 +49,7 @@ export const nothingToSay: StateVerdict = { findings: [], notes: [], unreadable:
 
 export async function verifyState(reading: Reading, tenant: TenantId, options: StateOptions): Promise<StateVerdict> {
   const findings: Finding[] = [];
-  const notes: Note[] = [];
+  const notes: VerifyNote[] = [];
   const findingsMax = options.findingsMax ?? 100;
   const count = { rows: 0 };
   try {
@@ -145,7 +145,7 @@ async function settleBodies(
   client: pg.Client,
   tenant: TenantId,
   { excuses, entries }: Retention,
-): Promise<{ readonly findings: readonly Finding[]; readonly notes: readonly Note[] }> {
+): Promise<{ readonly findings: readonly Finding[]; readonly notes: readonly VerifyNote[] }> {
   for await (const rows of copyOut(client, bodiesGone(tenant)))
     while (rows.next()) excuses.gone(rows.integer(), "body");
   for (const { seq, content } of entries) {

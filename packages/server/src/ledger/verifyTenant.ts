@@ -5,10 +5,28 @@
  * Promises: what nobody touched gives no finding; a database that cannot be read to the end is `undecided`, never tampered.
  */
 import type { TenantId } from "@countersign/contract";
-import { verifyEntries, type VerifyResult } from "@countersign/proof";
+import {
+  quorumSize,
+  verifyEntries,
+  type Checkpoint,
+  type Finding,
+  type Trust,
+  type VerifyOptions,
+  type VerifyResult,
+} from "@countersign/proof";
 import type pg from "pg";
 import { readHead } from "./export.js";
 import { openReading, readEntries, readEntryBytes, type OpenBody, type Reading } from "./reading.js";
+import {
+  checkOwnLog,
+  findBase,
+  readDeploymentRecord,
+  readOwnCheckpoints,
+  rootAt,
+  type Base,
+  type DeploymentRecord,
+  type KnownTree,
+} from "./verifyLog.js";
 import { nothingToSay, verifyState, type ReferenceCheck, type StateVerdict } from "./verifyState.js";
 
 export interface VerifyTenantOptions {
@@ -20,6 +38,17 @@ export interface VerifyTenantOptions {
   readonly otherTenants?: readonly string[];
   /** Opens every body and checks its commitment. Default false. */
   readonly bodies?: boolean;
+  /** Keys and anchors from elsewhere. They are loaded before: one read later may know more than the ledger did. */
+  readonly trust?: Trust;
+  /** What the deployment's ledger says; read if it is not given and the parts name the deployment's tenant. */
+  readonly record?: DeploymentRecord;
+  /**
+   * Only what came after: the tree up to there has the root somebody knows. `anchor`: the largest one that anchors of `trust`
+   * confirm. What does not fit, or is not there, is no reason to stop: everything is read then, and `base` is missing.
+   */
+  readonly since?: KnownTree | "anchor";
+  /** The ledger as it was at this size: nothing after it is read; a checkpoint's root must be the one there. */
+  readonly asOf?: number | Checkpoint;
   /** Columns made from the content, definitions, state and counters. Default: true if the whole chain is. */
   readonly state?: boolean;
   /** Holds every content against the format; some twenty times slower. Default false. */
@@ -30,7 +59,7 @@ export interface VerifyTenantOptions {
 }
 
 export interface VerifyProgress {
-  readonly step: "chain" | "columns" | "state" | "references";
+  readonly step: "chain" | "log" | "columns" | "state" | "references";
   readonly entries: number;
   /** Entries there are; undefined when unknown. */
   readonly of: number | undefined;
@@ -41,11 +70,17 @@ export interface TenantReport extends VerifyResult {
   readonly entriesPerSecond: number;
   /** Governed rows held against the ledger; undefined when the state was not asked for. */
   readonly rows?: number;
+  /** Entries that were not read, because the tree up to there has a root that is known. */
+  readonly base?: { readonly size: number };
+  /** Root of the tree up to the last entry; undefined for a range. */
+  readonly root?: string;
 }
 
 export interface VerifyParts {
   readonly login: pg.ClientConfig;
   readonly openBody: OpenBody;
+  /** Whose ledger records key statements and heads. */
+  readonly deploymentTenant?: TenantId | undefined;
   readonly references?: ReferenceCheck | undefined;
 }
 
@@ -56,61 +91,163 @@ export async function verifyTenant(
   tenant: TenantId,
   options: VerifyTenantOptions = {},
 ): Promise<TenantReport> {
-  const from = options.from ?? 0;
   const startedMs = clock();
-  let reading: Reading;
+  const from = options.from ?? 0;
+  const to = lastOf(options);
+  let reading: Reading | undefined;
   try {
+    // Before the snapshot: what is recorded later may be ahead of it.
+    const record = options.record ?? (await readRecord(parts));
     reading = await openReading(parts.login, tenant);
-  } catch (error) {
-    return report(await verifyEntries(failing(error), { tenant, from }), nothingToSay, startedMs);
-  }
-  try {
-    const chain = await verifyChain(reading, parts, tenant, { ...options, from });
+    const own = await readOwnCheckpoints(reading.client, tenant);
+    const given = { ...options, from, to, record, own };
+    const base = await baseOf(reading.client, tenant, given);
+    const chain = await verifyChain(reading, parts, { ...given, tenant, base });
+    const whole = from === 0 && to === undefined && base === undefined;
+    const log =
+      whole && options.state !== false ? await verifyOwnLog(reading.client, tenant, { chain, options }) : nothingToSay;
     const other =
-      (options.state ?? (from === 0 && options.to === undefined))
-        ? await verifyState(reading, tenant, stateOptions(parts, options))
-        : nothingToSay;
-    return report(chain, other, startedMs);
+      (options.state ?? whole) ? await verifyState(reading, tenant, stateOptions(parts, options)) : nothingToSay;
+    const root = await rootOf(reading.client, tenant, { chain, reachable: from === 0 || base !== undefined });
+    return {
+      ...report(chain, [log, other], startedMs),
+      ...(base === undefined ? {} : { base: { size: base.size } }),
+      ...(root === undefined ? {} : { root }),
+    };
+  } catch (error) {
+    return report(await verifyEntries(failing(error), { tenant, from, clock }), [], startedMs);
   } finally {
-    await reading.close();
+    await reading?.close();
   }
 }
 
-async function verifyChain(
-  { client }: Reading,
-  parts: VerifyParts,
-  tenant: TenantId,
-  options: VerifyTenantOptions & { from: number },
-): Promise<VerifyResult> {
-  const startedMs = clock();
-  const { from, to, otherTenants, thorough, findingsMax, onProgress } = options;
-  const [before, last] = [
-    from === 0 ? undefined : await readHead(client, tenant, from - 1),
-    await readHead(client, tenant),
-  ];
-  const tell = (entries: number): void =>
-    onProgress?.({
-      step: "chain",
-      entries,
-      of: last === undefined ? 0 : Math.min(last.seq, to ?? last.seq) + 1 - from,
-      entriesPerSecond: perSecond(entries, clock() - startedMs),
-    });
-  return verifyEntries(
-    options.bodies === true
+function lastOf({ to, asOf }: VerifyTenantOptions): number | undefined {
+  return asOf === undefined ? to : (typeof asOf === "number" ? asOf : asOf.size) - 1;
+}
+
+async function readRecord({ login, deploymentTenant }: VerifyParts): Promise<DeploymentRecord | undefined> {
+  return deploymentTenant === undefined ? undefined : readDeploymentRecord(login, deploymentTenant);
+}
+
+interface Given extends Omit<VerifyTenantOptions, "from" | "to" | "record"> {
+  readonly from: number;
+  readonly to: number | undefined;
+  readonly record: DeploymentRecord | undefined;
+  readonly own: readonly Checkpoint[];
+}
+
+async function baseOf(client: pg.Client, tenant: TenantId, given: Given): Promise<Base | undefined> {
+  const { since, trust, from } = given;
+  if (since === undefined || from > 0) return undefined;
+  const known = since === "anchor" ? (trust === undefined ? undefined : anchoredTree(trust, tenant)) : since;
+  return known === undefined ? undefined : findBase(client, tenant, known);
+}
+
+/** The largest tree of the tenant that the policy's quorum has confirmed; without a quorum, that any anchor holds. */
+function anchoredTree({ anchors, policy }: Trust, tenant: TenantId): KnownTree | undefined {
+  const trees = anchors
+    .filter((anchor) => anchor.sameSource !== true)
+    .map(({ name, checkpoints }) => ({
+      name,
+      known: checkpoints.map(({ checkpoint }) => checkpoint).filter(({ origin }) => origin.split("/")[1] === tenant),
+    }));
+  const confirmed = new Map(trees.map(({ name, known }) => [name, Math.max(0, ...known.map(({ size }) => size))]));
+  const most = policy?.quorum == null ? Math.max(0, ...confirmed.values()) : (quorumSize(policy, confirmed) ?? 0);
+  const candidates = trees.flatMap(({ known }) => known).filter(({ size }) => size <= most);
+  return candidates.sort((a, b) => b.size - a.size)[0];
+}
+
+interface Chain extends Given {
+  readonly tenant: TenantId;
+  readonly base: Base | undefined;
+}
+
+async function verifyChain(reading: Reading, parts: VerifyParts, given: Chain): Promise<VerifyResult> {
+  const { client } = reading;
+  const { tenant, base, to } = given;
+  const from = base?.size ?? given.from;
+  const last = await readHead(client, tenant);
+  const before = base !== undefined || from === 0 ? undefined : await readHead(client, tenant, from - 1);
+  const prevHash = base?.prevHash ?? (before?.seq === from - 1 ? before.hash : undefined);
+  const source =
+    given.bodies === true
       ? readEntries(client, tenant, { from, to }, parts.openBody)
-      : readEntryBytes(client, tenant, { from, to }),
-    {
-      tenant,
-      from,
-      clock,
-      onProgress: tell,
-      ...(to === undefined ? {} : { to }),
-      ...(before?.seq === from - 1 ? { prevHash: before.hash } : {}),
-      ...(otherTenants === undefined ? {} : { otherTenants }),
-      ...(thorough === undefined ? {} : { thorough }),
-      ...(findingsMax === undefined ? {} : { findingsMax }),
-    },
-  );
+      : readEntryBytes(client, tenant, { from, to });
+  return verifyEntries(source, {
+    tenant,
+    from,
+    clock,
+    onProgress: tellerOf(given, from, last?.seq),
+    ownCheckpoints: given.own,
+    reachesEnd: to === undefined,
+    ...(given.bodies === true ? { countBodies: true, bodiesExpected: true } : {}),
+    ...(base === undefined ? {} : { leftEdge: base.edge }),
+    ...(prevHash === undefined ? {} : { prevHash }),
+    ...(to === undefined ? {} : { to }),
+    ...trustOf(given, tenant),
+    ...passedOn(given),
+  });
+}
+
+function tellerOf({ onProgress, to }: Given, from: number, last: number | undefined): (entries: number) => void {
+  const startedMs = clock();
+  const of = last === undefined ? 0 : Math.min(last, to ?? last) + 1 - from;
+  return (entries) =>
+    onProgress?.({ step: "chain", entries, of, entriesPerSecond: perSecond(entries, clock() - startedMs) });
+}
+
+/** Who vouches for this ledger: what the verifier brought, what the deployment recorded. */
+function trustOf({ trust, record, asOf }: Given, tenant: TenantId): Partial<VerifyOptions> {
+  const head = record?.heads.get(tenant);
+  const witness = asOf === undefined || typeof asOf === "number" ? undefined : asOf;
+  const base = trust ?? (witness === undefined ? undefined : { policySource: "none", keyStatements: [], anchors: [] });
+  const asked = witness && {
+    name: "as-of",
+    kind: "file",
+    location: "--as-of",
+    checkpoints: [{ checkpoint: witness, atMs: null }],
+  };
+  return {
+    ...(base === undefined ? {} : { trust: asked ? { ...base, anchors: [...base.anchors, asked] } : base }),
+    ...(record?.name === undefined ? {} : { deployment: record.name, ownKeyStatements: record.keyStatements }),
+    ...(head === undefined ? {} : { recordedHead: head }),
+  };
+}
+
+function passedOn({ otherTenants, thorough, findingsMax }: Given): Partial<VerifyOptions> {
+  return {
+    ...(otherTenants === undefined ? {} : { otherTenants }),
+    ...(thorough === undefined ? {} : { thorough }),
+    ...(findingsMax === undefined ? {} : { findingsMax }),
+  };
+}
+
+async function verifyOwnLog(
+  client: pg.Client,
+  tenant: TenantId,
+  { chain, options }: { readonly chain: VerifyResult; readonly options: VerifyTenantOptions },
+): Promise<StateVerdict> {
+  const findings: Finding[] = [];
+  options.onProgress?.({ step: "log", entries: 0, of: undefined, entriesPerSecond: 0 });
+  try {
+    for await (const finding of checkOwnLog(client, tenant, (chain.head?.seq ?? -1) + 1)) {
+      findings.push(finding);
+      if (findings.length >= (options.findingsMax ?? 100)) break;
+    }
+    return { ...nothingToSay, findings };
+  } catch (error) {
+    return { ...nothingToSay, findings, unreadable: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function rootOf(
+  client: pg.Client,
+  tenant: TenantId,
+  { chain, reachable }: { readonly chain: VerifyResult; readonly reachable: boolean },
+): Promise<string | undefined> {
+  if (chain.head?.root !== undefined) return chain.head.root;
+  if (!reachable || chain.integrity !== "ok" || chain.head === undefined) return undefined;
+  return Buffer.from(await rootAt(client, tenant, chain.head.seq + 1)).toString("hex");
 }
 
 function stateOptions({ references }: VerifyParts, options: VerifyTenantOptions): Parameters<typeof verifyState>[2] {
@@ -127,22 +264,24 @@ async function* failing(error: unknown): AsyncGenerator<never, void, undefined> 
   await Promise.reject(error instanceof Error ? error : new Error(String(error)));
 }
 
-function report(chain: VerifyResult, others: StateVerdict, startedMs: number): TenantReport {
-  const findings = [...chain.findings, ...others.findings];
+function report(chain: VerifyResult, others: readonly StateVerdict[], startedMs: number): TenantReport {
+  const findings = [...chain.findings, ...others.flatMap((other) => other.findings)];
+  const notes = others.flatMap((other) => other.notes);
   const [first] = findings;
-  const undecided = chain.undecided ?? others.unreadable;
+  const undecided = chain.undecided ?? others.find((other) => other.unreadable !== undefined)?.unreadable;
   const tampered = findings.some((finding) => finding.class !== "MALFORMED");
+  const rows = others.find((other) => other.rows !== undefined)?.rows;
   const { first: _first, undecided: _undecided, ...rest } = chain;
   return {
     ...rest,
     integrity: tampered ? "tampered" : undecided !== undefined || findings.length > 0 ? "undecided" : "ok",
     findings,
-    findingsTotal: chain.findingsTotal + others.findings.length,
-    notes: [...chain.notes, ...others.notes],
-    notesTotal: chain.notesTotal + others.notes.length,
+    findingsTotal: chain.findingsTotal + findings.length - chain.findings.length,
+    notes: [...chain.notes, ...notes],
+    notesTotal: chain.notesTotal + notes.length,
     ...(first === undefined ? {} : { first }),
     ...(undecided === undefined ? {} : { undecided }),
-    ...(others.rows === undefined ? {} : { rows: others.rows }),
+    ...(rows === undefined ? {} : { rows }),
     durationMs: clock() - startedMs,
     entriesPerSecond: perSecond(chain.entries, chain.durationMs),
   };
