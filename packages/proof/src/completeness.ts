@@ -239,6 +239,8 @@ class Judge {
   #askTrust(claim: Claim): SignatureTrust {
     const { logs } = this.#policy ?? {};
     if (logs !== undefined && !logs.some((log) => coversOrigin(log, claim.origin))) return "untrusted";
+    // No key is known at all: what the ledger brings can still disagree with itself.
+    if (logs === undefined && this.#keys.keys.length === 0) return "trusted";
     const order: readonly SignatureTrust[] = ["trusted", "undecided", "revoked", "untrusted"];
     const all = claim.notes.map((note) => this.#keys.trustOf(note, () => this.#timesOf(claim)));
     return order.find((trust) => all.includes(trust)) ?? "untrusted";
