@@ -3,7 +3,7 @@
  * Promises: a reader finds a file whole or not at all; when a function here resolves, what it wrote survives a crash.
  */
 import { randomUUID } from "node:crypto";
-import { link, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { link, mkdir, open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Brings the names in a folder to the disk. */
@@ -77,9 +77,9 @@ export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
 /** A folder that only lets one add keeps it. */
 async function removePartial(partial: string): Promise<void> {
   try {
-    await rm(partial, { force: true });
+    await unlink(partial);
   } catch (error) {
-    if (!hasCode(error, "EPERM", "EACCES")) throw error;
+    if (!hasCode(error, "ENOENT", "EPERM", "EACCES")) throw error;
   }
 }
 

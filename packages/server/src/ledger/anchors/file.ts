@@ -8,7 +8,7 @@
  * - Several writers, also of several machines, need no lock: appending is atomic, and whoever appended reads what came before it
  *   and confirms only what agrees with that.
  */
-import { open, readdir, rm } from "node:fs/promises";
+import { open, readdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Clock } from "../../platform/index.js";
 import { hasCode, makeFolder, readIfPresent, replaceFile, syncFolder, writeOnce } from "../../platform/index.js";
@@ -163,9 +163,9 @@ async function removeNarrower(folder: string, shelf: Shelf, sizes: { from: numbe
 
 async function removeIfAllowed(file: string): Promise<void> {
   try {
-    await rm(file, { force: true });
+    await unlink(file);
   } catch (error) {
-    if (!isForbidden(error)) throw error;
+    if (!isForbidden(error) && !hasCode(error, "ENOENT")) throw error;
   }
 }
 
