@@ -10,7 +10,7 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
 import type { NoteSigner } from "@countersign/proof";
-import { type ChangeSets, openChangeSets, startRecovery } from "./change-sets/index.js";
+import { type ChangeSets, checkReferences, openChangeSets, startRecovery } from "./change-sets/index.js";
 import { openDispatch, openTree, tailSource } from "./dispatch/index.js";
 import { openTails } from "./followers/index.js";
 import { checkConfiguration, loadConfiguration, startingBindings } from "./governance/index.js";
@@ -24,7 +24,7 @@ import {
   openPublishing,
   type Publishing,
 } from "./ledger/index.js";
-import { checkReadiness } from "./ops/index.js";
+import { checkReadiness, logKeysFolder } from "./ops/index.js";
 import {
   defaultHost,
   defaultPort,
@@ -89,7 +89,6 @@ export const firstTenantName = "default";
 const firstCodeFile = "first-enrolment-code";
 const deploymentCodeFile = "deployment-enrolment-code";
 const addressFile = "server.json";
-const logKeysFolder = "log-keys";
 
 /** What was opened so far, to be closed in reverse order. */
 class Opened {
@@ -142,7 +141,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const clock = systemClock;
   const now = (): number => clock.nowMs();
   const report = (event: string, details: Readonly<Record<string, unknown>>): void => log.warn(details, event);
-  const ledger = await openLedger({ storage, sealing, clock, report });
+  const ledger = await openLedger({ storage, sealing, clock, report, deploymentTenant, references: checkReferences });
   opened.add(() => ledger.close());
   const roles: Parameters<typeof openTenancy>[0]["roles"] = async (snapshot) =>
     (await loadConfiguration(snapshot)).roles;
@@ -189,6 +188,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     changeSets,
     tails,
     publishing,
+    anchors: specs,
     storage,
     dataDirectory,
     workspaceRoots: config.workspaceRoots,

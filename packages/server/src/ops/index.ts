@@ -2,6 +2,7 @@
 export { type Check, checkReadiness, type Readiness } from "./health.js";
 export { anchorStatus, type AnchorReport } from "./anchors.js";
 export * from "./offline.js";
+export * from "./publishing.js";
 export {
   checkPeriod,
   quarterOf,
@@ -10,3 +11,16 @@ export {
   reportChangeSetsMax,
   type ReportParts,
 } from "./report.js";
+export { erase, type Eraser, type ErasureDesk, finishAll, previewErasure, resolveSubject } from "./erasure.js";
+export {
+  archives,
+  finishTenant,
+  hold,
+  holds,
+  type Keeper,
+  previewPruning,
+  prune,
+  release,
+  type RetentionDesk,
+  startKeeper,
+} from "./retention.js";

@@ -156,6 +156,12 @@ interface Place {
 const placeFile = (dataDirectory: string): string => join(dataDirectory, "postgres.json");
 const credentialsFile = (dataDirectory: string): string => join(dataDirectory, "postgres-credentials.json");
 
+/** Whether a server of ours was ever started on the data directory. Makes nothing. */
+export function hasEmbeddedCluster(dataDirectory: string): boolean {
+  const file = placeFile(dataDirectory);
+  return existsSync(file) && clusterExists(readJson<{ home: string }>(file).home);
+}
+
 function choosePlace(dataDirectory: string): Place {
   const file = placeFile(dataDirectory);
   if (!existsSync(file)) writeOnce(file, { home: freshHome(dataDirectory) });

@@ -40,6 +40,7 @@ export {
   readMigrations,
   type MigrationStatus,
 } from "./migrations.js";
+export { hasEmbeddedCluster } from "./embedded.js";
 export { dumpSchema } from "./schemaDump.js";
 export { tables, tableClasses, type GovernedTable, type TableClass, type TableName } from "./tables.js";
 

@@ -22,6 +22,8 @@ import { makeKeyFolder, readDeployment, readPending, writeStatements } from "./k
 import { historyOf, type KeyParts } from "./keyHistory.js";
 import { assertNothingPublished, compareStatements, openKeys, readKeys } from "./keys.js";
 
+import { TileRoots, withTree } from "./tree.js";
+
 export type { KeyParts } from "./keyHistory.js";
 export { restore, restoreAsClone, type Restored, type RestoredLedger, type RestoreParts } from "./restore.js";
 
@@ -47,6 +49,11 @@ export interface KeyList {
 
 /** Without a database (`undefined`): the keys wait in the directory until the server's first start records them. */
 export type KeysOffline = Pick<KeyParts, "folder" | "signer" | "clock">;
+
+/** Whether the deployment's ledger was begun: its first entry is the server's to write, at its first start. */
+export function ledgerBegun({ storage, deploymentTenant }: KeyParts): Promise<boolean> {
+  return withTree({ storage, roots: new TileRoots() }, deploymentTenant, async (tree) => (await tree.size()) > 0);
+}
 
 /** Makes the root key. Throws `already_exists` where one is, `log_key_unusable` where the database has another's. */
 export async function initKeys(

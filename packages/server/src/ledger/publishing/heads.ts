@@ -73,7 +73,8 @@ export class Heads {
       const parsed = parseEntryContent(content);
       const heads = parsed.ok ? parsed.content.data["heads"] : undefined;
       for (const head of Array.isArray(heads) ? heads : []) {
-        const [tenant, size]: readonly unknown[] = Array.isArray(head) ? head : [];
+        const pair: readonly unknown[] = Array.isArray(head) ? head : [];
+        const [tenant, size] = pair;
         if (typeof tenant === "string" && typeof size === "number" && !recorded.has(tenant)) recorded.set(tenant, size);
       }
     }

@@ -292,8 +292,9 @@ function noteOfEntry(action: string, data: JsonObject): { deployment: string; te
   }
 }
 
-function lineOf(name: string, pair: unknown): string | undefined {
-  const [keyId, encoded]: readonly unknown[] = Array.isArray(pair) ? pair : [];
+function lineOf(name: string, given: unknown): string | undefined {
+  const pair: readonly unknown[] = Array.isArray(given) ? given : [];
+  const [keyId, encoded] = pair;
   const signature = typeof encoded === "string" ? fromBase64Url(encoded, 64) : undefined;
   if (typeof keyId !== "string" || !/^[0-9a-f]{8}$/.test(keyId) || signature === undefined) return undefined;
   return signatureLine({ name, keyId }, signature);

@@ -1,0 +1,96 @@
+/** The log keys and the word about a restore, for the command line: beside a running server or in its absence. */
+import { join } from "node:path";
+import { RefusalError } from "@countersign/contract";
+import {
+  initKeys,
+  ledgerBegun,
+  listKeys,
+  repairStatements,
+  restore,
+  restoreAsClone,
+  revokeKey,
+  rotateKeys,
+  type KeyList,
+  type Restored,
+  type RestoreParts,
+} from "../ledger/index.js";
+import { openDataDirectory, parseConfig, systemClock } from "../platform/index.js";
+import { hasEmbeddedCluster } from "../storage/index.js";
+import { deploymentTenant } from "../tenancy/index.js";
+import { withLedger, type OfflineRequest } from "./open.js";
+
+export type { KeyList, ListedKey, Restored, RestoredLedger } from "../ledger/index.js";
+
+/** Of the key directory in the data directory, where COUNTERSIGN_LOG_KEYS names no other. */
+export const logKeysFolder = "log-keys";
+
+interface Opened {
+  readonly parts: RestoreParts;
+}
+
+function folderOf(request: OfflineRequest): string {
+  const { logKeys } = parseConfig(request.env);
+  return logKeys ?? join(openDataDirectory(request.dataDirectory), logKeysFolder);
+}
+
+function withKeys<T>(request: OfflineRequest, work: (opened: Opened) => Promise<T>): Promise<T> {
+  return withLedger(request, ({ storage, ledger, tenants }) =>
+    work({
+      parts: {
+        ...{ folder: folderOf(request), storage, ledger, deploymentTenant, clock: systemClock },
+        actor: { type: "system", id: deploymentTenant, humans: [] },
+        tenants: () => Promise.resolve(tenants),
+      },
+    }),
+  );
+}
+
+/** With the database where there is one that the server has set up; else the keys wait for its first start. */
+async function withKeysOrFolder<T>(
+  request: OfflineRequest,
+  work: (parts: RestoreParts | undefined, folder: string) => Promise<T>,
+): Promise<T> {
+  const folder = folderOf(request);
+  const external = (request.env["DATABASE_URL"] ?? "") !== "";
+  if (!external && !hasEmbeddedCluster(request.dataDirectory)) return work(undefined, folder);
+  try {
+    return await withKeys(request, async ({ parts }) => work((await ledgerBegun(parts)) ? parts : undefined, folder));
+  } catch (error) {
+    if (error instanceof RefusalError && error.refusal.code === "schema_behind") return work(undefined, folder);
+    throw error;
+  }
+}
+
+/** Throws RefusalError, as all of these. */
+export function initLogKeys(request: OfflineRequest, deployment: string | undefined): Promise<KeyList> {
+  return withKeysOrFolder(request, (parts, folder) => initKeys({ folder, clock: systemClock }, deployment, parts));
+}
+
+export function listLogKeys(request: OfflineRequest): Promise<KeyList> {
+  return withKeysOrFolder(request, (parts, folder) => listKeys({ folder, clock: systemClock }, parts));
+}
+
+export function rotateLogKey(request: OfflineRequest, reason: string): Promise<KeyList> {
+  return withKeys(request, ({ parts }) => rotateKeys(parts, { reason }));
+}
+
+export function revokeLogKey(
+  request: OfflineRequest,
+  asked: { readonly key: string; readonly sinceMs: number; readonly reason: string },
+): Promise<KeyList> {
+  return withKeys(request, ({ parts }) => revokeKey(parts, asked));
+}
+
+export function repairLogKeys(request: OfflineRequest): Promise<KeyList> {
+  return withKeys(request, ({ parts }) => repairStatements(parts));
+}
+
+export function restoreLedgers(
+  request: OfflineRequest,
+  asked: { readonly reason: string; readonly asClone: boolean; readonly deployment?: string },
+): Promise<Restored> {
+  const { reason, asClone, deployment } = asked;
+  return withKeys(request, ({ parts }) =>
+    asClone ? restoreAsClone(parts, { reason, deployment }) : restore(parts, { reason }),
+  );
+}
