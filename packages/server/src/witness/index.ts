@@ -17,7 +17,7 @@ import { type Clock, openDataDirectory, readIfPresent, writeOnce } from "../plat
 import { witnessFailure } from "./failure.js";
 import { readLogs, trustedKeys, type KnownLog, type WitnessedLog } from "./logs.js";
 import { serve, type WitnessTimeouts } from "./serve.js";
-import { makeStateFolder, WitnessState } from "./state.js";
+import { isNameable, makeStateFolder, WitnessState } from "./state.js";
 import { addCheckpoint, type WitnessAnswer } from "./witness.js";
 
 export { addLog, followStatements, type KnownLog } from "./logs.js";
@@ -110,7 +110,7 @@ export async function openWitness(request: { readonly directory: string; readonl
   return {
     ...identity(directory, name, publicKey),
     addCheckpoint: (body) => addCheckpoint({ name, signer, state, logs, clock: request.clock }, body),
-    newest: async (origin) => (await state.read(origin))?.note,
+    newest: async (origin) => (isNameable(origin) ? (await state.read(origin))?.note : undefined),
     logs: async () => (await logs()).map((log) => ({ ...log, trusted: trustedKeys(log) })),
     cosigned: () => cosigned(state),
   };

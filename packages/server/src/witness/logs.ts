@@ -87,13 +87,12 @@ export async function followStatements(directory: string, text: string): Promise
     throw witnessFailure(`no log \`${name}\` is known; add its first key with \`countersign witness add-log VKEY\``);
   const { keys, problems } = readKeyHistory(statements, { deployment: name, pinned: known.pinned });
   if (problems.length > 0) throw witnessFailure(`the key statements are not followed: ${problems.join("; ")}`);
-  const trusted = keys.filter((key) => key.trusted);
-  if (trusted.length === 0)
+  if (keys.some((key) => !key.trusted))
     throw witnessFailure(`the key statements of \`${name}\` do not contain a key that this witness was given`);
-  const revoked = trusted.filter((key) => key.revokedAtMs !== undefined);
+  const revoked = keys.filter((key) => key.revokedAtMs !== undefined);
   return writeLog(directory, {
     ...known,
-    followed: [...new Set([...known.followed, ...trusted.map((key) => key.publicKey)])],
+    followed: [...new Set([...known.followed, ...keys.map((key) => key.publicKey)])],
     // From now on: the witness signs for now, whatever an old key is still used for.
     revoked: [...new Set([...known.revoked, ...revoked.map((key) => key.publicKey)])],
   });

@@ -9,6 +9,7 @@
  */
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { hasLoneSurrogate } from "@countersign/proof";
 import { z } from "zod";
 import { hasCode, makeFolder, writeOnce } from "../platform/index.js";
 import { witnessFailure } from "./failure.js";
@@ -75,13 +76,14 @@ export class WitnessState {
   }
 
   #logFolder(origin: string): string {
-    const name = encodeURIComponent(origin);
-    if (name.length > 240 || /^\.*$/.test(name))
-      throw witnessFailure(
-        `the log's name \`${origin.slice(0, 80)}\` does not fit into the name of a folder (240 bytes)`,
-      );
-    return join(this.#folder, name);
+    if (!isNameable(origin)) throw new Error(`\`${origin.slice(0, 80)}\` cannot name a folder`);
+    return join(this.#folder, encodeURIComponent(origin));
   }
+}
+
+/** Whether a log's name fits into the name of a folder. */
+export function isNameable(origin: string): boolean {
+  return !/^\.*$/.test(origin) && !hasLoneSurrogate(origin) && encodeURIComponent(origin).length <= 240;
 }
 
 function pick({ origin, size, root, atSeconds, note }: Cosigned): Cosigned {

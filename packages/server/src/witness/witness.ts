@@ -19,7 +19,7 @@ import {
 import type { Clock } from "../platform/index.js";
 import { logOf, trustedKeys, type WitnessedLog } from "./logs.js";
 import { parseAddCheckpoint, type AddCheckpoint } from "./request.js";
-import type { Remembered, WitnessState } from "./state.js";
+import { isNameable, type Remembered, type WitnessState } from "./state.js";
 
 export interface WitnessAnswer {
   readonly status: 200 | 400 | 403 | 404 | 409 | 422;
@@ -45,7 +45,7 @@ export async function addCheckpoint(parts: WitnessParts, body: Uint8Array): Prom
   if (!parsed.ok) return says(400, parsed.problem);
   const { checkpoint, old } = parsed.request;
   const log = logOf(await parts.logs(), checkpoint.origin);
-  if (log === undefined) return says(404, "this log is not known here");
+  if (log === undefined || !isNameable(checkpoint.origin)) return says(404, "this log is not known here");
   const key = trustedKeys(log).find((candidate) => isSignedBy(checkpoint, candidate));
   if (key === undefined) return says(403, "no signature is by a key that is trusted for this log");
   if (old > checkpoint.size) return says(400, "the old size is larger than the checkpoint's");
