@@ -11,9 +11,14 @@ import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
 import type { NoteSigner } from "@countersign/proof";
 import { type ChangeSets, checkReferences, openChangeSets, startRecovery } from "./change-sets/index.js";
-import { openDispatch, openTree, tailSource } from "./dispatch/index.js";
+import { openDispatch, openTree, responsesEraser, tailSource } from "./dispatch/index.js";
 import { openTails } from "./followers/index.js";
-import { checkConfiguration, loadConfiguration, startingBindings } from "./governance/index.js";
+import {
+  checkConfiguration,
+  eraseSubject as eraseOfGovernance,
+  loadConfiguration,
+  startingBindings,
+} from "./governance/index.js";
 import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
 import {
   anchorsFrom,
@@ -24,7 +29,7 @@ import {
   openPublishing,
   type Publishing,
 } from "./ledger/index.js";
-import { checkReadiness, logKeysFolder } from "./ops/index.js";
+import { checkReadiness, logKeysFolder, type RetentionDesk, startKeeper } from "./ops/index.js";
 import {
   defaultHost,
   defaultPort,
@@ -36,7 +41,7 @@ import {
   systemClock,
 } from "./platform/index.js";
 import { migrateUp, openStorage, type Storage } from "./storage/index.js";
-import { createTargets, openBlobs } from "./targets/index.js";
+import { createTargets, eraseSubject as eraseOfTargets, openBlobs } from "./targets/index.js";
 import { deploymentTenant, type IssuedCode, openTenancy, type Tenancy } from "./tenancy/index.js";
 
 export const serverVersion = "0.1.0";
@@ -53,6 +58,8 @@ export interface ServerConfig {
   readonly sealingKeys?: readonly Uint8Array[];
   /** How long slow senders and readers are waited for. */
   readonly timeouts?: HttpTimeouts;
+  /** Where archives of prunings are written; by default below the data directory. */
+  readonly archives?: string;
   /** Workspaces may be registered below these folders alone. */
   readonly workspaceRoots?: readonly string[];
   /** Anchors, one a line; without them those of the file `anchors` in the data directory. */
@@ -88,6 +95,7 @@ export interface RunningServer {
 export const firstTenantName = "default";
 const firstCodeFile = "first-enrolment-code";
 const deploymentCodeFile = "deployment-enrolment-code";
+const archivesFolder = "archives";
 const addressFile = "server.json";
 
 /** What was opened so far, to be closed in reverse order. */
@@ -181,6 +189,24 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   });
   opened.add(() => publishing.stop());
 
+  const retention: RetentionDesk = {
+    ledger,
+    storage,
+    erasers: [
+      { module: "change-sets", erase: changeSets.eraseSubject },
+      { module: "targets", erase: (snapshot, subject, by) => eraseOfTargets(ledger, snapshot, subject, by) },
+      { module: "tenancy", erase: tenancy.eraseSubject },
+      { module: "governance", erase: eraseOfGovernance },
+    ],
+    finishers: [changeSets.finishErasures, responsesEraser(storage)],
+    changeSetId: changeSets.idOf,
+    changeSetNumbers: changeSets.numbersOf,
+    unfinished: changeSets.unfinished,
+    archiveFolder: config.archives ?? join(dataDirectory, archivesFolder),
+    deployment: () => publishing.deployment(),
+    checkpointSize: async (of) => (await publishing.latest(of))?.checkpoint.size,
+    now,
+  };
   const tails = openTails({ ...tailSource({ ledger, changeSets }), onCommitted: ledger.onCommitted, report });
   const dispatch = openDispatch({
     ledger,
@@ -189,6 +215,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     tails,
     publishing,
     anchors: specs,
+    retention,
     storage,
     dataDirectory,
     workspaceRoots: config.workspaceRoots,
@@ -216,6 +243,8 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   // Requests are served meanwhile: a run is only ever in one pair of hands.
   const recovery = startRecovery({ tenants: () => tenancy.tenants(), recover: (of) => changeSets.recover(of), log });
   opened.add(() => recovery.stop());
+  const keeper = startKeeper(retention, { tenants: () => tenancy.tenants(), log });
+  opened.add(() => keeper.stop());
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
     stopping.yes = true;

@@ -37,6 +37,8 @@ const rollBack = async (id: string, by = world.people.alice.id) =>
 const show = async (id: string) => must(await world.changeSets.get(await world.caller(world.builder), { id }));
 const findings = async () =>
   (await world.ledger.checkTenant(world.tenant)).findings.map((one) => `${one.class} ${one.table ?? ""}`);
+/** Of the change-set whose item is swapped below, entries and all: verification still sees that its digest was of another. */
+const swapped = ["REFERENCE_MISMATCH items", "REFERENCE_MISMATCH revisions"];
 const document = async (id: string) =>
   (
     await world.ledger.snapshot(world.tenant, (snapshot) =>
@@ -246,7 +248,7 @@ describe("the owner of the database forges a row", () => {
         writes: [{ verb: "update", table: "items", row: { ...columns, effects } as never, from: version }],
       },
     ]);
-    expect(await findings()).toEqual([]);
+    expect(await findings()).toEqual(swapped);
     expect(refusal(await apply(one.id))).toMatchObject({
       code: "ledger_mismatch",
       message: expect.stringContaining("its items are not those of its digest") as string,
@@ -509,7 +511,7 @@ describe("size", () => {
     expect(readFileSync(join(world.root, "many/199.txt"), "utf8")).toBe("199\n");
     must(await rollBack(changeSet.id));
     expect(existsSync(join(world.root, "many"))).toBe(false);
-    expect(await findings()).toEqual([]);
+    expect(await findings()).toEqual(swapped);
   });
 });
 

@@ -1,6 +1,7 @@
 /** Opens what is on this machine for a command that works beside a running server or in its absence, and closes it again. */
 import type { TenantId } from "@countersign/contract";
 import pg from "pg";
+import { checkReferences } from "../change-sets/index.js";
 import { loadConfiguration, startingBindings } from "../governance/index.js";
 import { openLedger, type Ledger, type Snapshot } from "../ledger/index.js";
 import {
@@ -13,7 +14,7 @@ import {
   type ProcessConfig,
 } from "../platform/index.js";
 import { assertSchemaCurrent, openStorage, type Storage } from "../storage/index.js";
-import { openTenancy } from "../tenancy/index.js";
+import { deploymentTenant, openTenancy } from "../tenancy/index.js";
 
 export interface OfflineRequest {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -61,7 +62,10 @@ export function withLedger<T>(request: OfflineRequest, work: (opened: OpenedLedg
       dataDirectory,
       ...(config.sealingKeys === undefined ? {} : { keys: config.sealingKeys }),
     });
-    const ledger = await openLedger({ storage, sealing, clock: systemClock });
+    const ledger = await openLedger({
+      ...{ storage, sealing, clock: systemClock },
+      ...{ deploymentTenant, references: checkReferences },
+    });
     const log = openLog({ level: "warn" });
     try {
       const roles = async (snapshot: Snapshot) => (await loadConfiguration(snapshot)).roles;

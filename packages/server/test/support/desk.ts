@@ -7,10 +7,11 @@ import { type Clock, openLog, systemClock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
 import { createTargets, openBlobs } from "../../src/targets/index.js";
 import { type Caller, loadPeople, principalNames, systemCaller } from "../../src/tenancy/index.js";
+import { checkReferences } from "../../src/change-sets/references.js";
 import { openTestLedger, testSealing } from "./ledger.js";
 
 export async function openDesk(storage: Storage, dataDirectory: string, clock: Clock = systemClock): Promise<Desk> {
-  const ledger = await openTestLedger(storage, { clock });
+  const ledger = await openTestLedger(storage, { clock, references: checkReferences });
   const targets = createTargets({
     dataDirectory,
     checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer),
