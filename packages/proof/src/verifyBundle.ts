@@ -3,6 +3,7 @@ import type { BundleHeader, BundleProofs } from "./bundle.js";
 import { readBundle } from "./bundleReader.js";
 import { parseCheckpoint, parseOrigin, type Checkpoint } from "./checkpoint.js";
 import type { Finding, VerifyResult } from "./findings.js";
+import { noTrust, type Trust } from "./trust.js";
 import { ChainVerifier, MalformedSourceError, type VerifyOptions } from "./verify.js";
 
 export interface BundleResult extends VerifyResult {
@@ -12,8 +13,10 @@ export interface BundleResult extends VerifyResult {
 
 export type VerifyBundleOptions = Pick<
   VerifyOptions,
-  "otherTenants" | "thorough" | "findingsMax" | "clock" | "onProgress" | "summary" | "trust"
+  "otherTenants" | "thorough" | "findingsMax" | "clock" | "onProgress" | "summary"
 > & {
+  /** What the verifier trusts; asked for once it is known which ledger the bundle is of. */
+  readonly trust?: Trust | ((header: BundleHeader) => Trust | Promise<Trust>);
   /** The tenant the bundle must be of. Default: the one its header names. */
   readonly tenant?: string;
 };
@@ -27,7 +30,7 @@ export async function verifyBundle(chunks: Chunks, options: VerifyBundleOptions 
   try {
     for await (const part of readBundle(chunks)) {
       if (part.kind === "entries") reading.entries(part.entries);
-      else if (part.kind === "header") reading.header(part.header, part.version);
+      else if (part.kind === "header") await reading.header(part.header, part.version);
       else if (part.kind === "proofs") reading.proofs(part.proofs);
       else reading.end(part);
     }
@@ -40,14 +43,17 @@ export async function verifyBundle(chunks: Chunks, options: VerifyBundleOptions 
 
 /** What `verifyBundle` does, part by part: for those who read in their own way. */
 class BundleVerifier {
-  readonly #options: VerifyBundleOptions;
+  readonly #options: Omit<VerifyBundleOptions, "trust">;
+  readonly #askTrust: (header: BundleHeader) => Trust | Promise<Trust>;
+  #trust: Trust = noTrust;
   #verifier: ChainVerifier;
   #header: BundleHeader | undefined;
   #version: 1 | 2 = 2;
   #damage: { readonly expected: string; readonly actual: string } | undefined;
 
-  constructor(options: VerifyBundleOptions) {
+  constructor({ trust, ...options }: VerifyBundleOptions) {
     this.#options = options;
+    this.#askTrust = typeof trust === "function" ? trust : () => trust ?? noTrust;
     this.#verifier = new ChainVerifier({
       ...options,
       tenant: options.tenant ?? "",
@@ -56,11 +62,12 @@ class BundleVerifier {
     });
   }
 
-  header(header: BundleHeader, version: 1 | 2): void {
+  async header(header: BundleHeader, version: 1 | 2): Promise<void> {
     this.#header = header;
     this.#version = version;
     const tenant = this.#options.tenant ?? header.tenant;
     this.#verifier = new ChainVerifier({ ...this.#options, tenant, readFrom: "bundle", reachesEnd: false });
+    this.#trust = await this.#askTrust(header);
   }
 
   /** Comes before all entries, also where there is nothing in it. */
@@ -73,6 +80,7 @@ class BundleVerifier {
       ...rangeOf(header, this.#version),
       ...this.#proven(header, proofs, checkpoints),
       tenant,
+      trust: this.#trust,
       countBodies: true,
       readFrom: "bundle",
       ...(this.#version === 2 && header.bodies === "included" ? { bodiesExpected: true } : {}),
