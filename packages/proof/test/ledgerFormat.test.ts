@@ -7,8 +7,9 @@ import { ledgerFormatVectors } from "./ledgerFormatVectors.js";
 
 const folder = fileURLToPath(new URL("vectors/ledger-format/", import.meta.url));
 const documentPath = fileURLToPath(new URL("../../../docs/ledger-format.md", import.meta.url));
+const languages: Readonly<Record<string, string>> = { json: "json", jsonl: "jsonl" };
 const quoted = (name: string, text: string): string =>
-  `\`${name}\`:\n\n\`\`\`${name.endsWith("l") ? "jsonl" : "json"}\n${text}\`\`\``;
+  `\`${name}\`:\n\n\`\`\`${languages[name.split(".").at(-1) ?? ""] ?? "text"}\n${text}\`\`\``;
 
 if (process.env["COUNTERSIGN_WRITE_VECTORS"] === "1") {
   mkdirSync(folder, { recursive: true });

@@ -3,24 +3,47 @@
  * packages/proof/test/ledgerFormat.test.ts` writes them to `vectors/ledger-format/` and into the document; without it the same
  * test holds files and document to these values. They change with the format version and never otherwise.
  */
+import { hexOf, utf8Bytes } from "../src/bytes.js";
 import {
+  appendSignature,
   approvalDigest,
   bodyCommitment,
   BundleWriter,
   canonicalize,
+  consistencyProof,
   contentHashHex,
+  cosignatureMessage,
+  encodeEntries,
   entryContentText,
   entryHashHex,
+  formatTlogProof,
+  formatVerifierKey,
   generateSigningKeyPair,
+  inclusionProof,
+  keyStatementText,
+  leafHashOf,
   linkText,
   nodeHash,
+  nodesFromTiles,
+  originOf,
+  parseCheckpoint,
   revisionDigest,
+  RightEdge,
   rowDigest,
+  signCheckpoint,
+  signCosignature,
+  signerOf,
+  signKeyStatement,
   signMessage,
+  signRestoreStatement,
+  statementHash,
+  verifierKey,
   voteSigningBytes,
   voteSigningText,
   zeroHash,
+  type Checkpoint,
   type EntryContentInput,
+  type KeyStatement,
   type StoredEntry,
 } from "../src/index.js";
 
@@ -152,6 +175,124 @@ function bundleText(): string {
 
 const [first, second] = exampleEntries as [StoredEntry, StoredEntry];
 
+// ---- the tree and what is signed of it ----
+
+/** A tree of seven leaves: the texts 0 to 6. */
+const leaves = Array.from({ length: 7 }, (_, n) => String(n));
+const leafHashes = leaves.map((leaf) => leafHashOf(utf8Bytes(leaf)) as Uint8Array);
+const edgeOver = (hashes: readonly Uint8Array[]): RightEdge => {
+  const edge = new RightEdge();
+  for (const hash of hashes) edge.append(hash);
+  return edge;
+};
+const tileOf = (hashes: readonly Uint8Array[]): Uint8Array => Buffer.concat(hashes);
+const treeNodes = nodesFromTiles(leaves.length, () => tileOf(leafHashes));
+
+async function treeVector(): Promise<unknown> {
+  return {
+    leaves,
+    leafHashes: leafHashes.map(hexOf),
+    roots: [0, 1, 2, 3, 4, 5, 6, 7].map((size) => hexOf(edgeOver(leafHashes.slice(0, size)).root())),
+    edge: { size: 7, hashes: edgeOver(leafHashes).hashes().map(hexOf) },
+    inclusion: { index: 4, size: 7, proof: (await inclusionProof(4, 7, treeNodes)).map(hexOf) },
+    consistency: { from: 3, to: 7, proof: (await consistencyProof(3, 7, treeNodes)).map(hexOf) },
+  };
+}
+
+const links = exampleEntries.map(({ tenantId, seq, timeMs, prev, contentHash }) =>
+  utf8Bytes(linkText({ tenant: tenantId, seq, timeMs, prev, contentHash })),
+);
+const entryHashes = exampleEntries.map(({ hash }) => Buffer.from(hash, "hex"));
+const tilesVector = [
+  { path: "tile/0/000.p/2", bytes: hexOf(tileOf(entryHashes)) },
+  { path: "tile/entries/000.p/2", bytes: hexOf(encodeEntries(links)) },
+];
+
+// The seeds of RFC 8032 §7.1, tests 2 and 3.
+const witness = generateSigningKeyPair(
+  Buffer.from("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb", "hex"),
+);
+const nextKey = generateSigningKeyPair(
+  Buffer.from("c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7", "hex"),
+);
+const [logSigner, nextSigner] = [signerOf({ publicKey, privateKey }), signerOf(nextKey)];
+const origin = originOf({ deployment: "example", tenant, incarnation: 0 });
+const witnessName = "witness.example";
+const witnessKey = verifierKey({ name: witnessName, type: 4, publicKey: witness.publicKey });
+const deploymentKey = verifierKey({ name: "example", type: 1, publicKey });
+const cosignedAtSeconds = startMs / 1000 + 60;
+const signedCheckpoint = await signCheckpoint({ origin, size: 2, root: edgeOver(entryHashes).root() }, logSigner);
+const read = parseCheckpoint(signedCheckpoint) as { readonly checkpoint: Checkpoint };
+const checkpoint = appendSignature(
+  signedCheckpoint,
+  await signCosignature(read.checkpoint, {
+    name: witnessName,
+    signer: signerOf(witness),
+    atSeconds: cosignedAtSeconds,
+  }),
+);
+const keysVector = {
+  log: { name: origin, publicKey, keyId: verifierKey({ name: origin, type: 1, publicKey }).keyId },
+  witness: { name: witnessName, publicKey: witness.publicKey, keyId: witnessKey.keyId },
+  vkeys: [formatVerifierKey(deploymentKey), formatVerifierKey(witnessKey)],
+  cosigned: Buffer.from(cosignatureMessage(read.checkpoint.note.text, cosignedAtSeconds)).toString("utf8"),
+};
+const receipt = formatTlogProof({
+  index: 0,
+  proof: await inclusionProof(
+    0,
+    2,
+    nodesFromTiles(2, () => tileOf(entryHashes)),
+  ),
+  checkpoint,
+  extra: links[0] as Uint8Array,
+});
+const policy = `# what an auditor of the deployment \`example\` demands
+log ${formatVerifierKey(deploymentKey)}
+witness W ${formatVerifierKey(witnessKey)} https://witness.example/
+anchor books git /srv/anchors/example.git
+anchor disk file /mnt/other machine/anchors
+group copies any books disk
+group all-of-it all W copies
+quorum all-of-it
+`;
+
+async function keyStatements(): Promise<string[]> {
+  const steps = [
+    { kind: "root", key: publicKey, signers: [logSigner] },
+    { kind: "rotate", key: nextKey.publicKey, signers: [logSigner, nextSigner] },
+    { kind: "revoke", key: publicKey, signers: [nextSigner] },
+  ] as const;
+  const notes: string[] = [];
+  let previous = zeroHash;
+  for (const [number, { kind, key, signers }] of steps.entries()) {
+    const statement: KeyStatement = {
+      deployment: "example",
+      number,
+      previous,
+      kind,
+      key,
+      atMs: startMs + number * 1000,
+    };
+    notes.push(await signKeyStatement(statement, signers));
+    previous = statementHash(keyStatementText(statement));
+  }
+  return notes;
+}
+
+const restore = await signRestoreStatement(
+  {
+    origin,
+    incarnation: 1,
+    size: 1,
+    root: edgeOver(entryHashes.slice(0, 1)).root(),
+    lostSize: 2,
+    lostRoot: edgeOver(entryHashes).root(),
+    atMs: startMs + 90_000,
+  },
+  logSigner,
+);
+
 /** File name → exact text. */
 export const ledgerFormatVectors: Readonly<Record<string, string>> = {
   "entry-0.json": pretty(entryVector(first)),
@@ -171,6 +312,14 @@ export const ledgerFormatVectors: Readonly<Record<string, string>> = {
   "revision.json": pretty({ ...revision, digest: revisionDigest(revision) }),
   "approval.json": pretty({ ...approval, digest: approvalDigest(approval) }),
   "vote.json": pretty({ ...voteParts, bytes: voteSigningText(voteParts), publicKey, signature }),
+  "tree.json": pretty(await treeVector()),
+  "tiles.json": pretty(tilesVector),
+  "keys.json": pretty(keysVector),
+  "checkpoint.txt": checkpoint,
+  "receipt.tlog-proof": receipt,
+  "policy.txt": policy,
+  "key-statements.json": pretty(await keyStatements()),
+  "restore.txt": restore,
   "bundle.jsonl": bundleText(),
 };
 
