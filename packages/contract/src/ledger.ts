@@ -34,21 +34,66 @@ export const finding = z
   })
   .meta({ id: "Finding" });
 
+/** A verdict of the verifier, wherever it ran. */
 export const verifyReport = z
   .object({
     tenant: uuid,
     integrity: z.enum(["ok", "tampered", "undecided"]),
-    completeness: z.object({ status: z.string(), note: z.string() }),
+    completeness: z.object({
+      status: z.enum(["not_demanded", "shown", "not_shown"]),
+      note: z.string(),
+      anchored: z.int().nullable().meta({ description: "Entries that places out of the ledger's reach confirm." }),
+      unanchored: z.int(),
+      sources: z.array(
+        z.object({
+          name: z.string(),
+          kind: z.string(),
+          location: z.string(),
+          size: z.int().nullable(),
+          at: timestamp.nullable(),
+          state: z.enum(["agrees", "contradicts", "unreadable", "untrusted", "nothing"]),
+          detail: z.string().nullable(),
+        }),
+      ),
+    }),
     entries: z.int(),
     from: z.int(),
     to: z.int().nullable(),
     head: digest.nullable(),
+    root: digest.nullable().meta({ description: "Of the tree up to the last entry." }),
+    base: z.int().nullable().meta({ description: "Entries taken as they were known before, not read again." }),
     findings: z.array(finding),
+    findingsTotal: z.int(),
+    notes: z.array(
+      z.object({ class: z.string(), seq: z.int().nullable(), by: z.int().nullable(), message: z.string() }),
+    ),
+    votes: z.object({ checked: z.int(), unchecked: z.int() }),
+    bodies: z.object({ checked: z.int(), absent: z.int() }),
+    rows: z.int().nullable().meta({ description: "Rows of state held against the ledger." }),
+    undecided: z.string().nullable().meta({ description: "Why it could not be decided." }),
     durationMs: z.number(),
     entriesPerSecond: z.number(),
   })
   .meta({ id: "VerifyReport" });
 export type VerifyReport = z.infer<typeof verifyReport>;
+
+/** One verification by the server: of itself from time to time, or because somebody asked. */
+export const verification = z
+  .object({
+    id: uuid,
+    kind: z.enum(["incremental", "full", "requested"]),
+    state: z
+      .enum(["queued", "running", "done", "abandoned"])
+      .meta({ description: "`abandoned`: the process that ran it ended." }),
+    startedAt: timestamp,
+    finishedAt: timestamp.nullable(),
+    progress: z
+      .object({ step: z.string(), entries: z.int(), of: z.int().nullable(), entriesPerSecond: z.int() })
+      .nullable(),
+    report: verifyReport.nullable(),
+  })
+  .meta({ id: "Verification" });
+export type Verification = z.infer<typeof verification>;
 
 /** A quarter of a year in UTC. */
 export const quarterPattern = /^(\d{4})-?Q([1-4])$/i;
@@ -103,7 +148,10 @@ export const reportRun = z
     outcome: z.enum(["running", "succeeded", "compensated", "refused", "partial"]),
     codes: z.array(z.string()).meta({ description: "Why it failed or was halted." }),
     reason: z.string().nullable(),
-    as: z.string().nullable().meta({ description: "On whose authority a rollback went: `author_human`, `approver`, `on_call`, a route." }),
+    as: z
+      .string()
+      .nullable()
+      .meta({ description: "On whose authority a rollback went: `author_human`, `approver`, `on_call`, a route." }),
   })
   .meta({ id: "ReportRun" });
 export type ReportRun = z.infer<typeof reportRun>;
@@ -156,7 +204,11 @@ export type ReportHeader = z.infer<typeof reportHeader>;
 
 /** What happened to the tenant rather than to one change-set, and bears on all: stops, erasures, restores, alerts. */
 export const reportEvent = z
-  .object({ kind: z.literal("event"), entry: entryView.omit({ body: true, bodyState: true }), reason: z.string().nullable() })
+  .object({
+    kind: z.literal("event"),
+    entry: entryView.omit({ body: true, bodyState: true }),
+    reason: z.string().nullable(),
+  })
   .meta({ id: "ReportEvent" });
 export type ReportEvent = z.infer<typeof reportEvent>;
 
@@ -197,6 +249,9 @@ export const entryProof = z
     origin: z.string(),
     size: z.int().meta({ description: "Entries that the checkpoint covers." }),
     cosignatures: z.int().meta({ description: "Signatures beside the log's own." }),
+    anchors: z
+      .array(z.string())
+      .meta({ description: "Anchors and witnesses that confirmed this checkpoint, as configured here." }),
     proof: z.string().meta({ description: "A tlog-proof file; it carries the entry's link and verifies alone." }),
     link: z
       .string()
@@ -205,3 +260,19 @@ export const entryProof = z
   })
   .meta({ id: "EntryProof" });
 export type EntryProof = z.infer<typeof entryProof>;
+
+export const auditPolicy = z
+  .object({
+    policy: z.string().meta({ description: "A tlog-policy file, with our `anchor` lines." }),
+    deployment: z.string(),
+    keys: z.array(
+      z.object({
+        name: z.string(),
+        kind: z.enum(["log", "witness"]),
+        vkey: z.string(),
+        fingerprint: digest.meta({ description: "SHA-256 of the public key's 32 bytes." }),
+      }),
+    ),
+  })
+  .meta({ id: "AuditPolicy" });
+export type AuditPolicy = z.infer<typeof auditPolicy>;

@@ -116,10 +116,10 @@ test("bodies are sealed in the database, opened for the reader, and said to be u
 
 async function exported(
   tenant: TenantId,
-  options: Partial<Parameters<Ledger["exportRange"]>[1]> = {},
+  options: Partial<Parameters<Ledger["exportBundle"]>[1]> = {},
 ): Promise<Buffer[]> {
   const pieces: Buffer[] = [];
-  for await (const piece of ledger.exportRange(tenant, { deployment: "test", ...options }))
+  for await (const piece of ledger.exportBundle(tenant, { deployment: "test", ...options }))
     pieces.push(Buffer.from(piece));
   return pieces;
 }
@@ -142,7 +142,7 @@ test("a bundle verifies without the database", async () => {
   await expect(exported(tenant, { from: 10, to: 300 })).rejects.toMatchObject({ refusal: { code: "not_found" } });
   expect(await verifyBundle(await exported(newTenant()))).toMatchObject({ entries: 0, findings: [] });
   // Whoever stops reading leaves no connection behind.
-  for await (const piece of ledger.exportRange(tenant, { deployment: "test" })) {
+  for await (const piece of ledger.exportBundle(tenant, { deployment: "test" })) {
     expect(piece).toContain('"format"');
     break;
   }

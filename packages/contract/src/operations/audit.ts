@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { changeSetRef, timestamp } from "../changeSets.js";
 import { jsonObject } from "../items.js";
-import { entryView, quarterPattern, reportLine } from "../ledger.js";
+import { auditPolicy, entryProof, entryView, quarterPattern, reportLine } from "../ledger.js";
 import { limits } from "../limits.js";
 import { page, paged, several } from "./changeSets.js";
 import { operation } from "./operation.js";
@@ -32,24 +32,68 @@ export const auditOperations = {
   exportAudit: operation({
     method: "GET",
     path: "/api/ledger/audit/export",
-    summary: "A range of the ledger as a bundle that verifies offline (docs/ledger-format.md).",
+    summary:
+      "Part of the ledger as a bundle that verifies offline (docs/ledger-format.md): a range, which is provably complete, or a selection by change-set, actor or subject; or as lines for people.",
     tag: "Audit",
     input: z.strictObject({
-      from: z.coerce.number().int().min(0).default(0),
+      from: z.coerce.number().int().min(0).optional().meta({ description: "First sequence number; 0 when left out." }),
       to: z.coerce
         .number()
         .int()
         .min(0)
         .optional()
         .meta({ description: "Last sequence number; the head when left out." }),
-      bodies: z.stringbool().default(true),
+      since: timestamp.optional().meta({ description: "By time instead of `from`." }),
+      until: timestamp.optional().meta({ description: "By time instead of `to`; exclusive." }),
+      changeSet: changeSetRef.optional().meta({ description: "Its whole story, with the keys of its voters." }),
+      actor: z.string().optional().meta({ description: "Id or name of a principal: all it did." }),
+      subject: z.string().optional().meta({ description: "Id of a subject: all that was done to it." }),
+      bodies: z.stringbool().default(true).meta({ description: "With the texts people read." }),
+      format: z
+        .enum(["bundle", "jsonl"])
+        .default("bundle")
+        .meta({ description: "`jsonl`: entries as people read them, without proofs." }),
     }),
     output: jsonObject,
     status: 200,
     permission: "audit.read",
     stream: "application/jsonl",
-    errors: [],
+    errors: ["not_published"],
     cli: "audit export",
+  }),
+  proveEntry: operation({
+    method: "GET",
+    path: "/api/ledger/entries/{entry}/proof",
+    summary:
+      "A receipt: a tlog-proof file that shows that the entry is in the ledger of a signed checkpoint. It verifies offline, alone.",
+    tag: "Audit",
+    input: z.strictObject({
+      entry: z.string().min(1).max(40).meta({ description: "Sequence number or id of the entry.", example: "4711" }),
+      content: z.stringbool().default(false).meta({ description: "With the entry's exact text." }),
+    }),
+    output: entryProof,
+    status: 200,
+    permission: "audit.read",
+    errors: ["publishing_stopped", "not_published"],
+    cli: "audit prove",
+  }),
+  getAuditPolicy: operation({
+    method: "GET",
+    path: "/api/ledger/audit/policy",
+    summary:
+      "A policy file for an auditor to start from: the log's key, the witnesses and anchors configured here, a quorum. It is the server's word until its keys were compared over another channel.",
+    tag: "Audit",
+    input: z.strictObject({
+      anchors: z
+        .stringbool()
+        .default(false)
+        .meta({ description: "With the anchors, which are places on this server's machine." }),
+    }),
+    output: auditPolicy,
+    status: 200,
+    permission: "audit.read",
+    errors: ["not_published"],
+    cli: "audit policy",
   }),
   tailAudit: operation({
     method: "GET",
@@ -91,13 +135,9 @@ export const auditOperations = {
       quarter: z.string().regex(quarterPattern, "a quarter such as `2026-Q4`").optional().meta({ example: "2026-Q4" }),
       since: timestamp.optional(),
       until: timestamp.optional().meta({ description: "Exclusive." }),
-      verify: z
-        .enum(["ledger", "range", "none"])
-        .default("ledger")
-        .meta({
-          description:
-            "What is verified for the verdict: the whole ledger with its state, the period's chain, nothing.",
-        }),
+      verify: z.enum(["ledger", "range", "none"]).default("ledger").meta({
+        description: "What is verified for the verdict: the whole ledger with its state, the period's chain, nothing.",
+      }),
     }),
     output: reportLine,
     status: 200,

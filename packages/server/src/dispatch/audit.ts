@@ -15,14 +15,15 @@ import type { Finding } from "@countersign/proof";
 import type { ChangeSets } from "../change-sets/index.js";
 import type { Followed, TailOptions, Tails, TailTurn } from "../followers/index.js";
 import { parsePattern } from "../governance/index.js";
-import type { AuditEntry, AuditQuery, Ledger, TenantReport } from "../ledger/index.js";
+import type { AuditEntry, AuditQuery, Ledger, Publishing, TenantReport } from "../ledger/index.js";
 import { checkPeriod, quarterOf, report } from "../ops/index.js";
-import { type Caller, deploymentTenant, loadPeople, principalNames } from "../tenancy/index.js";
+import { type Caller, loadPeople, principalNames } from "../tenancy/index.js";
 
 export interface AuditDesk {
   readonly ledger: Ledger;
   readonly changeSets: Pick<ChangeSets, "idOf" | "get" | "numbersOf" | "targetKeys" | "touching">;
   readonly tails: Tails;
+  readonly publishing: Pick<Publishing, "latest">;
   readonly now: () => number;
 }
 interface Naming {
@@ -60,7 +61,11 @@ export async function listAudit(
 }
 
 /** An id as it is; a name by the principals; null when nobody has it. */
-async function actorOf(ledger: Ledger, tenant: TenantId, actor: string): Promise<string | null> {
+export async function actorOf(
+  ledger: Pick<Ledger, "snapshot">,
+  tenant: TenantId,
+  actor: string,
+): Promise<string | null> {
   if (isUuid(actor)) return actor;
   const people = await ledger.snapshot(tenant, loadPeople);
   return [...people.principals.values()].find((person) => person.name === actor)?.id ?? null;
@@ -91,7 +96,7 @@ export async function changeSetHistory(
   }
 }
 
-async function named(desk: Naming, tenant: TenantId, entries: readonly AuditEntry[]): Promise<EntryView[]> {
+export async function named(desk: Naming, tenant: TenantId, entries: readonly AuditEntry[]): Promise<EntryView[]> {
   const subjects = (type: string): string[] =>
     entries.filter(({ subject }) => subject.type === type && isUuid(subject.id)).map(({ subject }) => subject.id);
   const people = new Set([...entries.map((entry) => entry.actor.id), ...subjects("principal")]);
@@ -281,7 +286,10 @@ export async function* reportAudit(
       ledger,
       changeSets,
       nowMs: desk.now(),
-      checkpoint: () => Promise.resolve(null),
+      checkpoint: async () => {
+        const { checkpoint } = (await desk.publishing.latest(tenant)) ?? {};
+        return checkpoint === undefined ? null : { size: checkpoint.size, origin: checkpoint.origin };
+      },
       verify:
         input.verify === "none"
           ? undefined
@@ -311,19 +319,6 @@ async function verdictOn(
     range === undefined ? { bodies: false } : { ...range, state: false },
   );
   return verifyView(tenant, verified);
-}
-
-export function exportAudit(
-  desk: AuditDesk,
-  caller: Caller,
-  input: CheckedInput<"exportAudit">,
-): AsyncIterable<string> {
-  return desk.ledger.exportRange(caller.tenant, {
-    from: input.from,
-    ...(input.to === undefined ? {} : { to: input.to }),
-    bodies: input.bodies,
-    deployment: deploymentTenant,
-  });
 }
 
 export async function verifyChain(

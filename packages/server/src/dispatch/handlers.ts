@@ -5,6 +5,7 @@ import type { Ledger, Publishing, Snapshot } from "../ledger/index.js";
 import type { Tails } from "../followers/index.js";
 import type { Caller, Tenancy } from "../tenancy/index.js";
 import * as audit from "./audit.js";
+import * as evidence from "./evidence.js";
 import * as kill from "./killSwitch.js";
 import * as publications from "./publishing.js";
 import * as records from "./records.js";
@@ -15,6 +16,8 @@ export interface Modules {
   readonly changeSets: ChangeSets;
   readonly tails: Tails;
   readonly publishing: Publishing;
+  /** As configured. */
+  readonly anchors: evidence.EvidenceDesk["anchors"];
   readonly dataDirectory: string;
   readonly workspaceRoots: readonly string[] | undefined;
   readonly now: () => number;
@@ -46,10 +49,19 @@ export function handlersOver({
   tails,
   publishing,
   dataDirectory,
+  anchors,
   workspaceRoots,
   now,
 }: Modules): Handlers {
-  const auditDesk = { ledger, changeSets, tails, now };
+  const auditDesk = { ledger, changeSets, tails, publishing, now };
+  const evidenceDesk: evidence.EvidenceDesk = {
+    ledger,
+    publishing,
+    anchors,
+    idOfChangeSet: changeSets.idOf,
+    idOfActor: (tenant, actor) => audit.actorOf(ledger, tenant, actor),
+    named: (tenant, entries) => audit.named(auditDesk, tenant, entries),
+  };
   const killDesk = { ledger, changeSets, now };
   const recordsDesk = {
     ledger,
@@ -112,7 +124,9 @@ export function handlersOver({
     listAudit: ({ caller, input }) => audit.listAudit(auditDesk, caller, input),
     tailAudit: ({ caller, input, recheck }) => audit.tailAudit(auditDesk, caller, input, recheck),
     reportAudit: ({ caller, input }) => audit.reportAudit(auditDesk, caller, input),
-    exportAudit: ({ caller, input }) => audit.exportAudit(auditDesk, caller, input),
+    exportAudit: ({ caller, input }) => evidence.exportAudit(evidenceDesk, caller, input),
+    proveEntry: ({ caller, input }) => evidence.proveEntry(evidenceDesk, caller, input),
+    getAuditPolicy: ({ input }) => evidence.auditPolicy(evidenceDesk, input),
     getCheckpoint: ({ caller }) => publications.checkpoint({ ledger, publishing }, caller),
     listLogKeys: () => publications.logKeys({ ledger, publishing }),
     verifyChain: ({ caller, input }) => audit.verifyChain(auditDesk, caller, input),

@@ -17,7 +17,7 @@ import type { Storage } from "../storage/index.js";
 import { attest, type Attestation, type AttestationQuestion } from "./attest.js";
 import { readAuditLog, seqAt, type AuditPage, type AuditQuery } from "./auditLog.js";
 import { makeCatalogue, type TableRecord } from "./catalogue.js";
-import { exportRange, type ExportOptions } from "./export.js";
+import { entryReceipt, exportBundle, findEntry, type EntryReceipt, type ExportOptions, type Place } from "./export.js";
 import { Door, type DoorStats } from "./groups.js";
 import type { Preparation } from "./prepare.js";
 import { readCatalogue, reserveNumbers } from "./queries.js";
@@ -27,7 +27,8 @@ import { RefusalLog, type GovernedRefusal } from "./refusals.js";
 import { readInSnapshot } from "./snapshot.js";
 import { activeSubjects, readStory, type ActiveQuestion, type Story } from "./story.js";
 import { transact, type TransactOptions } from "./transact.js";
-import { verifyTenant, type TenantReport, type VerifyTenantOptions } from "./verifyTenant.js";
+import { verifyTenant, type TenantReport, type VerifyParts, type VerifyTenantOptions } from "./verifyTenant.js";
+import type { ReferenceCheck } from "./verifyState.js";
 import type { Decided, DecideContext, EntryDraft, Outcome, Receipt, Snapshot } from "./types.js";
 
 export * from "./types.js";
@@ -45,19 +46,15 @@ export {
 export type { AuditEntry, AuditPage, AuditQuery, BodyState } from "./auditLog.js";
 export type { ActiveQuestion, Story } from "./story.js";
 export type { DoorStats } from "./groups.js";
-export type { ExportOptions } from "./export.js";
+export type { EntryReceipt, ExportOptions, Place, Selection } from "./export.js";
 export { DoorViolation } from "./groups.js";
 export * from "./publishing/index.js";
 export { isRecorded, type GovernedRefusal } from "./refusals.js";
 export { verifyTenant, type TenantReport, type VerifyProgress, type VerifyTenantOptions } from "./verifyTenant.js";
+export { readDeploymentRecord, type DeploymentRecord, type KnownTree } from "./verifyLog.js";
+export type { ReferenceCheck } from "./verifyState.js";
 export type { TransactOptions } from "./transact.js";
-export {
-  archivePath,
-  checkArchive,
-  writeArchive,
-  type ArchiveCheck,
-  type ArchiveRange,
-} from "./retention/archives.js";
+export { archivePath, checkArchive, writeArchive, type ArchiveCheck, type ArchiveRange } from "./retention/archives.js";
 export {
   decideErasure,
   loadErasure,
@@ -96,6 +93,10 @@ export interface LedgerOptions {
   readonly clock: Clock;
   readonly newId?: NewId;
   readonly random?: RandomBytes;
+  /** Its ledger records the keys of the log and the heads of all others: verification asks it. */
+  readonly deploymentTenant?: TenantId;
+  /** Finds what rows cite and is something else now: for verification. */
+  readonly references?: ReferenceCheck;
   /** 2 when this process has the database for itself, 1 when several share it. */
   readonly groupsInFlight?: number;
   /** Told of what an operator should know: lost connections, violations, tenants whose lock is stuck. */
@@ -138,8 +139,12 @@ export interface Ledger {
   activeSubjects(snapshot: Snapshot, asked: ActiveQuestion): Promise<string[]>;
   /** Sequence numbers of the first entry not before a time; one more than the last when there is none. */
   firstSeqAt(snapshot: Snapshot, timeMs: number): Promise<number>;
-  /** A range as a bundle, in pieces. Throws RefusalError `not_found`, `database_unavailable`. */
-  exportRange(tenant: TenantId, options: ExportOptions): AsyncIterable<string>;
+  /** A range or a selection as a bundle, in pieces. Throws RefusalError `not_found`, `database_unavailable`. */
+  exportBundle(tenant: TenantId, options: ExportOptions): AsyncIterable<string>;
+  /** Where an entry is, by its number or id; undefined when there is none. */
+  findEntry(snapshot: Snapshot, name: string): Promise<Place | undefined>;
+  /** What shows that an entry is in the ledger; undefined while no checkpoint covers it. */
+  receiptOf(snapshot: Snapshot, place: Place): Promise<EntryReceipt | undefined>;
   /** Verifies a tenant's chain and, from 0 on, definitions, columns, counters and state. Never throws: what cannot be read is `undecided`. */
   verifyTenant(tenant: TenantId, options?: VerifyTenantOptions): Promise<TenantReport>;
   /** `verifyTenant` with everything, bodies and format included. For tests: `findings` is empty. */
@@ -220,6 +225,8 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     }
   }
 
+  const { deploymentTenant, references } = options;
+  const verifyParts: VerifyParts = { login: storage.applicationLogin, openBody, deploymentTenant, references };
   return {
     transact: (tenant, load, decide, given) => transact(parts, tenant, load, decide, given),
     snapshot,
@@ -231,11 +238,12 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     story: (read, asked) => readStory({ catalogue, openBody }, read, asked),
     activeSubjects,
     firstSeqAt: async (read, timeMs) => (await seqAt(read, timeMs)) ?? 0,
-    exportRange: (tenant, given) =>
-      exportRange({ login: storage.applicationLogin, nowMs: clock.nowMs(), openBody }, tenant, given),
-    verifyTenant: (tenant, given) => verifyTenant({ login: storage.applicationLogin, openBody }, tenant, given),
-    checkTenant: (tenant) =>
-      verifyTenant({ login: storage.applicationLogin, openBody }, tenant, { bodies: true, thorough: true }),
+    exportBundle: (tenant, given) =>
+      exportBundle({ login: storage.applicationLogin, nowMs: clock.nowMs(), openBody }, tenant, given),
+    findEntry: (read, name) => findEntry(read.query, read.tenant, name),
+    receiptOf: (read, place) => entryReceipt(read.query, read.tenant, place),
+    verifyTenant: (tenant, given) => verifyTenant(verifyParts, tenant, given),
+    checkTenant: (tenant) => verifyTenant(verifyParts, tenant, { bodies: true, thorough: true }),
     stats: () => door.stats(),
     onCommitted: (listener) => {
       listeners.add(listener);

@@ -1,7 +1,6 @@
 /** `audit log | tail | report | prove | export | policy | verify`: the ledger read, followed, summed up, verified and taken along. */
-import { createReadStream, createWriteStream } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
-import { once } from "node:events";
+import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
 import type { EntryView } from "@countersign/contract";
 import { exitCodeOf, verifyBundle } from "@countersign/proof";
 import type { Input } from "@countersign/sdk";
@@ -11,8 +10,10 @@ import type { CommandSet } from "../define.js";
 import { CliError, type ExitCode } from "../exit.js";
 import { csvHead, csvRow, entryTable } from "../render/entries.js";
 import { bundleReport, exitOf, progress, reportText } from "../render/report.js";
-import { empty, lines, show } from "../text.js";
+import { lines, show } from "../text.js";
 import { pointInTime } from "../when.js";
+import { auditExport } from "./auditExport.js";
+import { auditPolicy, auditProve } from "./auditProof.js";
 import { auditReport } from "./auditReport.js";
 import { auditTail } from "./auditTail.js";
 import { wholeNumber } from "./changeSet.js";
@@ -24,7 +25,9 @@ export function auditCommands(set: CommandSet, root: Command): void {
   auditTail(set, group);
   auditReport(set, group);
   verify(set, group);
-  exporting(set, group);
+  auditProve(set, group);
+  auditExport(set, group);
+  auditPolicy(set, group);
 }
 
 interface LogOptions {
@@ -173,80 +176,4 @@ async function verifyFile(cli: Cli, bundle: string, tenant: string | undefined):
       ),
   );
   return exitCodeOf(result) as ExitCode;
-}
-
-interface ExportOptions {
-  readonly from?: string;
-  readonly to?: string;
-  readonly output?: string;
-  readonly bodies?: boolean;
-  readonly force?: boolean;
-}
-
-function exporting(set: CommandSet, group: Command): void {
-  const command = set
-    .add(group, "export", "a range of the ledger as a bundle that verifies offline", [
-      "countersign audit export -o ledger.bundle",
-      "countersign audit export --from 1000 --to 2000 --no-bodies -o range.bundle",
-    ])
-    .option("--from <seq>", "first entry", "0")
-    .option("--to <seq>", "last entry; the newest when left out")
-    .option("--no-bodies", "leave out the texts people read; what remains still verifies")
-    .option("-o, --output <file>", "file to write; the standard output when left out")
-    .option("--force", "overwrite the file");
-  set.does<ExportOptions>(command, async (cli, options) => {
-    const to = options.to === undefined ? {} : { to: wholeNumber(options.to, "--to") };
-    const bundle = cli.client.exportAudit({
-      from: wholeNumber(options.from ?? "0", "--from"),
-      ...to,
-      bodies: options.bodies !== false,
-    } as Input<"exportAudit">);
-    if (options.output === undefined) {
-      for await (const line of bundle) await cli.terminal.out(`${line}\n`);
-      return;
-    }
-    const written = await writeWhole(cli.path(options.output), options.output, bundle, options.force === true);
-    // The first line is the header, the last the digest.
-    const entries = Math.max(0, written.lines - 2);
-    await cli.answer({ file: cli.path(options.output), entries, bytes: written.bytes }, () =>
-      lines(
-        show`wrote ${entries} entries, ${written.bytes} bytes to ${options.output ?? ""}`,
-        empty,
-        show`Anybody verifies it with: ${cli.paint.cyan(`countersign audit verify ${options.output ?? ""}`)}`,
-      ),
-    );
-  });
-}
-
-/** Beside, then renamed: a bundle that broke off never looks like a whole one. */
-async function writeWhole(
-  path: string,
-  shown: string,
-  source: AsyncIterable<string>,
-  force: boolean,
-): Promise<{ lines: number; bytes: number }> {
-  const draft = `${path}.${process.pid}.part`;
-  if (!force) {
-    const there = await open(path).catch(() => undefined);
-    await there?.close();
-    if (there !== undefined) throw new CliError("file_unreadable", `\`${shown}\` exists; \`--force\` overwrites it`);
-  }
-  const file = createWriteStream(draft, { mode: 0o600, flush: true });
-  const written = { lines: 0, bytes: 0 };
-  try {
-    for await (const line of source) {
-      const text = `${line}\n`;
-      written.lines++;
-      written.bytes += Buffer.byteLength(text);
-      if (!file.write(text)) await once(file, "drain");
-    }
-    file.end();
-    await once(file, "close");
-    await rename(draft, path);
-    return written;
-  } catch (error) {
-    file.destroy();
-    await rm(draft, { force: true });
-    throw error;
-  }
 }
