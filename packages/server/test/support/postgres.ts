@@ -37,13 +37,19 @@ export interface TestDatabase {
   close(): Promise<void>;
 }
 
+export interface DatabaseOptions {
+  readonly migrated?: boolean;
+  /** A copy of that one as it is now: an older backup, when it goes on. Its connections are ended. */
+  readonly copyOf?: TestDatabase;
+}
+
 export interface TestPostgres {
   readonly kind: "embedded" | "external";
   /** The embedded cluster, for tests that stop or kill it. */
   readonly embedded?: Embedded;
   /** Where it lies; `startEmbedded(dataDirectory)` starts it again after it was killed. */
   readonly dataDirectory?: string;
-  createDatabase(options?: { migrated?: boolean }): Promise<TestDatabase>;
+  createDatabase(options?: DatabaseOptions): Promise<TestDatabase>;
   close(): Promise<void>;
 }
 
@@ -63,7 +69,7 @@ export function testPostgres(): Promise<TestPostgres> {
 }
 
 /** A database of one's own in it, migrated unless told otherwise. */
-export async function createDatabase(options?: { migrated?: boolean }): Promise<TestDatabase> {
+export async function createDatabase(options?: DatabaseOptions): Promise<TestDatabase> {
   return (await testPostgres()).createDatabase(options);
 }
 
@@ -138,7 +144,7 @@ interface Server {
 }
 
 function databasesIn(server: Server): {
-  create(options?: { migrated?: boolean }): Promise<TestDatabase>;
+  create(options?: DatabaseOptions): Promise<TestDatabase>;
   close(): Promise<void>;
 } {
   const template = `cs_template_${randomUUID().replaceAll("-", "")}`;
@@ -154,9 +160,12 @@ function databasesIn(server: Server): {
       migrateUp(client, { appVersion: "test", nowMs: Date.now }),
     );
   };
-  const create = async (options: { migrated?: boolean } = {}): Promise<TestDatabase> => {
+  const create = async (options: DatabaseOptions = {}): Promise<TestDatabase> => {
     if (options.migrated !== false) await (migrated ??= makeTemplate());
-    const from = options.migrated === false ? "template0" : template;
+    const from = options.copyOf?.name ?? (options.migrated === false ? "template0" : template);
+    // PostgreSQL copies no database that somebody is connected to.
+    if (options.copyOf !== undefined)
+      await admin(server, `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${from}'`);
     const name = `cs_${randomUUID().replaceAll("-", "")}`;
     await admin(
       server,

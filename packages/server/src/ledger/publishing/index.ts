@@ -141,7 +141,9 @@ export function openPublishing(options: PublishingOptions): Publishing {
       if (size === 0) throw failure("not_published", "the ledger has no entries");
       return publisher.until(tenant, async () => {
         const newest = await reader.latest(tenant);
-        return newest !== undefined && newest.checkpoint.size >= size ? newest : undefined;
+        // Larger than the ledger: it was cut, and the next round says so.
+        const covers = newest !== undefined && newest.checkpoint.size >= size;
+        return covers && newest.checkpoint.size <= (await reader.size(tenant)) ? newest : undefined;
       });
     },
     latest: (tenant) => reader.latest(tenant),
