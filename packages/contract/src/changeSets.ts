@@ -200,10 +200,18 @@ export const changeSetView = changeSetSummary
 export type ChangeSetView = z.infer<typeof changeSetView>;
 
 export const receiptView = z
-  .object({ seq: z.int(), entryId: uuid, hash: digest, at: timestamp })
+  .object({
+    seq: z.int(),
+    entryId: uuid,
+    hash: digest,
+    at: timestamp,
+    proof: z.string().meta({ description: "Where its proof is to be had: a file that verifies without the server." }),
+  })
   .meta({ id: "Receipt", description: "Where an entry is in the tenant's ledger." });
 export const receipts = z.array(receiptView);
 
+/** Path of the operation `proveEntry`. */
+export const proofPath = (seq: number): string => `/api/ledger/entries/${seq}/proof`;
 /** What every command on a change-set answers. */
 export const changeSetAnswer = z.object({ changeSet: changeSetView, receipts }).meta({ id: "ChangeSetAnswer" });
 export type ChangeSetAnswer = z.infer<typeof changeSetAnswer>;

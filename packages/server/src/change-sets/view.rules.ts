@@ -1,11 +1,13 @@
 /** What callers see of a change-set: made from its rows alone, so the answer can be stored in the commit that makes it true. */
 import {
   type ApplicationView,
+  type ChangeSetAnswer,
   type ChangeSetSummary,
   type ChangeSetView,
   type ItemView,
   legalCommands,
   type JsonObject,
+  proofPath,
 } from "@countersign/contract";
 import type { Receipt } from "../ledger/index.js";
 import type { Overlap, ApplicationWhole } from "./queries.js";
@@ -170,7 +172,7 @@ export function applicationOf({ application, items, backups }: ApplicationWhole,
   };
 }
 
-export function receiptsOf(receipts: readonly Receipt[]): { seq: number; entryId: string; hash: string; at: string }[] {
+export function receiptsOf(receipts: readonly Receipt[]): ChangeSetAnswer["receipts"] {
   return receipts.map((receipt) => ({
     seq: receipt.seq,
     entryId: receipt.entryId,
@@ -178,3 +180,4 @@ export function receiptsOf(receipts: readonly Receipt[]): { seq: number; entryId
     at: at(receipt.timeMs),
   }));
 }
+    proof: proofPath(receipt.seq),

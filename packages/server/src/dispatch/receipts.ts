@@ -1,5 +1,5 @@
 /** Receipts as they are sent. */
-import type { OperationOutput } from "@countersign/contract";
+import { type OperationOutput, proofPath } from "@countersign/contract";
 import type { Receipt } from "../ledger/index.js";
 
 export type ReceiptView = OperationOutput<"revokeKey">["receipts"][number];
@@ -10,5 +10,6 @@ export function receiptViews(receipts: readonly Receipt[]): ReceiptView[] {
     entryId: receipt.entryId,
     hash: receipt.hash,
     at: new Date(receipt.timeMs).toISOString(),
+    proof: proofPath(receipt.seq),
   }));
 }

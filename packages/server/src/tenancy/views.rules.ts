@@ -1,5 +1,11 @@
 /** People, keys and tenants as they are shown. */
-import type { ApiKeyView, OperationOutput, PrincipalView, SigningKeyView } from "@countersign/contract";
+import {
+  type ApiKeyView,
+  type OperationOutput,
+  type PrincipalView,
+  proofPath,
+  type SigningKeyView,
+} from "@countersign/contract";
 import type { Receipt } from "../ledger/index.js";
 import type { Members, People, Person } from "./people.js";
 import type { ApiKeyWithUse } from "./queries.js";
@@ -110,5 +116,6 @@ export function receiptViews(receipts: readonly Receipt[]): ReceiptView[] {
     entryId: receipt.entryId,
     hash: receipt.hash,
     at: iso(receipt.timeMs),
+    proof: proofPath(receipt.seq),
   }));
 }
