@@ -195,6 +195,7 @@ export const changeSetView = changeSetSummary
     approvedUntil: timestamp.nullable(),
     appliedAt: timestamp.nullable(),
     undoUntil: timestamp.nullable(),
+    erasedAt: timestamp.nullable().meta({ description: "Its texts were erased; what is shown is what is left." }),
   })
   .meta({ id: "ChangeSet" });
 export type ChangeSetView = z.infer<typeof changeSetView>;
@@ -209,9 +210,9 @@ export const receiptView = z
   })
   .meta({ id: "Receipt", description: "Where an entry is in the tenant's ledger." });
 export const receipts = z.array(receiptView);
-
 /** Path of the operation `proveEntry`. */
 export const proofPath = (seq: number): string => `/api/ledger/entries/${seq}/proof`;
+
 /** What every command on a change-set answers. */
 export const changeSetAnswer = z.object({ changeSet: changeSetView, receipts }).meta({ id: "ChangeSetAnswer" });
 export type ChangeSetAnswer = z.infer<typeof changeSetAnswer>;

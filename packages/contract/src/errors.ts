@@ -61,6 +61,10 @@ export const errorCatalogue = {
 
   // The lifecycle of a change-set.
   illegal_transition: { status: 409, title: "the change-set is not in a state for this" },
+  erased: { status: 410, title: "its texts were erased" },
+  legal_hold: { status: 409, title: "a legal hold keeps it", recorded: true },
+  checkpoint_missing: { status: 409, title: "no signed checkpoint covers it" },
+  archive_unusable: { status: 409, title: "the archive cannot be written or read back" },
   ledger_mismatch: { status: 409, title: "the database and the ledger disagree", recorded: true },
   kill_switch_engaged: { status: 423, title: "a kill-switch is engaged", recorded: true },
   item_invalid: { status: 422, title: "an item cannot be carried out as written" },

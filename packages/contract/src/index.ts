@@ -9,6 +9,7 @@ export * from "./lifecycle.js";
 export * from "./limits.js";
 export * from "./openapi.js";
 export * from "./operations/index.js";
+export type { ArchiveView, ErasureReport, LegalHoldView, PruningPreview } from "./operations/retention.js";
 export * from "./permissions.js";
 export * from "./principals.js";
 export * from "./visible.js";

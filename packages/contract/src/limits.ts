@@ -57,6 +57,8 @@ export const limits = {
   approvedDaysMax: 7,
   /** Hours after an application in which it can be undone at once (default of the configuration). */
   undoWindowHoursDefault: 72,
+  /** Legal holds in force in one tenant: each is looked at whenever something is erased or pruned. */
+  holdsMax: 1_000,
   /** Grants of one agent. */
   grantsMax: 200,
 } as const;

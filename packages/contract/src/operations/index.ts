@@ -6,13 +6,17 @@ import type { Operation } from "./operation.js";
 import { peopleOperations } from "./people.js";
 import { publishingOperations } from "./publishing.js";
 import { recordOperations } from "./records.js";
+import { retentionOperations } from "./retention.js";
+import { verificationOperations } from "./verification.js";
 
 export const operations = {
   ...changeSetOperations,
   ...peopleOperations,
   ...recordOperations,
   ...auditOperations,
+  ...verificationOperations,
   ...publishingOperations,
+  ...retentionOperations,
 };
 export type Operations = typeof operations;
 export type OperationId = keyof Operations;

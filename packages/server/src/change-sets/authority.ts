@@ -12,6 +12,7 @@ import type { Attestation, AttestedRow, RowReference, Snapshot } from "../ledger
 import type { People } from "../tenancy/index.js";
 import { digestMismatches, hasApprovals } from "./authority.rules.js";
 import { type Desk, liveVotes, type Loaded } from "./desk.js";
+import { erasedRefusal } from "./lifecycle.rules.js";
 import { readWhole } from "./queries.js";
 import type { ApplicationItemRow, ApplicationRow, VoteRow, Whole } from "./rows.js";
 
@@ -97,6 +98,8 @@ export async function unlessKnown(
   snapshot: Snapshot,
   loaded: Pick<Loaded, "whole" | "people">,
 ): Promise<Refusal | undefined> {
+  const erased = erasedRefusal(loaded.whole.changeSet);
+  if (erased !== undefined) return erased;
   return knownWholes.has(loaded.whole) ? undefined : changeSetMismatch(desk, snapshot, loaded);
 }
 

@@ -18,7 +18,7 @@ import {
   type VoteDecision,
 } from "@countersign/contract";
 import { checkVote, loadConfiguration, type Route } from "../governance/index.js";
-import type { Snapshot } from "../ledger/index.js";
+import type { EraseSubject, FinishErasures, Snapshot } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
 import {
   approvalContext,
@@ -33,15 +33,18 @@ import {
   view,
 } from "./desk.js";
 import { create, revise } from "./draft.js";
+import { eraseSubject } from "./erase.js";
 import { apply, resume, rollBack } from "./execution.js";
 import { Leases } from "./leases.js";
 import { type ListSort, readCursor, writeCursor } from "./lists.rules.js";
 import { NumberBlocks } from "./numbers.js";
 import {
+  deleteErasedBlobs,
   type ListFilter,
   listChangeSets,
   readApplication,
   readApplications,
+  readUnfinished,
   readChangeSetsOn,
   readByRefs,
   readRunning,
@@ -56,6 +59,7 @@ import { asSeenBy } from "./sight.js";
 import { applicationOf, summaryOf } from "./view.rules.js";
 
 export type { Desk, RequestContext } from "./desk.js";
+export { checkReferences } from "./references.js";
 export { startRecovery, type Recovery } from "./recovery.js";
 
 type Answer<T> = Promise<T | Refusal>;
@@ -103,6 +107,12 @@ export interface ChangeSets {
   touching(snapshot: Snapshot, keys: readonly string[]): Promise<string[]>;
   /** Numbers by id, for showing. */
   numbersOf(snapshot: Snapshot, ids: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** What erasing a subject takes away of change-sets. */
+  readonly eraseSubject: EraseSubject;
+  /** Deletes the bytes that only erased change-sets named. */
+  readonly finishErasures: FinishErasures;
+  /** Ids of change-sets that are not finished. */
+  unfinished(snapshot: Snapshot): Promise<string[]>;
   /** After a start: brings every application of the tenant that has no end to its end. Ids of those it ran. */
   recover(tenant: TenantId): Promise<string[]>;
   /** Resolves when no run is under way in this process. */
@@ -192,6 +202,14 @@ export function openChangeSets(desk: Desk): ChangeSets {
     touching: readChangeSetsOn,
     numbersOf: async (snapshot, ids) =>
       new Map((await readByRefs(snapshot, [...ids])).map((row) => [row.id, row.number])),
+    eraseSubject: (snapshot, subject, by) => eraseSubject(desk.ledger, snapshot, subject, by),
+    finishErasures: async (tenant) => {
+      const { rows } = await desk.storage.inTenant(tenant, (client) =>
+        client.query<{ gone: number | null }>(deleteErasedBlobs, [tenant]),
+      );
+      return rows[0]?.gone ?? undefined;
+    },
+    unfinished: readUnfinished,
     recover: async (tenant) => {
       const running = await desk.ledger.snapshot(tenant, readRunning);
       const runs = await Promise.allSettled(running.map((id) => runner.run(tenant, id)));

@@ -5,9 +5,11 @@ import { type ChangeSetRow, update, updated, type VoteRow, type Whole } from "./
 
 /** A refusal with the legal commands when this one is not, else undefined. */
 export function transition(
-  changeSet: Pick<ChangeSetRow, "status" | "number" | "status_reason">,
+  changeSet: Pick<ChangeSetRow, "status" | "number" | "status_reason" | "erased_at_ms">,
   command: Command,
 ): Refusal | undefined {
+  const erased = erasedRefusal(changeSet);
+  if (erased !== undefined) return erased;
   if (findTransition(changeSet.status, command) !== undefined) return undefined;
   const legal = legalCommands(changeSet.status);
   const reason =
@@ -20,6 +22,20 @@ export function transition(
     {
       details: { status: changeSet.status, legal },
     },
+  );
+}
+
+/** What was erased is not carried out, taken back or changed any more: nobody could see what. */
+export function erasedRefusal({
+  number,
+  erased_at_ms: erasedAtMs,
+}: Pick<ChangeSetRow, "number" | "erased_at_ms">): Refusal | undefined {
+  if (erasedAtMs === null || erasedAtMs === undefined) return undefined;
+  const erasedAt = new Date(erasedAtMs).toISOString();
+  return refused(
+    "erased",
+    `the texts and states of \`${number}\` were erased at ${erasedAt}: it cannot be rolled back or changed; propose what is needed as a new change-set`,
+    { details: { erasedAt } },
   );
 }
 

@@ -1,7 +1,17 @@
 /** All SQL of change_sets, revisions, items, votes, applications, application_items, target_holds, backups and their lease. */
 import type { ListSort } from "./lists.rules.js";
 import type { Query, Snapshot } from "../ledger/index.js";
-import type { ApplicationItemRow, ApplicationRow, ChangeSetRow, HoldRow, ItemRow, VoteRow, Whole } from "./rows.js";
+import type {
+  ApplicationItemRow,
+  ApplicationRow,
+  BackupRow,
+  ChangeSetRow,
+  HoldRow,
+  ItemRow,
+  RevisionRow,
+  VoteRow,
+  Whole,
+} from "./rows.js";
 
 const wholeColumns = `
   to_jsonb(c) - 'row_salt' - 'tenant_id' as "changeSet",
@@ -317,3 +327,96 @@ export async function readRunning(snapshot: Snapshot): Promise<string[]> {
   });
   return rows.map((r) => r.id);
 }
+
+/** Every row of a change-set, of all revisions and runs. */
+export interface Everything {
+  readonly changeSet: ChangeSetRow;
+  readonly revisions: readonly RevisionRow[];
+  readonly items: readonly ItemRow[];
+  readonly votes: readonly VoteRow[];
+  readonly applications: readonly ApplicationRow[];
+  readonly applicationItems: readonly ApplicationItemRow[];
+  readonly backups: readonly BackupRow[];
+}
+
+/** For erasing it: seldom, so tables without an index by change-set are read through. */
+export async function readEverything(snapshot: Snapshot, id: string): Promise<Everything | undefined> {
+  const of = (table: string): string =>
+    `(select coalesce(jsonb_agg(to_jsonb(t) - 'row_salt' - 'tenant_id' order by t.id), '[]') from countersign.${table} as t
+        where t.tenant_id = c.tenant_id and t.change_set_id = c.id)`;
+  const rows = await snapshot.query<Everything>({
+    name: "change_set_everything",
+    text: `select to_jsonb(c) - 'row_salt' - 'tenant_id' as "changeSet", ${of("revisions")} as revisions, ${of("items")} as items,
+       ${of("votes")} as votes, ${of("applications")} as applications, ${of("application_items")} as "applicationItems", ${of("backups")} as backups
+  from countersign.change_sets as c where c.tenant_id = $1 and c.id = $2`,
+    values: [snapshot.tenant, id],
+  });
+  return rows[0];
+}
+
+/** Change-sets of an author (change_sets_by_author), and votes with a reason. */
+export async function countAuthored(
+  snapshot: Snapshot,
+  principalId: string,
+): Promise<{ readonly changeSets: number; readonly votes: number }> {
+  const rows = await snapshot.query<{ changeSets: number; votes: number }>({
+    name: "change_sets_authored",
+    text: `select (select count(*)::int from countersign.change_sets c where c.tenant_id = $1 and c.author_id = $2 and c.erased_at_ms is null) as "changeSets",
+       (select count(*)::int from countersign.votes v where v.tenant_id = $1 and v.voter_id = $2 and v.reason is not null) as votes`,
+    values: [snapshot.tenant, principalId],
+  });
+  return rows[0] ?? { changeSets: 0, votes: 0 };
+}
+
+/** Change-sets somebody still has to do with: nothing of them is pruned. Served by change_sets_by_status. */
+export async function readUnfinished(snapshot: Snapshot): Promise<string[]> {
+  const rows = await snapshot.query<{ id: string }>({
+    name: "change_sets_unfinished",
+    text: `select c.id from countersign.change_sets c where c.tenant_id = $1
+              and c.status = any('{DRAFT,PENDING_APPROVAL,APPROVED,APPLYING,PARTIALLY_APPLIED,ROLLING_BACK}'::text[]) order by c.id`,
+    values: [snapshot.tenant],
+  });
+  return rows.map((row) => row.id);
+}
+
+/**
+ * Deletes the bytes that erased change-sets name and nobody else does. Not while anything is applied: a run puts a file's bytes
+ * aside before the row that names them is there, and it began with a row that says it runs. Null: something runs.
+ */
+export const deleteErasedBlobs = `
+with running as (select exists (select from countersign.applications where tenant_id = $1 and status = 'RUNNING') as yes),
+erased as (select id from countersign.change_sets where tenant_id = $1 and erased_at_ms is not null),
+named as (
+  select b.digest from countersign.backups as b where b.tenant_id = $1 and b.change_set_id in (select id from erased)
+  union
+  select side ->> 'blob' from countersign.items as i cross join lateral jsonb_array_elements(i.effects) as effect
+   cross join lateral (values (effect -> 'before'), (effect -> 'after')) as sides (side)
+   where i.tenant_id = $1 and i.change_set_id in (select id from erased) and side ? 'blob'
+), candidates as materialized (
+  select n.digest from named as n join countersign.blobs as x on x.tenant_id = $1 and x.digest = n.digest
+), unused as (
+  select c.digest from candidates as c
+   where not exists (select from countersign.backups as b where b.tenant_id = $1 and b.digest = c.digest and not b.released
+                        and b.change_set_id not in (select id from erased))
+     and not exists (select from countersign.items as i where i.tenant_id = $1 and i.change_set_id not in (select id from erased)
+                        and position(c.digest in i.effects::text) > 0)
+), gone as (
+  delete from countersign.blobs as x using unused as u, running as r
+   where x.tenant_id = $1 and x.digest = u.digest and not r.yes returning 1
+)
+select case when (select yes from running) and exists (select from unused) then null else (select count(*)::int from gone) end as gone`;
+
+/** Every revision of change-sets that were not erased, in no order; by primary keys, items_by_revision and entries_by_subject. */
+export const citedRevisions = {
+  text: `select to_jsonb(c) - 'row_salt' - 'tenant_id' as "changeSet", to_jsonb(r) - 'row_salt' - 'tenant_id' as revision,
+       (select coalesce(jsonb_agg(to_jsonb(i) - 'row_salt' - 'tenant_id' order by i.sequence), '[]') from countersign.items as i
+         where i.tenant_id = r.tenant_id and i.revision_id = r.id) as items,
+       (select coalesce(jsonb_agg(to_jsonb(v) - 'row_salt' - 'tenant_id' order by v.at_ms, v.id), '[]') from countersign.votes as v
+         where v.tenant_id = r.tenant_id and v.change_set_id = c.id) as votes,
+       (select coalesce(jsonb_agg(e.content::jsonb -> 'data' order by e.seq), '[]') from countersign.entries as e
+         where e.tenant_id = r.tenant_id and e.subject_id = c.id::text and (e.action = 'change_set.vote_cast' or e.content is null)) as signed
+  from countersign.revisions as r
+  join countersign.change_sets as c on c.tenant_id = r.tenant_id and c.id = r.change_set_id
+ where to_jsonb(c) ->> 'erased_at_ms' is null`,
+  values: [],
+} as const;

@@ -60,6 +60,8 @@ export interface ChangeSetRow extends Stored {
   readonly approved_until_ms: number | null;
   readonly applied_at_ms: number | null;
   readonly undo_until_ms: number | null;
+  /** When its texts were erased. */
+  readonly erased_at_ms?: number | null;
 }
 
 export interface RevisionRow extends Stored {
@@ -148,6 +150,18 @@ export interface ApplicationItemRow extends Stored {
   readonly problem: JsonObject | null;
   readonly started_at_ms: number;
   readonly ended_at_ms: number | null;
+}
+
+export interface BackupRow extends Stored {
+  readonly change_set_id: string;
+  readonly application_id: string;
+  readonly item_sequence: number;
+  readonly target_key: string;
+  readonly digest: string;
+  readonly bytes: number;
+  readonly mode: number;
+  readonly released: boolean;
+  readonly at_ms: number;
 }
 
 export interface HoldRow extends Stored {

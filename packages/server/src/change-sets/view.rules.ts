@@ -68,6 +68,7 @@ export function viewOf(
   extra: { names: Names; conflicts: readonly Overlap[]; approvals: Approvals | null },
 ): ChangeSetView {
   const { changeSet, revision, items, votes } = whole;
+  const erasedAt = at(changeSet.erased_at_ms ?? null);
   return {
     ...summaryOf(changeSet, extra.names),
     description: changeSet.description,
@@ -92,11 +93,12 @@ export function viewOf(
     reversibility: reversibilityOf(items),
     attempts: changeSet.attempts,
     applicationId: changeSet.application_id ?? null,
-    legalCommands: legalCommands(changeSet.status),
+    legalCommands: erasedAt === null ? legalCommands(changeSet.status) : [],
     submittedAt: at(changeSet.submitted_at_ms ?? null),
     approvedUntil: at(changeSet.approved_until_ms ?? null),
     appliedAt: at(changeSet.applied_at_ms ?? null),
     undoUntil: at(changeSet.undo_until_ms ?? null),
+    erasedAt,
   };
 }
 
@@ -178,6 +180,6 @@ export function receiptsOf(receipts: readonly Receipt[]): ChangeSetAnswer["recei
     entryId: receipt.entryId,
     hash: receipt.hash,
     at: at(receipt.timeMs),
+    proof: proofPath(receipt.seq),
   }));
 }
-    proof: proofPath(receipt.seq),

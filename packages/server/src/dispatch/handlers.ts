@@ -4,20 +4,25 @@ import type { ChangeSets, RequestContext } from "../change-sets/index.js";
 import type { Ledger, Publishing, Snapshot } from "../ledger/index.js";
 import type { Tails } from "../followers/index.js";
 import type { Caller, Tenancy } from "../tenancy/index.js";
+import type { SelfChecks } from "../ops/index.js";
 import * as audit from "./audit.js";
 import * as evidence from "./evidence.js";
 import * as kill from "./killSwitch.js";
 import * as publications from "./publishing.js";
 import * as records from "./records.js";
+import * as verification from "./verification.js";
+import * as retention from "./retention.js";
 
 export interface Modules {
   readonly ledger: Ledger;
   readonly tenancy: Tenancy;
   readonly changeSets: ChangeSets;
   readonly tails: Tails;
-  readonly publishing: Publishing;
+  readonly selfChecks: SelfChecks;
   /** As configured. */
   readonly anchors: evidence.EvidenceDesk["anchors"];
+  readonly publishing: Publishing;
+  readonly retention: retention.RetentionDesk;
   readonly dataDirectory: string;
   readonly workspaceRoots: readonly string[] | undefined;
   readonly now: () => number;
@@ -43,13 +48,15 @@ type Answered<K extends OperationId> = K extends Streamed ? TextStream : Promise
 export type Handlers = { readonly [K in OperationId]: (call: Call<K>) => Answered<K> };
 
 export function handlersOver({
+  selfChecks,
   ledger,
   tenancy,
   changeSets,
   tails,
-  publishing,
-  dataDirectory,
   anchors,
+  publishing,
+  retention: retentionDesk,
+  dataDirectory,
   workspaceRoots,
   now,
 }: Modules): Handlers {
@@ -62,6 +69,7 @@ export function handlersOver({
     idOfActor: (tenant, actor) => audit.actorOf(ledger, tenant, actor),
     named: (tenant, entries) => audit.named(auditDesk, tenant, entries),
   };
+  const verificationDesk = { ledger, selfChecks };
   const killDesk = { ledger, changeSets, now };
   const recordsDesk = {
     ledger,
@@ -109,6 +117,18 @@ export function handlersOver({
     setTenantMode: ({ caller, input, request }) => tenancy.setTenantMode(caller, input, request),
     createTenant: ({ caller, input, request }) => tenancy.createTenant(caller, input, request),
 
+    previewErasure: ({ caller, input }) => retention.preview(retentionDesk, caller, input),
+    eraseSubject: ({ caller, input, request }) =>
+      retention.eraseSubject(retentionDesk, caller, input, request.transact),
+    listLegalHolds: ({ caller, input }) => retention.listLegalHolds(retentionDesk, caller, input),
+    placeLegalHold: ({ caller, input, request }) =>
+      retention.placeLegalHold(retentionDesk, caller, input, request.transact),
+    releaseLegalHold: ({ caller, input, request }) =>
+      retention.releaseLegalHold(retentionDesk, caller, input, request.transact),
+    previewPruning: ({ caller, input }) => retention.previewPrune(retentionDesk, caller, input),
+    pruneLedger: ({ caller, input, request }) => retention.pruneLedger(retentionDesk, caller, input, request.transact),
+    listArchives: ({ caller }) => retention.listArchives(retentionDesk, caller),
+
     listWorkspaces: ({ caller }) => records.workspaces(recordsDesk, caller),
     registerWorkspace: ({ caller, input, request }) =>
       records.addWorkspace(recordsDesk, caller, input, request.transact),
@@ -129,6 +149,8 @@ export function handlersOver({
     getAuditPolicy: ({ input }) => evidence.auditPolicy(evidenceDesk, input),
     getCheckpoint: ({ caller }) => publications.checkpoint({ ledger, publishing }, caller),
     listLogKeys: () => publications.logKeys({ ledger, publishing }),
-    verifyChain: ({ caller, input }) => audit.verifyChain(auditDesk, caller, input),
+    verifyChain: ({ caller, input }) => verification.verifyChain(verificationDesk, caller, input),
+    getVerification: ({ caller, input }) => verification.getVerification(verificationDesk, caller, input),
+    listVerifications: ({ caller, input }) => verification.listVerifications(verificationDesk, caller, input),
   };
 }

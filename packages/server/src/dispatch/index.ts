@@ -35,6 +35,7 @@ import { validate } from "./validation.js";
 export { tailSource } from "./audit.js";
 export { problemOf, problemTypeBase } from "./problems.js";
 export { type LogAnswer, openTree, type ServeLog } from "./publishing.js";
+export { responsesEraser } from "./retention.js";
 export { pointerOf } from "./validation.js";
 
 export interface DispatchRequest {
@@ -140,7 +141,10 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
       return { kind: "stream", status: row.status, headers: answer.headers ?? {}, body: await begun(answer) };
     const body = must(await answer);
     if (idempotency !== undefined || proof !== undefined) on.sweeper.after(caller);
-    return { kind: "answer", status: row.status, headers: {}, body };
+    const job = row.job?.(body as never);
+    return job === undefined
+      ? { kind: "answer", status: row.status, headers: {}, body }
+      : { kind: "answer", status: 202, headers: { location: job }, body };
   } catch (error) {
     if (error instanceof Replayed && idempotency !== undefined)
       return replay(on, { caller, request, row, idempotency, stored: error.stored });

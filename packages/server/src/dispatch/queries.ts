@@ -100,3 +100,21 @@ export function sweepProofs(tenant: TenantId, nowMs: number): Query {
     values: [tenant, nowMs],
   };
 }
+
+/** Responses of commits before the subject of one of their entries was erased. Reads all that are stored: those of three days. */
+export const forgetErasedResponses = `with erased as materialized (
+  select e.subject_id, max(e.seq) as seq from countersign.entries as e where e.tenant_id = $1 and e.action = 'subject.erased' group by 1
+), forgotten as (
+  update countersign.idempotency_keys as k
+     set response = jsonb_build_object('body', jsonb_build_object('erased', true), 'entries', k.response -> 'entries')
+   where k.tenant_id = $1
+     and exists (select from erased)
+     and k.response #> '{body,erased}' is distinct from 'true'::jsonb
+     and exists (
+       select from jsonb_array_elements_text(k.response -> 'entries') as of_response (id)
+         join countersign.entries as e on e.tenant_id = $1 and e.entry_id = of_response.id::uuid
+         join erased on erased.subject_id = e.subject_id and e.seq < erased.seq
+        where e.action is distinct from 'subject.erased')
+  returning 1
+)
+select count(*)::int as count from forgotten`;

@@ -87,3 +87,4 @@ export type {
   RouteTally,
 } from "@countersign/contract";
 export { engageKill, releaseKill } from "./kill.js";
+export { eraseSubject } from "./erase.js";

@@ -24,6 +24,8 @@ export interface ProcessConfig {
   readonly logLevel: LogLevel;
   /** COUNTERSIGN_SEALING_KEY: 32 bytes each, the first seals, all open; absent: the file in the data directory. */
   readonly sealingKeys?: readonly Uint8Array[];
+  /** COUNTERSIGN_ARCHIVES: the folder archives of prunings are written to; absent: below the data directory. */
+  readonly archives?: string;
   /** COUNTERSIGN_WORKSPACE_ROOTS: workspaces are registered below these folders alone; absent: wherever the server may. */
   readonly workspaceRoots?: readonly string[];
   /** COUNTERSIGN_ANCHORS: one anchor each, as in `<data directory>/anchors`; absent: that file. */
@@ -112,6 +114,10 @@ const variables = z.object({
   COUNTERSIGN_LOG: logLevel.default("info"),
   COUNTERSIGN_SEALING_KEY: sealingKeys.optional(),
   COUNTERSIGN_WORKSPACE_ROOTS: folders.optional(),
+  COUNTERSIGN_ARCHIVES: z
+    .string()
+    .refine((folder) => isAbsolute(folder), "is no absolute path")
+    .optional(),
   COUNTERSIGN_LOG_KEYS: folder.optional(),
   COUNTERSIGN_ANCHORS: anchors.optional(),
   COUNTERSIGN_ANCHORS_REQUIRED: anchorsRequired.default(0),
@@ -147,6 +153,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
       ? {}
       : { applicationDatabaseUrl: data.COUNTERSIGN_APP_DATABASE_URL }),
     ...(data.COUNTERSIGN_SEALING_KEY === undefined ? {} : { sealingKeys: data.COUNTERSIGN_SEALING_KEY }),
+    ...(data.COUNTERSIGN_ARCHIVES === undefined ? {} : { archives: data.COUNTERSIGN_ARCHIVES }),
     ...(data.COUNTERSIGN_WORKSPACE_ROOTS === undefined ? {} : { workspaceRoots: data.COUNTERSIGN_WORKSPACE_ROOTS }),
     ...(data.COUNTERSIGN_ANCHORS === undefined ? {} : { anchors: data.COUNTERSIGN_ANCHORS }),
     anchorsRequired: data.COUNTERSIGN_ANCHORS_REQUIRED,

@@ -129,6 +129,33 @@ export async function resourceVersions(
   return rows.map((row) => ({ ...row, atMs: Number(row.atMs) }));
 }
 
+/** A row as its digest covers it. */
+export interface StoredVersion {
+  readonly id: string;
+  readonly version: number;
+  readonly resource: string;
+  readonly revision: number;
+  readonly document: JsonValue;
+  readonly deleted: boolean;
+  readonly hash: string | null;
+  readonly change_set_id: string | null;
+  readonly at_ms: number;
+}
+
+/** Revisions a change-set made that are not the present one any more and hold a document still. Reads all; erasures are rare. */
+export async function versionsOfChangeSet(snapshot: Snapshot, changeSetId: string): Promise<StoredVersion[]> {
+  const rows = await snapshot.query<{ row: StoredVersion }>({
+    name: "targets_versions_of_change_set",
+    text: `select to_jsonb(v) - 'row_salt' - 'tenant_id' as row
+      from countersign.resource_versions as v
+      join countersign.resources as r on r.tenant_id = v.tenant_id and r.id = v.resource
+      where v.tenant_id = $1 and v.change_set_id = $2 and v.document is not null and v.revision < r.revision
+      order by v.id`,
+    values: [snapshot.tenant, changeSetId],
+  });
+  return rows.map(({ row }) => row);
+}
+
 /** True if a live document of the tenant holds this text as a whole value: it may be a reference. Reads all; moves are rare. */
 export async function isReferenced(snapshot: Snapshot, id: string, exceptRow: string): Promise<boolean> {
   const rows = await snapshot.query<{ found: boolean }>({

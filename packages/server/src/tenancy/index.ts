@@ -14,11 +14,12 @@ import {
   type Refusal,
   type TenantId,
 } from "@countersign/contract";
-import type { Ledger, Snapshot } from "../ledger/index.js";
+import type { EraseSubject, Ledger, Snapshot } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
 import { type Caller, parseApiKey, readCaller, systemCaller } from "./caller.js";
 import type { TenancyDesk, TenancyRequest } from "./change.js";
+import { eraseSubject } from "./erase.js";
 import { enrol, issueEnrolmentCode, listKeys, listSigningKeys, mintKey, revokeKey, revokeSigningKey } from "./keys.js";
 import { loadMembers, loadPeople, loadTenant, principalNames } from "./people.js";
 import type { RolesConfiguration } from "./permissions.rules.js";
@@ -125,6 +126,8 @@ export interface Tenancy {
   readonly revokeKey: Command<"revokeKey">;
   readonly listSigningKeys: Question<"listSigningKeys">;
   readonly revokeSigningKey: Command<"revokeSigningKey">;
+  /** What erasing a subject takes away of people. */
+  readonly eraseSubject: EraseSubject;
   /** Waits for what is still being noted. */
   close(): Promise<void>;
 }
@@ -190,6 +193,7 @@ export function openTenancy(options: TenancyOptions): Tenancy {
     revokeKey: command(revokeKey),
     listSigningKeys: ask(listSigningKeys),
     revokeSigningKey: command(revokeSigningKey),
+    eraseSubject: (snapshot, subject, by) => eraseSubject(ledger, snapshot, subject, by),
     close: () => uses.settled(),
   };
 }

@@ -99,6 +99,19 @@ export interface ApiKeyWithUse extends ApiKeyRow {
   readonly last_used_at_ms: number | null;
 }
 
+/** By api_keys_by_principal. */
+export function readApiKeysOf(snapshot: Snapshot, principalId: string): Promise<ApiKeyRow[]> {
+  return rows(snapshot, {
+    name: "tenancy_api_keys_of",
+    text: `select to_jsonb(k) - 'tenant_id' - 'row_salt' as row
+             from countersign.api_keys as k
+            where k.tenant_id = $1
+              and k.principal_id = $2
+            order by k.id`,
+    values: [snapshot.tenant, principalId],
+  });
+}
+
 /** A page of API keys, newest first (ids grow with time). */
 export function readApiKeys(
   snapshot: Snapshot,

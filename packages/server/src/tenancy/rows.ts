@@ -24,6 +24,8 @@ export interface PrincipalRow extends Stored {
   readonly answerable_before: string | null;
   readonly created_by: string | null;
   readonly created_at_ms: number;
+  /** When their name was erased. */
+  readonly erased_at_ms?: number | null;
 }
 
 export interface SigningKeyRow extends Stored {

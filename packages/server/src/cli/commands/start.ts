@@ -45,8 +45,16 @@ export function startCommand(set: CommandSet, root: Command): void {
     const dataDirectory = options.data === undefined ? cli.dataDirectory : cli.path(options.data);
     // Loaded when asked for: the other commands start in a fraction of a second.
     const { startServer } = await import("../../server.js");
-    const { databaseUrl, applicationDatabaseUrl, sealingKeys, workspaceRoots, logKeys, anchors, anchorsRequired } =
-      config;
+    const {
+      databaseUrl,
+      applicationDatabaseUrl,
+      sealingKeys,
+      workspaceRoots,
+      archives,
+      logKeys,
+      anchors,
+      anchorsRequired,
+    } = config;
     const server = await startServer({
       dataDirectory,
       host: options.host ?? config.host,
@@ -56,6 +64,7 @@ export function startCommand(set: CommandSet, root: Command): void {
       ...(applicationDatabaseUrl === undefined ? {} : { applicationDatabaseUrl }),
       ...(sealingKeys === undefined ? {} : { sealingKeys }),
       ...(workspaceRoots === undefined ? {} : { workspaceRoots }),
+      ...(archives === undefined ? {} : { archives }),
       ...(logKeys === undefined ? {} : { logKeys }),
       ...(anchors === undefined ? {} : { anchors }),
       anchorsRequired,
