@@ -7,7 +7,9 @@ import { fileURLToPath } from "node:url";
 
 const folder = (path) => fileURLToPath(new URL(path, import.meta.url));
 const core = folder("../../proof/src/");
-const twins = new Map(["hash", "signature", "bytes"].map((name) => [`${core}${name}.ts`, folder(`primitives/${name}.ts`)]));
+const twins = new Map(
+  ["hash", "signature", "bytes"].map((name) => [`${core}${name}.ts`, folder(`primitives/${name}.ts`)]),
+);
 const buffer = folder("primitives/buffer.ts");
 const nodeImport = /from "(node:[a-z_/]+)"/g;
 

@@ -18,7 +18,7 @@ const base64Values = new Uint8Array(128).fill(255);
 for (const alphabet of [base64Alphabet, base64UrlAlphabet])
   for (let i = 0; i < 64; i++) base64Values[alphabet.charCodeAt(i)] = i;
 
-class Bytes extends Uint8Array<ArrayBuffer> {
+class Bytes extends Uint8Array {
   override toString(encoding: Encoding = "utf8", start = 0, end = this.length): string {
     const part = start === 0 && end === this.length ? this : this.subarray(start, end);
     switch (encoding) {

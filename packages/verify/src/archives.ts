@@ -1,0 +1,54 @@
+/** Archives of pruned entries: each verifies by itself, is the one that a pruning named, and ends with the hash the ledger has there. */
+import { createReadStream } from "node:fs";
+import { Sha256Stream, verifyBundle, type BundleResult, type Finding } from "@countersign/proof";
+
+export interface Archive {
+  readonly path: string;
+  readonly sha256: string;
+  readonly result: BundleResult;
+}
+
+export async function readArchive(path: string, tenant: string | undefined): Promise<Archive> {
+  const digest = new Sha256Stream();
+  async function* read(): AsyncGenerator<Uint8Array> {
+    for await (const piece of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Uint8Array>) {
+      digest.update(piece);
+      yield piece;
+    }
+  }
+  const result = await verifyBundle(read(), tenant === undefined ? {} : { tenant });
+  return { path, sha256: digest.hex(), result };
+}
+
+/** Where the ledger's hashes are wanted. */
+export function endsOf(archives: readonly Archive[]): number[] {
+  const ends = archives.flatMap(({ result: { head } }) => (head === undefined ? [] : [head.seq]));
+  return [...new Set(ends)].sort((a, b) => a - b);
+}
+
+/** What is wrong with the archives as archives of this ledger. */
+export function compareArchives(archives: readonly Archive[], ledger: BundleResult): Finding[] {
+  const named = ledger.notes.flatMap(({ archive }) => (archive === undefined ? [] : [archive]));
+  return archives.flatMap((archive): Finding[] => {
+    const { path, sha256, result } = archive;
+    const wrong = result.findings.map((finding) => ({
+      ...finding,
+      detail: `in the archive ${path}: ${finding.detail ?? ""}`,
+    }));
+    if (wrong.length > 0) return wrong;
+    const about = { class: "REFERENCE_MISMATCH", seq: result.head?.seq ?? null } as const;
+    if (!named.includes(sha256))
+      return [
+        {
+          ...about,
+          expected: named.join(", ") || "no pruning",
+          actual: sha256,
+          detail: `no pruning names the archive ${path}`,
+        },
+      ];
+    const chained = ledger.hashes?.find(({ seq }) => seq === result.head?.seq)?.hash;
+    if (chained === result.head?.hash) return [];
+    const detail = `the archive ${path} ends with another entry than the ledger has there`;
+    return [{ ...about, expected: chained ?? "that entry", actual: result.head?.hash ?? "nothing", detail }];
+  });
+}

@@ -1,0 +1,10 @@
+/** What the command talks to. */
+export interface World {
+  readonly args: readonly string[];
+  readonly stdin: AsyncIterable<Uint8Array>;
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  /** Somebody watches stderr. */
+  readonly watched: boolean;
+  readonly nowMs: () => number;
+}
