@@ -1,7 +1,8 @@
 /**
- * A process that submits to a file or git anchor and is killed by its own hand: before the n-th change it makes to the file system.
- * Arguments: kind, directory, sizes (`300,900`), n (0: never). Sends the size of each receipt, then "done".
+ * A process that submits to a file or git anchor and is killed by its own hand: before the n-th change it makes to the file system,
+ * or together with the n-th git it starts. Arguments: kind, directory, sizes (`300,900`), n (0: never). Sends the size of each receipt, then "done".
  */
+import childProcess from "node:child_process";
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 
@@ -36,6 +37,21 @@ promises.open = async (...given: Parameters<typeof open>) => {
   }
   return handle;
 };
+if (kind === "git") {
+  const spawn = childProcess.spawn.bind(childProcess) as (...given: unknown[]) => childProcess.ChildProcess;
+  Object.assign(childProcess, {
+    spawn: (...given: unknown[]) => {
+      const child = spawn(...given);
+      step += 1;
+      // The git that was started gets as far as it gets.
+      if (step === Number(killAt)) {
+        child.kill("SIGKILL");
+        process.kill(process.pid, "SIGKILL");
+      }
+      return child;
+    },
+  });
+}
 syncBuiltinESMExports();
 
 const { fileAnchor } = await import("../../src/ledger/anchors/file.js");
