@@ -47,7 +47,10 @@ export default {
       severity: "error",
       comment: "Another package is imported by its name, never by a path into it.",
       from: { path: "^packages/([^/]+)/src/" },
-      to: { path: "^packages/[^/]+/src/", pathNot: ["^packages/$1/src/", "^packages/[^/]+/src/index\\.ts$"] },
+      to: {
+        path: "^packages/[^/]+/src/",
+        pathNot: ["^packages/$1/src/", "^packages/[^/]+/src/index\\.ts$", "^packages/proof/src/load\\.ts$"],
+      },
     },
     {
       name: "rules-are-pure",
@@ -82,6 +85,16 @@ export default {
       severity: "error",
       from: { path: "^packages/sdk/src/" },
       to: { pathNot: ["^packages/sdk/src/", "^packages/contract/src/index\\.ts$"] },
+    },
+    {
+      name: "verify-needs-proof-only",
+      severity: "error",
+      comment: "What auditors run: the verifier, and Node itself.",
+      from: { path: "^packages/verify/src/" },
+      to: {
+        pathNot: ["^packages/verify/src/", "^packages/proof/(src|dist)/(index|load)\\.(d\\.)?ts$"],
+        dependencyTypesNot: ["core"],
+      },
     },
     {
       name: "sdk-for-the-cli-only",

@@ -8,6 +8,7 @@ export default defineConfig({
   resolve: {
     alias: {
       "@countersign/contract": source("contract"),
+      "@countersign/proof/load": source("proof").replace(/index\.ts$/, "load.ts"),
       "@countersign/proof": source("proof"),
       "@countersign/sdk": source("sdk"),
     },

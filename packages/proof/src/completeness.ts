@@ -650,6 +650,8 @@ class Judge {
       return of.anchored === null ? "no quorum of the policy's anchors and witnesses confirms this ledger" : covers;
     }
     if (of.anchored !== null) return `no quorum is demanded; ${covers}`;
+    if (this.#policy === undefined && this.#keys.keys.length === 0 && this.#claims.length > 0)
+      return "no policy was given and no key is known: nobody's signature on the checkpoints was checked";
     if (this.#claims.some(({ own }) => own))
       return this.#keys.pinned
         ? "the log's own checkpoints agree; no anchor is configured: entries cut from the end after the last of them, or a ledger signed anew with the log's key, would not show"

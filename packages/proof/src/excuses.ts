@@ -81,6 +81,8 @@ function noteOfPruned({ by, upTo, archive, excused }: Pruned): VerifyNote {
     class: "PRUNED",
     seq: 0,
     by,
+    archive,
+    upTo,
     detail: `contents before entry ${upTo} were pruned (${excused} gone); the archive's SHA-256 is ${archive}`,
   };
 }

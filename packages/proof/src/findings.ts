@@ -80,6 +80,9 @@ export interface VerifyNote {
   readonly by?: number;
   /** RESTORED: the incarnation that began. */
   readonly incarnation?: number;
+  /** PRUNED: SHA-256 of the archive, and the first entry that was kept whole. */
+  readonly archive?: string;
+  readonly upTo?: number;
   readonly detail: string;
 }
 
@@ -152,6 +155,8 @@ export interface VerifyResult {
     readonly unchecked: number;
   };
   readonly bodies: { readonly checked: number; readonly absent: number };
+  /** Hashes computed at the places asked for. */
+  readonly hashes?: readonly { readonly seq: number; readonly hash: string }[];
   /** Bytes of content hashed. */
   readonly bytes: number;
   readonly durationMs: number;

@@ -27,3 +27,5 @@ export * from "./checkpoint.js";
 export * from "./tlogProof.js";
 export * from "./policy.js";
 export * from "./statements.js";
+export * from "./report.js";
+export * from "./receipt.js";

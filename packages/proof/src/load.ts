@@ -44,6 +44,21 @@ export function readPolicyFile(path: string): Policy {
   return parsed.policy;
 }
 
+/** Key statements that were kept: each a signed note after a line with its length in bytes, as the server keeps its own. Throws. */
+export function readKeyStatements(path: string): string[] {
+  const bytes = Buffer.from(readBounded(path, notesBytesMax));
+  const statements: string[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const found = /^([1-9][0-9]{0,6})\n/.exec(bytes.toString("latin1", at, Math.min(at + 8, bytes.length)));
+    const begins = at + (found?.[0].length ?? 0);
+    const end = begins + Number(found?.[1]);
+    if (found === null || end > bytes.length) throw new Error("not key statements, each after its length in bytes");
+    statements.push(bytes.toString("utf8", begins, end));
+    at = end;
+  }
+  return statements;
+}
+
 /** Which ledger's checkpoints are wanted. Without a deployment: of every one that has this tenant. */
 export interface LedgerName {
   readonly deployment?: string | undefined;

@@ -51,6 +51,8 @@ export interface VerifyOptions {
   readonly countBodies?: boolean;
   /** Every body that was not erased is at hand: one that is not there needs an entry that says so. Default: false. */
   readonly bodiesExpected?: boolean;
+  /** Entries whose computed hashes are wanted, ascending: `hashes` of the result. */
+  readonly hashesAt?: readonly number[];
   /** Told of every entry whose content holds. */
   readonly summary?: Summary;
 
@@ -158,6 +160,8 @@ export class ChainVerifier {
   readonly #tree: TreeFollower | undefined;
   /** From here on computed hashes are known to be others than those that were chained. */
   #damagedFrom = Infinity;
+  readonly #hashes: { readonly seq: number; readonly hash: string }[] = [];
+  #hashWanted: number;
 
   constructor(options: VerifyOptions) {
     this.#options = options;
@@ -169,6 +173,7 @@ export class ChainVerifier {
     this.#findings = new Findings(options.findingsMax ?? 100);
     this.#votes = new VoteChecker(options.tenant);
     this.#tree = treeFor(options);
+    this.#hashWanted = options.hashesAt?.[0] ?? -1;
   }
 
   /** `add` from the bytes of an entry: the same verdict, sooner where nothing is wrong. */
@@ -187,6 +192,7 @@ export class ChainVerifier {
     this.#checkVotes(seq, content);
     this.#takeRecord(seq, timeMs, content, undefined);
     this.#tree?.take(this.#lane.hashBytes);
+    if (seq === this.#hashWanted) this.#keepHash(seq, this.#lane.hash);
     this.#countBody(seq, content);
   }
 
@@ -276,6 +282,7 @@ export class ChainVerifier {
       checkpoints,
       votes: { checked: this.#votesChecked, unchecked: this.#votesUnchecked },
       bodies: { checked: this.#bodiesChecked, absent: this.#bodiesAbsent },
+      ...(this.#options.hashesAt === undefined ? {} : { hashes: this.#hashes }),
       bytes: this.#bytes,
       durationMs: (this.#options.clock?.() ?? 0) - this.#startedMs,
       ...(undecided !== undefined ? { undecided } : {}),
@@ -429,6 +436,12 @@ export class ChainVerifier {
   /** Once it is known what is chained here. */
   #follow({ link, computed }: Candidate): void {
     if (this.#tree?.size === link.seq) this.#tree.take(bytesOfHex(computed));
+    if (link.seq === this.#hashWanted) this.#keepHash(link.seq, computed);
+  }
+
+  #keepHash(seq: number, hash: string): void {
+    this.#hashes.push({ seq, hash });
+    this.#hashWanted = this.#options.hashesAt?.[this.#hashes.length] ?? -1;
   }
 
   /** An entry of a selection stands for itself. */

@@ -13,7 +13,7 @@ export interface BundleResult extends VerifyResult {
 
 export type VerifyBundleOptions = Pick<
   VerifyOptions,
-  "otherTenants" | "thorough" | "findingsMax" | "clock" | "onProgress" | "summary"
+  "otherTenants" | "hashesAt" | "thorough" | "findingsMax" | "clock" | "onProgress" | "summary"
 > & {
   /** What the verifier trusts; asked for once it is known which ledger the bundle is of. */
   readonly trust?: Trust | ((header: BundleHeader) => Trust | Promise<Trust>);

@@ -119,8 +119,7 @@ async function bundle(
   const whole = withArchives(result, archives);
   const told = { source: options.input, policySource, header: whole.header, summary: summary.result };
   if (options.json)
-    print(world, {
-      ...whole,
+    print(world, whole, {
       ...told,
       archives: archives.map(({ path, sha256, result: { entries } }) => ({ path, sha256, entries })),
     });
@@ -179,7 +178,7 @@ async function receipt(
       return trust;
     },
   });
-  if (options.json) print(world, { ...result, source: options.input, policySource });
+  if (options.json) print(world, result, { source: options.input, policySource });
   else world.out(`${receiptLines(result, options, policySource).join("\n")}\n`);
   return exitCodeOf(result);
 }
@@ -206,9 +205,9 @@ function receiptLines(result: ReceiptResult, options: Options, policySource: str
 
 // ---- talking ------------------------------------------------------------------------------------------------------------
 
-function print(world: World, result: BundleResult | ReceiptResult): void {
+function print(world: World, result: BundleResult | ReceiptResult, more: Readonly<Record<string, unknown>>): void {
   const findings = result.findings.map((finding) => ({ ...finding, title: findingTitle(finding) }));
-  const told = { verdict: verdictOf(result), exitCode: exitCodeOf(result), ...result, findings };
+  const told = { verdict: verdictOf(result), exitCode: exitCodeOf(result), ...result, findings, ...more };
   world.out(`${JSON.stringify(told, null, 2)}\n`);
 }
 
