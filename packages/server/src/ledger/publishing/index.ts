@@ -5,7 +5,7 @@
  * stored · no commit waits for any of it · without usable keys everything is still read, and `status` says why nothing is signed.
  */
 import type { TenantId } from "@countersign/contract";
-import type { Checkpoint, NoteSigner, RightEdge, Tile } from "@countersign/proof";
+import { parseOrigin, type Checkpoint, type NoteSigner, type RightEdge, type Tile } from "@countersign/proof";
 import type { Clock } from "../../platform/index.js";
 import type { Storage } from "../../storage/index.js";
 import type { Door } from "./ports.js";
@@ -66,13 +66,13 @@ export interface Publishing {
   /** Name of the deployment, from the key directory or the ledger. Throws `not_published` when there is none yet. */
   deployment(): Promise<string>;
   /**
-   * A stored checkpoint that covers every entry there is now; waits for the publisher, of this process or another. Throws
-   * `publishing_stopped`, `not_published`.
+   * A stored checkpoint that covers every entry there is now; waits for the publisher, of this process or another, to have
+   * looked. Throws `publishing_stopped`, `not_published`.
    */
   publish(tenant: TenantId): Promise<Published>;
   /** The newest stored checkpoint, with the cosignatures that are there. */
   latest(tenant: TenantId): Promise<Published | undefined>;
-  /** Checkpoints of every incarnation, ascending, thinned evenly to `limit`; without cosignatures. */
+  /** Checkpoints of every incarnation of this deployment, ascending, thinned evenly to `limit`; without cosignatures. */
   checkpoints(tenant: TenantId, limit?: number): Promise<readonly Published[]>;
   /** Undefined: outside of the newest checkpoint's tree. */
   tile(tenant: TenantId, tile: Tile): Promise<Uint8Array | undefined>;
@@ -107,6 +107,13 @@ export function openPublishing(options: PublishingOptions): Publishing {
     atStep: options.atStep,
   });
 
+  const deploymentOrNone = async (): Promise<string | undefined> =>
+    keys.known?.deployment ?? (await recordedStatements({ storage, deploymentTenant })).deployment;
+  const deployment = async (): Promise<string> => {
+    const name = await deploymentOrNone();
+    if (name !== undefined) return name;
+    throw failure("not_published", "this deployment has no log key yet; the server makes one when it starts");
+  };
   const proveMany = async (tenant: TenantId, seqs: readonly number[]): Promise<ProofsAt> => {
     const size = await reader.size(tenant);
     const missing = seqs.find((seq) => !Number.isSafeInteger(seq) || seq < 0 || seq >= size);
@@ -130,24 +137,25 @@ export function openPublishing(options: PublishingOptions): Publishing {
         anchorsDegraded: anchors?.degraded() ?? false,
       };
     },
-    deployment: async () => {
-      const name = keys.known?.deployment ?? (await recordedStatements({ storage, deploymentTenant })).deployment;
-      if (name === undefined)
-        throw failure("not_published", "this deployment has no log key yet; the server makes one when it starts");
-      return name;
-    },
+    deployment,
     publish: async (tenant) => {
       const size = await reader.size(tenant);
       if (size === 0) throw failure("not_published", "the ledger has no entries");
-      return publisher.until(tenant, async () => {
+      const covering = async (): Promise<Published | undefined> => {
         const newest = await reader.latest(tenant);
         // Larger than the ledger: it was cut, and the next round says so.
         const covers = newest !== undefined && newest.checkpoint.size >= size;
         return covers && newest.checkpoint.size <= (await reader.size(tenant)) ? newest : undefined;
-      });
+      };
+      return publisher.until(tenant, covering, "looked");
     },
     latest: (tenant) => reader.latest(tenant),
-    checkpoints: (tenant, limit = checkpointsDefault) => reader.series(tenant, limit),
+    checkpoints: async (tenant, limit = checkpointsDefault) => {
+      // In a copy those of the deployment it was copied from lie beside its own.
+      const name = await deploymentOrNone();
+      const all = await reader.series(tenant, limit);
+      return all.filter(({ checkpoint }) => parseOrigin(checkpoint.origin)?.deployment === name);
+    },
     tile: (tenant, tile) => reader.tile(tenant, tile),
     prove: async (tenant, seq) => {
       const { checkpoint, proofs } = await proveMany(tenant, [seq]);

@@ -60,8 +60,8 @@ export interface PublisherStatus {
   readonly tenants: readonly TenantStatus[];
 }
 
-/** How often a stopped tenant is looked at again. */
-const stoppedRetryMs = 10_000;
+/** A stopped tenant is looked at again after so many intervals. */
+const stoppedIntervals = 10;
 /** What arrives together is published together. */
 const gatherMs = 20;
 const tenantsAtOnce = 4;
@@ -76,6 +76,8 @@ interface Followed {
   /** Not before; of `performance.now()`. */
   nextAt: number;
   offered: boolean;
+  /** Held against memory and table since this process leads. */
+  looked: boolean;
 }
 
 export class Publisher {
@@ -137,12 +139,13 @@ export class Publisher {
   }
 
   /**
-   * Waits until `covered` says that a stored checkpoint is enough. Throws `publishing_stopped` with the reason, `not_published`
-   * when nobody signs.
+   * Waits until `covered` says that a stored checkpoint is enough; with `looked`, after this publisher has looked at the ledger
+   * and found it good, if it is the one that signs. Throws `publishing_stopped` with the reason, `not_published` when nobody
+   * signs.
    */
-  async until<T>(tenant: TenantId, covered: () => Promise<T | undefined>): Promise<T> {
+  async until<T>(tenant: TenantId, covered: () => Promise<T | undefined>, looked?: "looked"): Promise<T> {
     for (let round = 0; round < roundsMax; round++) {
-      const found = await covered();
+      const found = looked === undefined || this.#foundGood(tenant) ? await covered() : undefined;
       if (found !== undefined) return found;
       const stopped = this.#followed.get(tenant);
       if (stopped?.state === "stopped") throw failure("publishing_stopped", stopped.reason ?? "publishing is stopped");
@@ -151,6 +154,12 @@ export class Publisher {
       await this.#nextRound(tenant);
     }
     throw failure("not_published", "no checkpoint covers it yet; a running server publishes one within seconds");
+  }
+
+  #foundGood(tenant: TenantId): boolean {
+    if (this.#stopListening === undefined || this.#state === "following") return true;
+    const followed = this.#followed.get(tenant);
+    return this.#state === "leading" && followed !== undefined && followed.looked && followed.state !== "stopped";
   }
 
   // ── When ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -289,6 +298,7 @@ export class Publisher {
       reason: undefined,
       nextAt: 0,
       offered: false,
+      looked: false,
     };
     this.#followed.set(tenant, fresh);
     return fresh;
@@ -309,6 +319,7 @@ export class Publisher {
     const { tenant } = followed.log;
     try {
       const made = await followed.log.step(keys, by);
+      followed.looked = true;
       followed.nextAt = performance.now() + this.#on.intervalMs;
       [followed.state, followed.kind, followed.reason] = ["published", undefined, undefined];
       const newest = made ?? (followed.offered ? undefined : followed.log.stored);
@@ -331,7 +342,7 @@ export class Publisher {
     const kind = error instanceof Stopped ? error.kind : "memory_unreadable";
     const news = followed.kind !== kind;
     [followed.state, followed.kind, followed.reason] = ["stopped", kind, messageOf(error)];
-    followed.nextAt = performance.now() + stoppedRetryMs;
+    followed.nextAt = performance.now() + stoppedIntervals * this.#on.intervalMs;
     if (!news) return;
     this.#on.report("publishing.tenant_stopped", { tenant, kind, message: messageOf(error) });
     await this.#alert(tenant, kind);
@@ -343,7 +354,7 @@ export class Publisher {
     if (followed.state !== "waiting")
       this.#on.report("publishing.waits", { tenant, ...(expected ? { message: error.message } : { err: error }) });
     [followed.state, followed.kind, followed.reason] = ["waiting", undefined, messageOf(error)];
-    followed.nextAt = performance.now() + (expected ? this.#on.intervalMs : stoppedRetryMs);
+    followed.nextAt = performance.now() + (expected ? 1 : stoppedIntervals) * this.#on.intervalMs;
   }
 
   /** An entry, once a reason: whoever reads the tenant's audit log sees it. */
