@@ -3,7 +3,9 @@
  * erased, which keys came and went. Bounded lists, each with its total. The verifier says whether it may be believed.
  */
 import { parseEntryContent, type EntryContent } from "./entry.js";
-import type { JsonValue } from "./json.js";
+import { sha256Hex } from "./hash.js";
+import type { JsonObject, JsonValue } from "./json.js";
+import { fromBase64Url } from "./signature.js";
 
 interface Happened {
   readonly seq: number;
@@ -22,6 +24,8 @@ export interface Approval {
   /** Where bodies are at hand and the voter's creation is among the entries. */
   readonly voterName?: string;
   readonly key: string;
+  /** SHA-256 of the key's 32 bytes, hex, if its enrolment is among the entries. */
+  readonly fingerprint?: string;
   readonly decision: string;
   /** The voter is one of the people answerable for the author. */
   readonly self: boolean;
@@ -46,7 +50,7 @@ export interface SummaryResult {
   readonly erasures: Listed<Happened & { readonly entries: number | null; readonly archive?: string }>;
   readonly restored: Listed<Happened & { readonly incarnation: number | null }>;
   /** Keys of people, and of the log. */
-  readonly keyChanges: Listed<Happened & { readonly key: string | null }>;
+  readonly keyChanges: Listed<Happened & { readonly key: string | null; readonly fingerprint?: string }>;
 }
 
 export const summaryMax = 1000;
@@ -75,10 +79,12 @@ export class Summary {
   readonly #rollbacks = new List<Happened>();
   readonly #erasures = new List<Happened & { entries: number | null; archive?: string }>();
   readonly #restored = new List<Happened & { incarnation: number | null }>();
-  readonly #keyChanges = new List<Happened & { key: string | null }>();
+  readonly #keyChanges = new List<Happened & { key: string | null; fingerprint?: string }>();
   /** Human roots of the authors, by change-set; names, by principal. */
   readonly #authors = new Map<string, readonly string[]>();
   readonly #names = new Map<string, string>();
+  /** Fingerprints of the keys that people sign with, by key. */
+  readonly #fingerprints = new Map<string, string>();
 
   /** Takes every entry whose content holds, in order; `body` as canonical JSON where it is at hand. */
   take(seq: number, atMs: number, content: string | Uint8Array, body?: string): void {
@@ -112,7 +118,7 @@ export class Summary {
         return remember(this.#names, subject.id, nameIn(body));
       case "principal.key_enrolled":
       case "principal.key_revoked":
-        return this.#keyChanges.add({ ...happened, key: text(data["key"]) });
+        return this.#takeKey(happened, data);
       case "change_set.created":
         return remember(this.#authors, subject.id, content.actor.humans);
       case "change_set.vote_cast":
@@ -132,14 +138,24 @@ export class Summary {
     }
   }
 
+  #takeKey(happened: Happened, { key, publicKey }: JsonObject): void {
+    const raw = typeof publicKey === "string" ? fromBase64Url(publicKey, 32) : undefined;
+    if (typeof key === "string" && raw !== undefined) remember(this.#fingerprints, key, sha256Hex(raw));
+    const fingerprint = this.#fingerprints.get(String(key));
+    this.#keyChanges.add({ ...happened, key: text(key), ...(fingerprint === undefined ? {} : { fingerprint }) });
+  }
+
   #takeVote(seq: number, atMs: number, { subject, data }: EntryContent): void {
     const voter = text(data["voter"]) ?? "";
     const name = this.#names.get(voter);
+    const key = text(data["key"]) ?? "";
+    const fingerprint = this.#fingerprints.get(key);
     const self = data["selfApproved"] === true || this.#authors.get(subject.id)?.includes(voter) === true;
     const approval: Approval = {
       ...{ seq, atMs, changeSet: subject.id, voter, self },
       ...(name === undefined ? {} : { voterName: name }),
-      key: text(data["key"]) ?? "",
+      key,
+      ...(fingerprint === undefined ? {} : { fingerprint }),
       decision: text(data["decision"]) ?? "",
     };
     this.#approvals.add(approval);

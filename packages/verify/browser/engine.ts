@@ -7,11 +7,11 @@ import {
   Sha256Stream,
   Summary,
   verifyBundle,
-  type BundleResult,
   type SummaryResult,
 } from "@countersign/proof";
 import type { Answer, Job, Report } from "./messages.js";
-import { judgeReceipts, loadTrust, type LoadedTrust } from "./trust.js";
+import { endsOf, readArchive, withArchives, type Archive } from "../src/archives.js";
+import { judgeReceipts, loadTrust } from "./trust.js";
 
 const pieceBytes = 1024 * 1024;
 
@@ -35,56 +35,78 @@ async function verifyJob(
   breathe: EngineOptions["breathe"],
 ): Promise<Report> {
   const startedMs = performance.now();
-  const loaded = await loadTrust(job);
-  const digest = new Sha256Stream();
-  const totalBytes = job.bundle.size;
-  const summary = new Summary();
+  const totalBytes = [job.bundle, ...job.archives].reduce((sum, file) => sum + file.size, 0);
   let entries = 0;
   let readBytes = 0;
-
-  /** The next piece of the file, whoever asks for it. */
-  async function next(): Promise<Uint8Array> {
-    const piece = new Uint8Array(await job.bundle.slice(readBytes, readBytes + pieceBytes).arrayBuffer());
-    readBytes += piece.length;
-    if (piece.length === 0) throw new Error("the file became shorter while it was read");
-    digest.update(piece);
+  const reading = new Reading(async (bytes) => {
+    readBytes += bytes;
     answer({ kind: "progress", readBytes, totalBytes, entries });
     await breathe();
-    return piece;
-  }
-  async function* pieces(): AsyncGenerator<Uint8Array, void, undefined> {
-    while (readBytes < totalBytes) yield await next();
-  }
-
-  const result = await verifyBundle(pieces(), {
-    trust: loaded.trust,
-    summary,
-    clock: () => performance.now(),
-    onProgress: (read) => (entries = read),
   });
-  // The core stops where nothing can follow; what is said of a file names the whole of it by its hash.
-  while (readBytes < totalBytes && result.undecided === undefined) await next();
+
+  const { trust, receipts, policy, unused } = await loadTrust(job);
+  const archives: Archive[] = [];
+  for (const file of job.archives) archives.push(await readArchive(file.name, reading.pieces(file), undefined));
+  const summary = new Summary();
+  const bundle = reading.pieces(job.bundle);
+  const read = await verifyBundle(bundle, {
+    trust,
+    summary,
+    hashesAt: endsOf(archives),
+    clock: () => performance.now(),
+    onProgress: (count) => (entries = count),
+  });
+  const result = withArchives(read, archives);
   return {
-    file: { name: job.bundle.name, bytes: totalBytes, sha256: readBytes === totalBytes ? digest.hex() : null },
+    file: { name: job.bundle.name, bytes: job.bundle.size, sha256: await reading.digest(job.bundle) },
     exitCode: exitCodeOf(result),
     durationMs: performance.now() - startedMs,
-    trust: {
-      policy: loaded.policy,
-      unused: loaded.unused,
-      receipts: judgeReceipts(loaded.receipts, trustedKeys(loaded, result)),
-    },
+    trust: { policy, unused, receipts: judgeReceipts(receipts, trust) },
+    archives: archives.map(({ path, sha256, result: { entries: count } }) => ({ name: path, sha256, entries: count })),
     summary: plainSummary(summary.result),
     result,
   };
 }
 
+/** Reads files piece by piece and hashes what it reads. */
+class Reading {
+  readonly #read: (bytes: number) => Promise<void>;
+  readonly #files = new Map<File, { readonly hash: Sha256Stream; at: number }>();
+
+  constructor(read: (bytes: number) => Promise<void>) {
+    this.#read = read;
+  }
+
+  async *pieces(file: File): AsyncGenerator<Uint8Array, void, undefined> {
+    const state = { hash: new Sha256Stream(), at: 0 };
+    this.#files.set(file, state);
+    while (state.at < file.size) yield await this.#next(file, state);
+  }
+
+  /** SHA-256 of the whole file: the core stops where nothing can follow, what is said of a file names all of it. */
+  async digest(file: File): Promise<string | null> {
+    const state = this.#files.get(file);
+    if (state === undefined) return null;
+    try {
+      while (state.at < file.size) await this.#next(file, state);
+      return state.hash.hex();
+    } catch {
+      // The verdict says already that the file could not be read.
+      return null;
+    }
+  }
+
+  async #next(file: File, state: { readonly hash: Sha256Stream; at: number }): Promise<Uint8Array> {
+    const piece = new Uint8Array(await file.slice(state.at, state.at + pieceBytes).arrayBuffer());
+    if (piece.length === 0) throw new Error("the file became shorter while it was read");
+    state.at += piece.length;
+    state.hash.update(piece);
+    await this.#read(piece.length);
+    return piece;
+  }
+}
+
 /** The lists as data: what goes to the page and into a file has no methods. */
 function plainSummary(summary: SummaryResult): SummaryResult {
   return JSON.parse(JSON.stringify(summary)) as SummaryResult;
-}
-
-/** Named in the policy, or descending from one that is. */
-function trustedKeys({ trust }: LoadedTrust, { checkpoints }: BundleResult): string[] {
-  const descended = checkpoints.signedBy.filter((key) => key.trust === "pinned").map((key) => key.publicKey);
-  return [...(trust.policy?.logs ?? []).map((log) => log.key.publicKey), ...descended];
 }

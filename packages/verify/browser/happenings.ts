@@ -1,7 +1,7 @@
 /** What happened in the entries that were verified: who approved what with which key, and what was out of the ordinary. */
 import { summaryMax, type Approval, type Listed, type SummaryResult } from "@countersign/proof";
 import { h } from "./dom.js";
-import { counted, formatCount, formatTime, visible } from "./visible.js";
+import { counted, formatCount, formatTime, grouped, visible } from "./visible.js";
 
 interface Happening {
   readonly title: string;
@@ -17,7 +17,7 @@ interface Column<T> {
 }
 
 /** Rows shown before somebody asks for more. */
-const rowsShown = 25;
+const rowsShown = 12;
 
 export function happeningsOf(summary: SummaryResult): Happening[] {
   const { approvals, selfApprovals, breakGlass, stops, applied, rollbacks, erasures, restored, keyChanges } = summary;
@@ -35,9 +35,15 @@ export function happeningsOf(summary: SummaryResult): Happening[] {
       text("entries", (row) => (row.entries === null ? "" : formatCount(row.entries))),
     ]),
     table("Restored from a backup", restored, happenedColumns),
-    table("Keys enrolled, handed over, revoked", keyChanges, [...happenedColumns, text("key", (row) => row.key ?? "")]),
+    table("Keys enrolled, handed over, revoked", keyChanges, [
+      ...happenedColumns,
+      text("fingerprint", ({ key, fingerprint }) => (fingerprint === undefined ? (key ?? "") : grouped(fingerprint))),
+    ]),
   ];
-  const done = [table("Applied", applied, happenedColumns), table("Rolled back", rollbacks, happenedColumns)];
+  const done = [table("Applied", applied, happenedColumns), table("Rolled back", rollbacks, happenedColumns)].filter(
+    isAny,
+  );
+  const nothing = h("p", {}, "Nothing was applied or rolled back in these entries.");
   const unusualNone = [selfApprovals, breakGlass, stops, erasures, restored, rollbacks].every(
     ({ total }) => total === 0,
   );
@@ -51,11 +57,13 @@ export function happeningsOf(summary: SummaryResult): Happening[] {
     {
       title: "Out of the ordinary",
       count: undefined,
-      body: [...(unusualNone ? [calm] : []), ...unusual.filter((one) => one.dataset["total"] !== "0")],
+      body: [...(unusualNone ? [calm] : []), ...unusual.filter(isAny)],
     },
-    { title: "What was done", count: undefined, body: done },
+    { title: "What was done", count: undefined, body: done.length > 0 ? done : [nothing] },
   ];
 }
+
+const isAny = (one: HTMLElement): boolean => one.dataset["total"] !== "0";
 
 const seqColumn: Column<{ seq: number }> = { title: "entry", cell: ({ seq }) => ["number", formatCount(seq)] };
 const timeColumn: Column<{ atMs: number }> = { title: "when", cell: ({ atMs }) => ["when", formatTime(atMs)] };
@@ -75,7 +83,13 @@ const approvalColumns: readonly Column<Approval>[] = [
     ],
   },
   { title: "of change-set", cell: ({ changeSet }) => ["text", visible(changeSet, 60)] },
-  { title: "with key", cell: ({ key }) => ["text", visible(key, 60)] },
+  {
+    title: "with key",
+    cell: ({ key, fingerprint }) => [
+      "text",
+      fingerprint === undefined ? visible(key, 60) : grouped(fingerprint.slice(0, 16)),
+    ],
+  },
 ];
 
 const happenedColumns: readonly Column<Happened>[] = [

@@ -18,6 +18,7 @@ export interface Report {
   readonly exitCode: number;
   readonly durationMs: number;
   readonly trust: TrustReport;
+  readonly archives: readonly { readonly name: string; readonly sha256: string; readonly entries: number }[];
   readonly summary: SummaryResult;
   readonly result: BundleResult;
 }

@@ -9,7 +9,7 @@ export const headBytes = 4096;
 export function recognise(name: string, head: Uint8Array): FileKind {
   const text = new TextDecoder().decode(head);
   if (text.startsWith("c2sp.org/tlog-proof@")) return "receipt";
-  if (text.startsWith("countersign.log-key.v1\n")) return "keys";
+  if (/^(?:\d+\n)?countersign\.log-key\.v1\n/.test(text)) return "keys";
   // A record of a file anchor, or one checkpoint by itself: origin, size, root.
   if (/^\d+(?: \d+)?\n[^\n]+\n\d+\n[A-Za-z0-9+/=]{44}\n/.test(text)) return "anchor";
   if (/^[^\n{]+\n\d+\n[A-Za-z0-9+/=]{44}\n/.test(text)) return "anchor";

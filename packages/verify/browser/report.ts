@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { happeningsOf } from "./happenings.js";
 import type { Report } from "./messages.js";
 import { counted, formatBytes, formatCount, formatDuration, formatTime, grouped, visible } from "./visible.js";
-import { meaningOf, notCovered, noteTitle, placeOf, sourceStates, type Tone } from "./words.js";
+import { meaningOf, notCovered, noteTitle, placeOf, sentenceOf, sourceStates, type Tone } from "./words.js";
 
 const findingsShownMax = 20;
 
@@ -85,7 +85,12 @@ function twoQuestions(report: Report): HTMLElement {
     "div",
     { class: "pair" },
     question("Integrity: is it what was written?", tone, answer, text),
-    question("Completeness: is it everything?", wholeTone, wholeAnswer, visible(completeness.statement, 500)),
+    question(
+      "Completeness: is it everything?",
+      wholeTone,
+      wholeAnswer,
+      visible(sentenceOf(completeness.statement), 500),
+    ),
   );
 }
 
@@ -193,7 +198,9 @@ function trustParts({ result, trust }: Report): HTMLElement[] {
   const none = h(
     "p",
     {},
-    "The bundle holds no signed checkpoint that agrees with its entries, so no key of the log vouches for it.",
+    trust.policy === null
+      ? "Nobody’s signature on the checkpoints was checked: no key is known to be the log’s."
+      : "No checkpoint of the bundle that agrees with its entries is signed with a key that is known to be the log’s.",
   );
   parts.push(
     part(
@@ -250,7 +257,13 @@ function policyLine(trust: Report["trust"]): HTMLElement {
   return h(
     "div",
     {},
-    h("p", { class: "aside" }, "Policy: ", h("bdi", {}, visible(name)), problems.length === 0 ? "" : ", not used:"),
+    h(
+      "p",
+      { class: "aside" },
+      "Keys are taken from your policy ",
+      h("bdi", {}, visible(name)),
+      problems.length === 0 ? "" : ", not used:",
+    ),
     list.length > 0 ? h("ul", { class: "problems" }, ...list) : undefined,
   );
 }
@@ -263,7 +276,7 @@ const sourceTones = {
   nothing: "is-unread",
 } as const;
 const sourceKinds: Readonly<Record<string, string>> = {
-  own: "the bundle’s own checkpoints",
+  own: "they prove nothing by themselves",
   file: "file anchor",
   git: "git anchor",
   witness: "witness",
@@ -271,7 +284,7 @@ const sourceKinds: Readonly<Record<string, string>> = {
 };
 
 function sourceRow({ name, kind, location, size, atMs, state, detail }: CompletenessSource): HTMLElement {
-  const reach = size === null ? "" : ` up to ${counted(size, "entry", "entries")}`;
+  const reach = size === null ? "" : ` (${counted(size, "entry", "entries")})`;
   const what = [
     sourceKinds[kind] ?? visible(kind),
     visible(location),
@@ -281,7 +294,11 @@ function sourceRow({ name, kind, location, size, atMs, state, detail }: Complete
   return h(
     "li",
     { class: `source ${kind === "own" && state === "agrees" ? "is-unread" : sourceTones[state]}` },
-    h("div", {}, h("span", { class: "title" }, h("bdi", {}, visible(name)))),
+    h(
+      "div",
+      {},
+      h("span", { class: "title" }, h("bdi", {}, kind === "own" ? "The bundle’s own checkpoints" : visible(name))),
+    ),
     h("p", { class: "state" }, `${sourceStates[state]}${reach}`),
     h("p", { class: "when" }, h("bdi", {}, what.filter((text) => text !== "").join(" · "))),
   );
@@ -321,7 +338,7 @@ function noteRow({ class: name, seq, by, detail }: VerifyNote): HTMLElement {
   );
 }
 
-function fileFacts({ file, result }: Report): HTMLElement {
+function fileFacts({ file, archives, result }: Report): HTMLElement {
   const { header, head } = result;
   const rows: (readonly [string, string])[] = [["name", visible(file.name)]];
   if (file.sha256 !== null) rows.push(["SHA-256", grouped(file.sha256)]);
@@ -343,6 +360,11 @@ function fileFacts({ file, result }: Report): HTMLElement {
       ],
     );
   }
+  for (const archive of archives.slice(0, 20))
+    rows.push([
+      "archive",
+      `${visible(archive.name)}: ${counted(archive.entries, "entry", "entries")}, SHA-256 ${grouped(archive.sha256)}`,
+    ]);
   if (head !== undefined) rows.push([`hash of entry ${formatCount(head.seq)}`, grouped(head.hash)]);
   if (head?.root !== undefined) rows.push(["root of the tree", grouped(head.root)]);
   return h(

@@ -4,22 +4,18 @@
  */
 import {
   cosignatureOf,
-  isSignedBy,
-  leafHashOf,
   noTrust,
   parseCheckpoint,
   parsePolicy,
   parseTlogProof,
   policyBytesMax,
-  verifyTlogProof,
+  verifyReceipt,
   type AnchoredCheckpoint,
   type AnchorView,
-  type Checkpoint,
   type Policy,
-  type TlogProof,
   type Trust,
 } from "@countersign/proof";
-import { hexOf, textOfUtf8 } from "./primitives/bytes.js";
+import { textOfUtf8 } from "./primitives/bytes.js";
 import type { Job } from "./messages.js";
 import { counted, formatCount } from "./visible.js";
 
@@ -41,7 +37,9 @@ export interface TrustReport {
 
 export interface Receipt {
   readonly name: string;
-  readonly parsed: { readonly ok: true; readonly proof: TlogProof } | { readonly ok: false; readonly problem: string };
+  /** Undefined: it could not be read, and why. */
+  readonly bytes: Uint8Array | undefined;
+  readonly why: string;
 }
 
 export interface LoadedTrust {
@@ -67,19 +65,18 @@ export async function loadTrust(job: Job): Promise<LoadedTrust> {
     if (typeof read === "string") unused.push({ name: file.name, why: read });
     else anchors.push(...viewsOf(file.name, read, policy));
   }
-  for (const { name, parsed } of receipts)
-    if (parsed.ok)
-      anchors.push({
-        name,
-        kind: "receipt",
-        location: name,
-        checkpoints: [{ checkpoint: parsed.proof.checkpoint, atMs: null }],
-      });
+  for (const { name, bytes } of receipts) {
+    const parsed = bytes === undefined ? undefined : parseTlogProof(bytes);
+    if (parsed?.ok !== true) continue;
+    const checkpoints = [{ checkpoint: parsed.proof.checkpoint, atMs: null }];
+    anchors.push({ name, kind: "receipt", location: name, checkpoints });
+  }
+  anchors.push(...absentAnchors(anchors, policy));
   const keyStatements: string[] = [];
   for (const file of job.keys.slice(0, filesMax)) {
     const bytes = await readWhole(file, smallBytesMax);
     if (typeof bytes === "string") unused.push({ name: file.name, why: bytes });
-    else keyStatements.push(...statementsOf(textOfUtf8(bytes)));
+    else keyStatements.push(...statementsOf(bytes));
   }
   const policySource = job.policies[0]?.name ?? "none";
   const { requireAnchored } = job;
@@ -199,45 +196,50 @@ function joined(views: readonly AnchorView[]): AnchorView[] {
   return [...byName.values()];
 }
 
-/** One statement, or several one after another: each begins with its sentinel. */
-function statementsOf(text: string): string[] {
-  return text
-    .split(/(?=^countersign\.log-key\.v1$)/m)
-    .map((one) => one.replace(/\n+$/, "\n"))
-    .filter((one) => one.startsWith("countersign.log-key.v1\n"));
+/** Anchors and witnesses that the policy names and nobody dropped: what they would say is not known. */
+function absentAnchors(views: readonly AnchorView[], policy: Policy | undefined): AnchorView[] {
+  return (policy?.anchors ?? [])
+    .filter((anchor) => !views.some((view) => view.kind === anchor.kind && view.name === anchor.name))
+    .map(({ name, kind, location }) => ({
+      ...{ name, kind, location, checkpoints: [] },
+      unreadable: "this page cannot look there; drop your copy of its `checkpoints`",
+    }));
+}
+
+/** Statements each after its length in bytes, as they are kept; or one by itself. */
+function statementsOf(bytes: Uint8Array): string[] {
+  const records = recordsOf(bytes);
+  return records.length === 0
+    ? [textOfUtf8(bytes)]
+    : records.map(({ start, end }) => textOfUtf8(bytes.subarray(start, end)));
 }
 
 // ---- receipts -------------------------------------------------------------------------------------------------------
 
 async function loadReceipt(file: File): Promise<Receipt> {
   const bytes = await readWhole(file, smallBytesMax);
-  if (typeof bytes === "string") return { name: file.name, parsed: { ok: false, problem: bytes } };
-  return { name: file.name, parsed: parseTlogProof(bytes) };
+  return typeof bytes === "string"
+    ? { name: file.name, bytes: undefined, why: bytes }
+    : { name: file.name, bytes, why: "" };
 }
 
-/** Says of each receipt whether its entry is in a tree that a trusted key signed. `trustedKeys`: base64url. */
-export function judgeReceipts(receipts: readonly Receipt[], trustedKeys: readonly string[]): ReceiptReport[] {
-  return receipts.map(({ name, parsed }) =>
-    parsed.ok ? { name, ...judge(parsed.proof, trustedKeys) } : { name, state: "unreadable", detail: parsed.problem },
-  );
-}
-
-function judge(proof: TlogProof, trustedKeys: readonly string[]): Omit<ReceiptReport, "name"> {
-  const { checkpoint, index, extra } = proof;
-  const leaf = extra === undefined ? undefined : leafHashOf(extra);
-  if (leaf === undefined)
-    return {
-      state: "unreadable",
-      detail: "it does not carry the entry’s link, so it does not say which entry it is for",
-    };
-  const what = `entry ${formatCount(index)}, hash ${hexOf(leaf)}, in a tree of ${counted(checkpoint.size, "entry", "entries")}`;
-  if (!verifyTlogProof(proof, leaf))
-    return { state: "fails", detail: `the path does not lead from the entry to the signed root: ${what}` };
-  if (!isSignedByAny(checkpoint, trustedKeys))
-    return { state: "fails", detail: `the root is signed by no key that you trust: ${what}` };
-  return { state: "holds", detail: what };
-}
-
-function isSignedByAny(checkpoint: Checkpoint, keys: readonly string[]): boolean {
-  return keys.some((key) => isSignedBy(checkpoint, key));
+/** Says of each receipt whether its entry is in a tree that somebody whom the auditor trusts has signed. */
+export function judgeReceipts(receipts: readonly Receipt[], trust: Trust): ReceiptReport[] {
+  return receipts.map(({ name, bytes, why }) => {
+    if (bytes === undefined) return { name, state: "unreadable", detail: why };
+    const { integrity, first, undecided, receipt } = verifyReceipt(bytes, { trust });
+    const what =
+      receipt === undefined
+        ? ""
+        : `entry ${formatCount(receipt.seq)} of ${receipt.origin}, hash ${receipt.hash}, in a tree of ${counted(receipt.size, "entry", "entries")}`;
+    if (first !== undefined)
+      return {
+        name,
+        state: integrity === "tampered" ? "fails" : "unreadable",
+        detail: [first.detail ?? first.actual, what].filter((text) => text !== "").join(": "),
+      };
+    return integrity === "ok"
+      ? { name, state: "holds", detail: what }
+      : { name, state: "unreadable", detail: `${undecided ?? "not decided"}: ${what}` };
+  });
 }

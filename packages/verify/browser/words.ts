@@ -130,7 +130,7 @@ function tampered({ result }: Report): Verdict {
   };
 }
 
-function sentenceOf(text: string): string {
+export function sentenceOf(text: string): string {
   const first = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(first) ? first : `${first}.`;
 }

@@ -1,5 +1,4 @@
 /** Archives of pruned entries: each verifies by itself, is the one that a pruning named, and ends with the hash the ledger has there. */
-import { createReadStream } from "node:fs";
 import { Sha256Stream, verifyBundle, type BundleResult, type Finding } from "@countersign/proof";
 
 export interface Archive {
@@ -8,10 +7,15 @@ export interface Archive {
   readonly result: BundleResult;
 }
 
-export async function readArchive(path: string, tenant: string | undefined): Promise<Archive> {
+/** `pieces`: the file's bytes. Used by the command and by the page. */
+export async function readArchive(
+  path: string,
+  pieces: AsyncIterable<Uint8Array>,
+  tenant: string | undefined,
+): Promise<Archive> {
   const digest = new Sha256Stream();
   async function* read(): AsyncGenerator<Uint8Array> {
-    for await (const piece of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Uint8Array>) {
+    for await (const piece of pieces) {
       digest.update(piece);
       yield piece;
     }
@@ -27,7 +31,7 @@ export function endsOf(archives: readonly Archive[]): number[] {
 }
 
 /** What is wrong with the archives as archives of this ledger. */
-export function compareArchives(archives: readonly Archive[], ledger: BundleResult): Finding[] {
+function compareArchives(archives: readonly Archive[], ledger: BundleResult): Finding[] {
   const named = ledger.notes.flatMap(({ archive }) => (archive === undefined ? [] : [archive]));
   return archives.flatMap((archive): Finding[] => {
     const { path, sha256, result } = archive;
@@ -51,4 +55,20 @@ export function compareArchives(archives: readonly Archive[], ledger: BundleResu
     const detail = `the archive ${path} ends with another entry than the ledger has there`;
     return [{ ...about, expected: chained ?? "that entry", actual: result.head?.hash ?? "nothing", detail }];
   });
+}
+
+/** The verdict on the ledger with its archives. */
+export function withArchives(result: BundleResult, archives: readonly Archive[]): BundleResult {
+  const wrongs = compareArchives(archives, result);
+  const [first] = wrongs;
+  if (first === undefined) return result;
+  const findings = [...result.findings, ...wrongs];
+  const malformed = findings.every((finding) => finding.class === "MALFORMED");
+  return {
+    ...result,
+    integrity: malformed ? "undecided" : "tampered",
+    first: result.first ?? first,
+    findings,
+    findingsTotal: result.findingsTotal + wrongs.length,
+  };
 }

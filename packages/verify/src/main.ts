@@ -2,7 +2,7 @@
  * `countersign-verify`: a verdict on a bundle or a receipt, from nothing but the file and what the auditor brings. It trusts no key
  * and no anchor that comes with what it verifies, asks no network, and says what it could not see.
  */
-import { readFileSync } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import {
   exitCodeOf,
   exitCodes,
@@ -23,7 +23,7 @@ import {
   readPolicyFile,
   type LedgerName,
 } from "@countersign/proof/load";
-import { compareArchives, endsOf, readArchive, type Archive } from "./archives.js";
+import { endsOf, readArchive, withArchives, type Archive } from "./archives.js";
 import { openInput, readWhole, type Input } from "./input.js";
 import { helpText, readArguments, type Options } from "./options.js";
 import { progress } from "./progress.js";
@@ -97,7 +97,7 @@ async function bundle(
   if (options.content !== undefined) return wrong(world, "--content belongs to a receipt; this is a bundle");
   const archives: Archive[] = [];
   try {
-    for (const path of options.archives) archives.push(await readArchive(path, options.tenant));
+    for (const path of options.archives) archives.push(await readArchive(path, piecesOf(path), options.tenant));
   } catch (error) {
     return unreadable(world, options, reasonOf(error));
   }
@@ -127,19 +127,8 @@ async function bundle(
   return exitCodeOf(whole);
 }
 
-function withArchives(result: BundleResult, archives: readonly Archive[]): BundleResult {
-  const wrongs = compareArchives(archives, result);
-  const [first] = wrongs;
-  if (first === undefined) return result;
-  const findings = [...result.findings, ...wrongs];
-  const malformed = findings.every((finding) => finding.class === "MALFORMED");
-  return {
-    ...result,
-    integrity: malformed ? "undecided" : "tampered",
-    first: result.first ?? first,
-    findings,
-    findingsTotal: result.findingsTotal + wrongs.length,
-  };
+function piecesOf(path: string): AsyncIterable<Uint8Array> {
+  return createReadStream(path, { highWaterMark: 1 << 20 });
 }
 
 function archiveLines(archives: readonly Archive[], result: BundleResult): string[] {
