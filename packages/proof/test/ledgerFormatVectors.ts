@@ -170,7 +170,9 @@ function bundleText(): string {
     bodies: "included",
     exportedAtMs: startMs + 60_000,
   } as const;
-  return writer.header(header) + exampleEntries.map((entry) => writer.entry(entry)).join("") + writer.end();
+  const head = writer.header(header);
+  const proofs = writer.proofs({ keyStatements: statements.slice(0, 1), checkpoints: [{ note: checkpoint }] });
+  return head + proofs + exampleEntries.map((entry) => writer.entry(entry)).join("") + writer.end();
 }
 
 const [first, second] = exampleEntries as [StoredEntry, StoredEntry];
@@ -280,6 +282,7 @@ async function keyStatements(): Promise<string[]> {
   return notes;
 }
 
+const statements = await keyStatements();
 const restore = await signRestoreStatement(
   {
     origin,
@@ -318,7 +321,7 @@ export const ledgerFormatVectors: Readonly<Record<string, string>> = {
   "checkpoint.txt": checkpoint,
   "receipt.tlog-proof": receipt,
   "policy.txt": policy,
-  "key-statements.json": pretty(await keyStatements()),
+  "key-statements.json": pretty(statements),
   "restore.txt": restore,
   "bundle.jsonl": bundleText(),
 };
