@@ -65,7 +65,7 @@ export async function verifyState(reading: Reading, tenant: TenantId, options: S
       notes.push(...settled.notes);
     }
     options.onStep?.("state");
-    findings.push(...(await checkCounters(client, tenant, retention)));
+    findings.push(...(await checkCounters(client, tenant)));
     for await (const finding of checkRows(reading, tenant, { governed, prunedUpTo: retention.prunedUpTo, count })) {
       findings.push(finding);
       if (findings.length >= findingsMax) return { findings, notes, rows: count.rows, unreadable: undefined };
@@ -109,8 +109,6 @@ async function checkColumns(client: pg.Client, tenant: TenantId, findingsMax: nu
 interface Retention {
   /** Contents of entries before this one may be gone. 0: nothing was pruned. */
   readonly prunedUpTo: number;
-  /** What counters had been moved by in contents that are gone. */
-  readonly counts: readonly CounterState[];
   readonly excuses: Excuses;
   /** The entries themselves, in order. */
   readonly entries: readonly { readonly seq: number; readonly content: string }[];
@@ -122,19 +120,15 @@ async function readRetention(client: pg.Client, tenant: TenantId): Promise<Reten
     ["subject.erased", "ledger.pruned"],
   ]);
   const entries = found.rows.map(({ seq, content }) => ({ seq: Number(seq), content }));
-  const counts = new Map<string, number>();
   let prunedUpTo = 0;
   for (const { content } of entries) {
     const parsed = parseEntryContent(content);
     if (!parsed.ok || parsed.content.action !== "ledger.pruned") continue; // malformed: the chain's check says so
-    const { upTo, counts: sums } = parsed.content.data;
+    const { upTo } = parsed.content.data;
     if (typeof upTo === "number") prunedUpTo = Math.max(prunedUpTo, upTo);
-    for (const [key, sum] of Array.isArray(sums) ? (sums as [unknown, unknown][]) : [])
-      if (typeof key === "string" && typeof sum === "number") counts.set(key, (counts.get(key) ?? 0) + sum);
   }
   return {
     prunedUpTo,
-    counts: [...counts].map(([key, value]) => ({ key, value })),
     excuses: new Excuses(),
     entries,
   };
@@ -159,12 +153,9 @@ async function settleBodies(
 
 // ── Counters and rows ────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function checkCounters(client: pg.Client, tenant: TenantId, { counts }: Retention): Promise<Finding[]> {
-  const sums = new Map(counts.map(({ key, value }) => [key, value]));
-  for (const { key, value } of await readCounters(client, counterSums, tenant))
-    sums.set(key, (sums.get(key) ?? 0) + value);
+async function checkCounters(client: pg.Client, tenant: TenantId): Promise<Finding[]> {
   return compareCounters(
-    [...sums].map(([key, value]) => ({ key, value })),
+    await readCounters(client, counterSums, tenant),
     await readCounters(client, counterValues, tenant),
   );
 }

@@ -7,10 +7,10 @@
 import { createReadStream } from "node:fs";
 import { link, mkdir, open, realpath, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
-import { refused, type Refusal, type TenantId } from "@countersign/contract";
+import { isRefusal, refused, type Refusal, type TenantId } from "@countersign/contract";
 import { readBundle, Sha256Stream, verifyBundle, type BundleHeader, type Finding } from "@countersign/proof";
 import type pg from "pg";
-import { hasCode, syncFolder } from "../../platform/index.js";
+import { hasCode, newId, syncFolder } from "../../platform/index.js";
 import { openReading, readEntries } from "../reading.js";
 import type { ArchiveFacts } from "./pruning.js";
 import { prunings, type PrunedRow } from "./queries.js";
@@ -50,12 +50,12 @@ export async function writeArchive(
   lines: () => AsyncIterable<string>,
 ): Promise<ArchiveFacts | Refusal> {
   try {
-    if (!(await exists(path))) await write(path, lines());
+    if (await exists(path)) return await readArchive(path, range);
+    return await write(path, range, lines());
   } catch (error) {
     if (!hasCode(error, "ENOENT", "EACCES", "ENOSPC", "EROFS", "EISDIR", "ENOTDIR", "EDQUOT")) throw error;
     return unusable(path, (error as Error).message);
   }
-  return readArchive(path, range);
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -67,14 +67,14 @@ async function exists(path: string): Promise<boolean> {
   return file !== undefined;
 }
 
-/** Beside, synced, then linked: a name is never that of half a file, nor taken from another. */
-async function write(path: string, lines: AsyncIterable<string>): Promise<void> {
-  const draft = `${path}.${process.pid}.part`;
+/** Beside, synced, read back, then linked: a name is never that of half a file, nor taken from another. */
+async function write(path: string, range: ArchiveRange, lines: AsyncIterable<string>): Promise<ArchiveFacts | Refusal> {
+  const draft = `${path}.${newId()}.part`;
   const file = await open(draft, "w", 0o600);
   try {
     let pending = "";
     for await (const line of lines) {
-      pending += `${line}\n`;
+      pending += line;
       if (pending.length < 1 << 20) continue;
       await file.writeFile(pending);
       pending = "";
@@ -82,10 +82,17 @@ async function write(path: string, lines: AsyncIterable<string>): Promise<void> 
     await file.writeFile(pending);
     await file.sync();
     await file.close();
-    await link(draft, path).catch((error: unknown) => {
-      if (!hasCode(error, "EEXIST")) throw error; // another process archived the same: it is read back below
-    });
+    const facts = await readArchive(draft, range);
+    if (isRefusal(facts)) return facts;
+    const taken = await link(draft, path).then(
+      () => false,
+      (error: unknown) => {
+        if (hasCode(error, "EEXIST")) return true; // another process archived meanwhile
+        throw error;
+      },
+    );
     await syncFolder(dirname(path));
+    return taken ? await readArchive(path, range) : facts;
   } finally {
     await file.close().catch(() => undefined); // closed above, unless something failed before
     await rm(draft, { force: true });
@@ -101,7 +108,11 @@ export async function readArchive(path: string, range: ArchiveRange): Promise<Ar
     (finding) => !(finding.class === "ERASED_WITHOUT_ENTRY" && finding.expected === "body"),
   );
   const [first] = wrong;
-  if (first !== undefined) return unusable(path, `it does not verify: ${first.class} at entry ${first.seq ?? "?"}`);
+  if (first !== undefined)
+    return unusable(
+      path,
+      `it does not verify: ${first.class} at entry ${first.seq ?? "?"} (${first.actual.slice(0, 80)})`,
+    );
   if (result.undecided !== undefined) return unusable(path, result.undecided);
   const { header } = result;
   if (header === undefined || header.from !== range.from || header.to !== range.to || header.bodies !== "included")
@@ -166,8 +177,9 @@ export async function checkArchive(login: pg.ClientConfig, tenant: TenantId, pat
     (finding) => !(finding.class === "ERASED_WITHOUT_ENTRY" && finding.expected === "body"),
   );
   const said = { path, sha256: read.hex(), header, entries: result.entries };
-  if (result.undecided !== undefined || header === null)
-    return { ...said, namedBy: null, findings, undecided: result.undecided ?? "it has no header" };
+  const malformed = findings.some((finding) => finding.class === "MALFORMED");
+  if (result.undecided !== undefined || header === null || malformed)
+    return { ...said, namedBy: null, findings, undecided: result.undecided ?? "it is not in the format of a bundle" };
   const reading = await openReading(login, tenant);
   try {
     const { rows } = await reading.client.query<PrunedRow>(prunings(tenant).text, [tenant]);
