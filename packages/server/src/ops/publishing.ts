@@ -1,6 +1,6 @@
 /** The log keys and the word about a restore, for the command line: beside a running server or in its absence. */
 import { join } from "node:path";
-import { RefusalError } from "@countersign/contract";
+import { refused, RefusalError } from "@countersign/contract";
 import {
   initKeys,
   ledgerBegun,
@@ -17,32 +17,34 @@ import {
 import { openDataDirectory, parseConfig, systemClock } from "../platform/index.js";
 import { hasEmbeddedCluster } from "../storage/index.js";
 import { deploymentTenant } from "../tenancy/index.js";
-import { withLedger, type OfflineRequest } from "./open.js";
+import { withLedger, type OfflineRequest, type OpenedLedger } from "./open.js";
 
 export type { KeyList, ListedKey, Restored, RestoredLedger } from "../ledger/index.js";
 
 /** Of the key directory in the data directory, where COUNTERSIGN_LOG_KEYS names no other. */
 export const logKeysFolder = "log-keys";
 
-interface Opened {
-  readonly parts: RestoreParts;
-}
-
 function folderOf(request: OfflineRequest): string {
   const { logKeys } = parseConfig(request.env);
   return logKeys ?? join(openDataDirectory(request.dataDirectory), logKeysFolder);
 }
 
-function withKeys<T>(request: OfflineRequest, work: (opened: Opened) => Promise<T>): Promise<T> {
-  return withLedger(request, ({ storage, ledger, tenants }) =>
-    work({
-      parts: {
-        ...{ folder: folderOf(request), storage, ledger, deploymentTenant, clock: systemClock },
-        actor: { type: "system", id: deploymentTenant, humans: [] },
-        tenants: () => Promise.resolve(tenants),
-      },
-    }),
-  );
+function partsOf(request: OfflineRequest, { storage, ledger, tenants }: OpenedLedger): RestoreParts {
+  return {
+    ...{ folder: folderOf(request), storage, ledger, deploymentTenant, clock: systemClock },
+    actor: { type: "system", id: deploymentTenant, humans: [] },
+    tenants: () => Promise.resolve(tenants),
+  };
+}
+
+/** With a database that the server has set up. */
+function withKeys<T>(request: OfflineRequest, work: (parts: RestoreParts) => Promise<T>): Promise<T> {
+  return withLedger(request, async (opened) => {
+    const parts = partsOf(request, opened);
+    if (await ledgerBegun(parts)) return work(parts);
+    const message = "no server was ever started on this database; `countersign start` makes its first entries and keys";
+    throw new RefusalError(refused("not_published", message));
+  });
 }
 
 /** With the database where there is one that the server has set up; else the keys wait for its first start. */
@@ -54,7 +56,10 @@ async function withKeysOrFolder<T>(
   const external = (request.env["DATABASE_URL"] ?? "") !== "";
   if (!external && !hasEmbeddedCluster(request.dataDirectory)) return work(undefined, folder);
   try {
-    return await withKeys(request, async ({ parts }) => work((await ledgerBegun(parts)) ? parts : undefined, folder));
+    return await withLedger(request, async (opened) => {
+      const parts = partsOf(request, opened);
+      return work((await ledgerBegun(parts)) ? parts : undefined, folder);
+    });
   } catch (error) {
     if (error instanceof RefusalError && error.refusal.code === "schema_behind") return work(undefined, folder);
     throw error;
@@ -71,18 +76,18 @@ export function listLogKeys(request: OfflineRequest): Promise<KeyList> {
 }
 
 export function rotateLogKey(request: OfflineRequest, reason: string): Promise<KeyList> {
-  return withKeys(request, ({ parts }) => rotateKeys(parts, { reason }));
+  return withKeys(request, (parts) => rotateKeys(parts, { reason }));
 }
 
 export function revokeLogKey(
   request: OfflineRequest,
   asked: { readonly key: string; readonly sinceMs: number; readonly reason: string },
 ): Promise<KeyList> {
-  return withKeys(request, ({ parts }) => revokeKey(parts, asked));
+  return withKeys(request, (parts) => revokeKey(parts, asked));
 }
 
 export function repairLogKeys(request: OfflineRequest): Promise<KeyList> {
-  return withKeys(request, ({ parts }) => repairStatements(parts));
+  return withKeys(request, (parts) => repairStatements(parts));
 }
 
 export function restoreLedgers(
@@ -90,7 +95,7 @@ export function restoreLedgers(
   asked: { readonly reason: string; readonly asClone: boolean; readonly deployment?: string },
 ): Promise<Restored> {
   const { reason, asClone, deployment } = asked;
-  return withKeys(request, ({ parts }) =>
+  return withKeys(request, (parts) =>
     asClone ? restoreAsClone(parts, { reason, deployment }) : restore(parts, { reason }),
   );
 }
