@@ -47,6 +47,8 @@ export interface Evidence {
   readonly size: number;
   /** The reading ends where the ledger ends (or claims to): whoever knows more entries knows of lost ones. */
   readonly reachesEnd: boolean;
+  /** What was to be read was read: proofs from its end mean something. */
+  readonly complete: boolean;
   /** When a bundle was exported: what others learnt later is not held against it. Undefined: now. */
   readonly readAtMs: number | undefined;
   /** A selection: its entries are in this tree. */
@@ -86,7 +88,8 @@ interface Claim {
   readonly root: Uint8Array;
   /** The note, and copies with other cosignatures. */
   readonly notes: Checkpoint[];
-  own: boolean;
+  /** Those of the ledger itself. */
+  readonly ownNotes: Checkpoint[];
   /** Anchors by their place in `trust.anchors`. */
   readonly anchors: { readonly place: number; readonly atMs: number | null }[];
   comparison: Comparison;
@@ -138,7 +141,12 @@ class Judge {
   #collect(): Claim[] {
     const claims = new Map<string, Claim>();
     const { own = [], trust } = this.#evidence;
-    for (const checkpoint of own) this.#claimOf(claims, checkpoint, (claim) => (claim.own = true));
+    for (const checkpoint of own)
+      this.#claimOf(
+        claims,
+        checkpoint,
+        (claim) => claim.ownNotes.length < copiesMax && claim.ownNotes.push(checkpoint),
+      );
     trust.anchors.forEach(({ checkpoints }, place) => {
       for (const { checkpoint, atMs } of checkpoints)
         this.#claimOf(claims, checkpoint, (claim) => claim.anchors.push({ place, atMs }));
@@ -146,7 +154,7 @@ class Judge {
     return [...claims.values()].sort((a, b) => a.size - b.size);
   }
 
-  #claimOf(claims: Map<string, Claim>, checkpoint: Checkpoint, take: (claim: Claim) => void): void {
+  #claimOf(claims: Map<string, Claim>, checkpoint: Checkpoint, take: (claim: Claim) => unknown): void {
     const origin = parseOrigin(checkpoint.origin);
     if (origin === undefined || origin.tenant !== this.#evidence.tenant) return;
     if (origin.deployment !== this.#evidence.deployment) return;
@@ -161,7 +169,7 @@ class Judge {
         size,
         root,
         notes: [],
-        own: false,
+        ownNotes: [],
         anchors: [],
         comparison: "unknown",
       };
@@ -176,7 +184,7 @@ class Judge {
   #incarnationNow(): number {
     const restored = Math.max(0, ...this.#restores.map(({ incarnation }) => incarnation));
     if (this.#seesAllRestores) return restored;
-    const own = this.#claims.filter((claim) => claim.own && this.#trustOf(claim) === "trusted");
+    const own = this.#claims.filter((claim) => claim.ownNotes.length > 0 && this.#trustOf(claim) === "trusted");
     return own.reduce((newest, { incarnation }) => Math.max(newest, incarnation), restored);
   }
 
@@ -219,6 +227,7 @@ class Judge {
     const proof = consistency.get(size);
     const isOwn = own?.some((checkpoint) => checkpoint.size === size && equalBytes(checkpoint.root, root)) === true;
     if (proof === undefined || !isOwn) return "ahead";
+    if (!this.#evidence.complete) return "unknown";
     const fromRoot = rootAt(from);
     if (fromRoot === undefined || damagedFrom < from) return "unknown";
     if (!verifyConsistency({ from, fromRoot, to: size, toRoot: root, proof })) return "contradicts";
@@ -236,13 +245,13 @@ class Judge {
     return trust;
   }
 
-  #askTrust(claim: Claim): SignatureTrust {
+  #askTrust(claim: Claim, notes: readonly Checkpoint[] = claim.notes): SignatureTrust {
     const { logs } = this.#policy ?? {};
     if (logs !== undefined && !logs.some((log) => coversOrigin(log, claim.origin))) return "untrusted";
     // No key is known at all: what the ledger brings can still disagree with itself.
     if (logs === undefined && this.#keys.keys.length === 0) return "trusted";
     const order: readonly SignatureTrust[] = ["trusted", "undecided", "revoked", "untrusted"];
-    const all = claim.notes.map((note) => this.#keys.trustOf(note, () => this.#timesOf(claim)));
+    const all = notes.map((note) => this.#keys.trustOf(note, () => this.#timesOf(claim)));
     return order.find((trust) => all.includes(trust)) ?? "untrusted";
   }
 
@@ -294,8 +303,9 @@ class Judge {
     let trustedUpTo = 0;
     let undecided = 0;
     let told = false;
-    for (const claim of this.#claims.filter(({ own }) => own)) {
-      const trust = this.#trustOf(claim);
+    for (const claim of this.#claims.filter(({ ownNotes }) => ownNotes.length > 0)) {
+      // Its own note: that an anchor holds a good one of the same tree says nothing about the key used here.
+      const trust = this.#askTrust(claim, claim.ownNotes);
       if (trust === "trusted") trustedUpTo = claim.size;
       if (trust === "undecided") undecided++;
       if (told || (trust !== "untrusted" && trust !== "revoked")) continue;
@@ -325,7 +335,7 @@ class Judge {
 
   #checkHistory(): void {
     const outside = this.#claims.filter((claim) => claim.anchors.length > 0 && this.#trustOf(claim) === "trusted");
-    const own = this.#claims.filter((claim) => claim.own && this.#trustOf(claim) === "trusted");
+    const own = this.#claims.filter((claim) => claim.ownNotes.length > 0 && this.#trustOf(claim) === "trusted");
     const contradicting = outside.filter(({ comparison }) => comparison === "contradicts");
     if (contradicting.length > 0) return this.#diverged(contradicting, outside, own);
     if (this.#recordedContradicts()) return;
@@ -569,7 +579,7 @@ class Judge {
     const anchors = trust.anchors.map((view, place) => this.#sourceOf(view, place));
     const named = new Set(trust.anchors.map(({ name }) => name));
     const witnesses = (this.#policy?.witnesses ?? []).filter(({ name }) => !named.has(name));
-    const ownClaim = [...this.#claims].reverse().find((claim) => claim.own);
+    const ownClaim = [...this.#claims].reverse().find((claim) => claim.ownNotes.length > 0);
     const inside: CompletenessSource[] = own === undefined || own.length === 0 ? [] : [this.#ownSource(ownClaim)];
     return [...inside, ...anchors, ...witnesses.map(({ name, key, url }) => this.#witnessSource(name, key, url))];
   }
@@ -615,7 +625,7 @@ class Judge {
   }
 
   #summary(): CheckpointSummary {
-    const own = this.#claims.filter((claim) => claim.own && claim.comparison === "agrees");
+    const own = this.#claims.filter((claim) => claim.ownNotes.length > 0 && claim.comparison === "agrees");
     const signers = new Set(own.flatMap(({ notes }) => notes.map((note) => this.#keys.signerOf(note))));
     return {
       agreeing: own.length,
@@ -652,7 +662,7 @@ class Judge {
     if (of.anchored !== null) return `no quorum is demanded; ${covers}`;
     if (this.#policy === undefined && this.#keys.keys.length === 0 && this.#claims.length > 0)
       return "no policy was given and no key is known: nobody's signature on the checkpoints was checked";
-    if (this.#claims.some(({ own }) => own))
+    if (this.#claims.some(({ ownNotes }) => ownNotes.length > 0))
       return this.#keys.pinned
         ? "the log's own checkpoints agree; no anchor is configured: entries cut from the end after the last of them, or a ledger signed anew with the log's key, would not show"
         : "the ledger's checkpoints are signed with keys that it brings itself: they show that it agrees with itself, not that it is the one that was published; give a policy with the log's key and anchors";

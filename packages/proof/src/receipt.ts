@@ -79,7 +79,7 @@ function verified(read: Read): ReceiptResult {
     ...{ ...origin, trust: trusted, readFrom: "bundle", from: 0, size: checkpoint.size, reachesEnd: false },
     ...{ readAtMs: undefined, selection: checkpoint, rootAt: () => undefined, firstDifferent: () => undefined },
     ...{ damagedFrom: Infinity, own: [checkpoint], ownStatements: [], consistency: new Map(), restores: [] },
-    ...{ recordedHead: undefined, holds: findings.length === 0 },
+    ...{ recordedHead: undefined, complete: true, holds: findings.length === 0 },
   });
   const all = [...findings, ...judgement.findings];
   const first = all[0];

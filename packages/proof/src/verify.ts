@@ -330,6 +330,7 @@ export class ChainVerifier {
       from: this.#from,
       size: selection?.size ?? this.#next,
       reachesEnd: this.#reachesEnd && readToTheEnd,
+      complete: readToTheEnd,
       rootAt: (size) => tree?.rootAt(size) ?? (tree?.size === size ? tree.root() : undefined),
       firstDifferent: (i) => tree?.firstDifferent(i),
       damagedFrom: this.#damagedFrom,
