@@ -24,6 +24,15 @@ LINE_BYTES_MAX = 67108864
 CONTENT_MAX = 1048576
 FINDINGS_MAX = 100
 DEPTH_MAX = 128
+PROOF_BYTES_MAX = 16777216
+PROOF_LINES_MAX = 1000
+HASHES_MAX = 128
+NOTE_BYTES_MAX = 1048576
+SIGNATURES_MAX = 100
+POLICY_BYTES_MAX = 262144
+POLICY_LINES_MAX = 256
+ANCHORED_MAX = 10000
+RANGES_MAX = 1000000
 
 
 class Malformed(Exception):
@@ -431,6 +440,384 @@ class Votes:
         return "good"
 
 
+# ---- Tree ----------------------------------------------------------------------------------------------------------
+
+
+def node_hash(left, right):
+    return sha256(b"\1" + left + right)
+
+
+class RightEdge:
+    """The roots of the complete subtrees of the first `size` leaves."""
+
+    def __init__(self, size=0, hashes=()):
+        self.size, self.hashes = size, list(hashes)
+
+    def append(self, leaf_hash):
+        left = self.size
+        while left & 1:
+            leaf_hash = node_hash(self.hashes.pop(), leaf_hash)
+            left >>= 1
+        self.hashes.append(leaf_hash)
+        self.size += 1
+
+    def root(self):
+        if not self.hashes:
+            return sha256(b"")
+        root = self.hashes[-1]
+        for left in reversed(self.hashes[:-1]):
+            root = node_hash(left, root)
+        return root
+
+
+def inclusion_holds(index, size, leaf_hash, proof, root):
+    """RFC 9162 2.1.3.2."""
+    if index >= size:
+        return False
+    fn, sn, computed = index, size - 1, leaf_hash
+    for sibling in proof:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            computed = node_hash(sibling, computed)
+            while not fn & 1 and fn != 0:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            computed = node_hash(computed, sibling)
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and computed == root
+
+
+def consistency_holds(old, old_root, new, new_root, proof):
+    """RFC 9162 2.1.4.2."""
+    if old > new:
+        return False
+    if old == new:
+        return not proof and old_root == new_root
+    if old == 0:
+        return not proof and old_root == sha256(b"")
+    path = ([old_root] if old & (old - 1) == 0 else []) + list(proof)
+    if not path:
+        return False
+    fn, sn = old - 1, new - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    was = now = path[0]
+    for one in path[1:]:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            was, now = node_hash(one, was), node_hash(one, now)
+            while not fn & 1 and fn != 0:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            now = node_hash(now, one)
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and was == old_root and now == new_root
+
+
+# ---- Signed notes --------------------------------------------------------------------------------------------------
+
+# White space of ECMAScript's \s, the plus sign, and what does not show or turns direction.
+NOT_IN_NAMES = re.compile(
+    "[\\s\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\ufeff+"
+    "\x00-\x1f\x7f-\x9f\ud800-\udfff\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+def is_key_name(name):
+    return 0 < utf16_length(name) <= 256 and NOT_IN_NAMES.search(name) is None
+
+
+def from_base64(text):
+    """The bytes, or None unless text is the one way to write them (RFC 4648 4, padded)."""
+    if len(text) % 4 or not re.match(r"[A-Za-z0-9+/]*={0,2}\Z", text):
+        return None
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return raw if base64.b64encode(raw).decode("ascii") == text else None
+
+
+def key_id(name, kind, raw_key):
+    return sha256(name.encode("utf-8") + b"\n" + bytes([kind]) + raw_key)[:4]
+
+
+class Note:
+    def __init__(self, text, signatures, whole):
+        self.text, self.signatures, self.whole = text, signatures, whole
+
+    def times_signed(self, name, kind, raw_key):
+        """For each good signature of the key: its time (cosignatures), or 0."""
+        point = public_key_point(raw_key)
+        if point is None:
+            return []
+        times, wanted = [], key_id(name, kind, raw_key)
+        for signer, identity, signature in self.signatures:
+            if signer != name or identity != wanted or len(signature) != (64 if kind == 1 else 72):
+                continue
+            time, message = 0, self.text.encode("utf-8")
+            if kind == 4:
+                time, signature = int.from_bytes(signature[:8], "big"), signature[8:]
+                if time > 253402300799:
+                    continue
+                message = b"cosignature/v1\ntime %d\n" % time + message
+            if signature_verifies(raw_key, point, message, signature):
+                times.append(time)
+        return times
+
+
+def parse_note(text):
+    if len(text.encode("utf-8", "surrogatepass")) > NOTE_BYTES_MAX:
+        raise Malformed("the note is too long")
+    if re.search("[\x00-\x09\x0b-\x1f\ud800-\udfff]", text):
+        raise Malformed("a control character in a note")
+    end = text.rfind("\n\n")
+    if end < 1 or not text.endswith("\n"):
+        raise Malformed("a note without signatures")
+    lines = text[end + 2 : -1].split("\n", SIGNATURES_MAX)
+    if len(lines) > SIGNATURES_MAX:
+        raise Malformed("too many signatures")
+    signatures = []
+    for line in lines:
+        parts = line.split(" ")
+        raw = from_base64(parts[2]) if len(parts) == 3 and parts[0] == "\u2014" and is_key_name(parts[1]) else None
+        if raw is None or len(raw) < 5:
+            raise Malformed("a line of a note that is no signature")
+        signatures.append((parts[1], raw[:4], raw[4:]))
+    return Note(text[: end + 1], signatures, text)
+
+
+def parse_vkey(text, kind):
+    """(name, raw key), or None."""
+    parts = text.split("+", 2)
+    raw = from_base64(parts[2]) if len(parts) == 3 else None
+    if raw is None or len(raw) != 33 or raw[0] != kind or not is_key_name(parts[0]):
+        return None
+    good = parts[1] == key_id(parts[0], kind, raw[1:]).hex() and public_key_point(raw[1:]) is not None
+    return (parts[0], raw[1:]) if good else None
+
+
+def decimal(text):
+    if re.match(r"(0|[1-9][0-9]{0,15})\Z", text) and int(text) <= MAX_SAFE:
+        return int(text)
+    raise Malformed("not a decimal below 2^53")
+
+
+# ---- Checkpoints ---------------------------------------------------------------------------------------------------
+
+DEPLOYMENT = re.compile(r"[!-*,-.0-~]([!-*,-~]{0,198}[!-*,-.0-~])?\Z")
+
+
+class Checkpoint:
+    def __init__(self, note, origin, size, root):
+        self.note, self.origin, self.size, self.root = note, origin, size, root
+
+
+def parse_checkpoint(text):
+    note = parse_note(text)
+    lines = note.text[:-1].split("\n")
+    root = from_base64(lines[2]) if len(lines) >= 3 else None
+    if root is None or len(root) != 32 or not 0 < utf16_length(lines[0]) <= 300 or len(lines) > 19 or "" in lines[3:]:
+        raise Malformed("not a checkpoint")
+    return Checkpoint(note, lines[0], decimal(lines[1]), root)
+
+
+def parse_origin(origin):
+    """(deployment, tenant, incarnation), or None."""
+    parts = origin.split("/")
+    incarnation = 0
+    if re.match(r"[1-9][0-9]{0,8}\Z", parts[-1]):
+        incarnation = int(parts.pop())
+    deployment = "/".join(parts[:-1])
+    if not matches(UUID, parts[-1]) or DEPLOYMENT.match(deployment) is None:
+        return None
+    return deployment, parts[-1], incarnation
+
+
+# ---- Receipts ------------------------------------------------------------------------------------------------------
+
+
+def parse_receipt(text):
+    """(index, proof, extra or None, checkpoint)."""
+    if len(text) > NOTE_BYTES_MAX:
+        raise Malformed("the receipt is too long")
+    head, blank, note = text.partition("\n\n")
+    lines = head.split("\n")
+    if not blank or lines.pop(0) != "c2sp.org/tlog-proof@v1":
+        raise Malformed("not a receipt")
+    extra = None
+    if lines and lines[0].startswith("extra "):
+        extra = from_base64(lines.pop(0)[6:])
+        if extra is None:
+            raise Malformed("extra data that is not base64")
+    if not lines or not lines[0].startswith("index "):
+        raise Malformed("a receipt without index")
+    index = decimal(lines.pop(0)[6:])
+    proof = [from_base64(line) for line in lines]
+    if len(proof) > 63 or any(one is None or len(one) != 32 for one in proof):
+        raise Malformed("a path that is none")
+    return index, proof, extra, parse_checkpoint(note)
+
+
+# ---- Policy file ---------------------------------------------------------------------------------------------------
+
+
+class Policy:
+    def __init__(self):
+        self.logs, self.witnesses, self.anchors, self.groups, self.quorum = [], [], [], [], None
+
+    def pinned(self, origin):
+        """Raw keys that logs of this origin may sign with."""
+        return [raw for name, raw in self.logs if origin == name or origin.startswith(name + "/")]
+
+    def quorum_size(self, confirmed):
+        sizes = dict(confirmed)
+        for name, threshold, members in self.groups:
+            reached = sorted((sizes[member] for member in members if member in sizes), reverse=True)
+            sizes.pop(name, None)
+            if len(reached) >= threshold:
+                sizes[name] = reached[threshold - 1]
+        return sizes.get(self.quorum)
+
+
+def parse_policy(data):
+    if len(data) > POLICY_BYTES_MAX:
+        raise Malformed("the policy file is too long")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Malformed("the policy file is not UTF-8")
+    policy, names, grouped, quorums = Policy(), set(), set(), 0
+    for number, line in enumerate(text.split("\n"), 1):
+
+        def need(good, why):
+            if not good:
+                raise Malformed("line %d of the policy file: %s" % (number, why))
+
+        def define(name):
+            need(name not in names and name != "none", "the name is taken")
+            names.add(name)
+
+        need(re.search("[\x00-\x08\x0b-\x1f\x7f]", line) is None, "a control character")
+        words = [word for word in re.split("[ \t]+", line) if word]
+        if not words or words[0].startswith("#"):
+            continue
+        shown_to_be = re.sub("[ \t]", "", line)
+        need(NOT_IN_NAMES.search(shown_to_be.replace("+", "")) is None, "a character that does not show")
+        keyword, rest = words[0], words[1:]
+        if keyword == "log":
+            key = parse_vkey(rest[0], 1) if 1 <= len(rest) <= 2 else None
+            need(key is not None and key[1] not in [raw for _, raw in policy.logs], "not a log's key, or listed already")
+            policy.logs.append(key)
+        elif keyword == "witness":
+            key = parse_vkey(rest[1], 4) if 2 <= len(rest) <= 3 else None
+            need(key is not None and key[1] not in [raw for _, _, raw in policy.witnesses], "not a witness's key")
+            define(rest[0])
+            policy.witnesses.append((rest[0], key[0], key[1]))
+        elif keyword == "anchor":
+            found = re.match(r"[ \t]*anchor[ \t]+[^ \t]+[ \t]+([a-z][a-z0-9-]{0,31})[ \t]+(.*?)[ \t]*\Z", line)
+            need(found is not None and found.group(2) != "", "write: anchor NAME KIND LOCATION")
+            define(rest[0])
+            policy.anchors.append((rest[0], found.group(1), found.group(2)))
+        elif keyword == "group":
+            need(len(rest) >= 3, "write: group NAME all|any|K MEMBER")
+            members = rest[2:]
+            count = {"all": str(len(members)), "any": "1"}.get(rest[1], rest[1])
+            need(re.match(r"[1-9][0-9]{0,3}\Z", count) and int(count) <= len(members), "not a number of members")
+            for member in members:
+                need(member in names and member not in grouped, "a member that is not defined, or in a group already")
+                grouped.add(member)
+            define(rest[0])
+            policy.groups.append((rest[0], int(count), members))
+        elif keyword == "quorum":
+            quorums += 1
+            need(quorums == 1 and len(rest) == 1 and (rest[0] == "none" or rest[0] in names), "not a quorum")
+            policy.quorum = None if rest[0] == "none" else rest[0]
+        else:
+            need(False, "an unknown word")
+        lists = (policy.logs, policy.witnesses, policy.anchors, policy.groups)
+        need(all(len(one) <= POLICY_LINES_MAX for one in lists), "too many lines of a kind")
+    if quorums != 1:
+        raise Malformed("the policy file has no quorum line")
+    return policy
+
+
+# ---- Statements about keys and restores ----------------------------------------------------------------------------
+
+
+def follow_key_statements(notes, deployment):
+    """The keys of the good chain, oldest first: {raw key: [number, atMs, revoked at or None]}."""
+    keys, current, previous = {}, None, "0" * 64
+    for number, text in enumerate(notes[:PROOF_LINES_MAX]):
+        try:
+            note = parse_note(text)
+            lines = note.text[:-1].split("\n")
+            if len(lines) != 7 or lines[0] != tag("log-key") or lines[1] != deployment or decimal(lines[2]) != number:
+                break
+            key, at_ms = from_base64(lines[5]), decimal(lines[6])
+        except Malformed:
+            break
+        if lines[3] != previous or key is None or len(key) != 32 or public_key_point(key) is None:
+            break
+
+        def signed(raw):
+            return raw is not None and note.times_signed(deployment, 1, raw) != []
+
+        kind = lines[4]
+        if kind == "root" and number == 0 and signed(key):
+            keys[key], current = [number, at_ms, None], key
+        elif kind == "rotate" and key not in keys and signed(current) and signed(key):
+            keys[key], current = [number, at_ms, None], key
+        elif kind == "revoke" and key in keys and key != current and keys[key][2] is None and signed(current):
+            keys[key][2] = at_ms
+        else:
+            break
+        previous = sha256(note.text.encode("utf-8")).hex()
+    return keys
+
+
+class LogKeys:
+    """Which signatures of the log count."""
+
+    def __init__(self, deployment, tenant, policy, statements):
+        origin = "%s/%s" % (deployment, tenant)
+        chain = follow_key_statements(statements, deployment)
+        self.pinned = policy is not None
+        pins = policy.pinned(origin) if policy is not None else []
+        trusted = not self.pinned or any(raw in pins for raw in chain)
+        self.keys = {raw: None for raw in pins}
+        if trusted:
+            self.keys.update({raw: revoked for raw, (_, _, revoked) in chain.items()})
+        self.signers = {}
+
+    def signer(self, checkpoint):
+        """The raw key that signed it, or None."""
+        whole = checkpoint.note.whole
+        if whole not in self.signers:
+            good = [raw for raw in self.keys if checkpoint.note.times_signed(checkpoint.origin, 1, raw)]
+            self.signers[whole] = good[0] if good else None
+        return self.signers[whole]
+
+
+def restore_text(data):
+    fields = (tag("restore"), data["previousOrigin"], data["incarnation"], data["size"], data["root"])
+    return "".join("%s\n" % one for one in fields + (data["lostSize"], data["lostRoot"], data["atMs"]))
+
+
+def is_restore(data):
+    return (
+        all(is_count(data.get(name)) for name in ("incarnation", "size", "lostSize", "atMs"))
+        and all(matches(HEX64, data.get(name)) for name in ("root", "lostRoot"))
+        and isinstance(data.get("previousOrigin"), str)
+        and parse_origin(data["previousOrigin"]) is not None
+        and from_base64url(data.get("key"), 32) is not None
+        and from_base64url(data.get("signature"), 64) is not None
+    )
+
+
 # ---- Bundle --------------------------------------------------------------------------------------------------------
 
 
@@ -457,11 +844,18 @@ def parse_line(number, line):
     return value
 
 
+FORMATS = ("countersign.bundle.v1", "countersign.bundle.v2")
+
+
 def read_header(value):
+    """Of either version; one of version 1 is read as a range whose head is its last entry."""
     members = {"format", "deployment", "tenant", "from", "to", "head", "bodies", "exportedAtMs"}
+    second = value.get("format") == FORMATS[1]
+    if second:
+        members = members | {"selection"} | ({"about"} & set(value))
     good = (
         set(value) == members
-        and value["format"] == tag("bundle")
+        and value["format"] in FORMATS
         and is_text(value["deployment"], 256)
         and matches(UUID, value["tenant"])
         and is_count(value["from"])
@@ -469,11 +863,70 @@ def read_header(value):
         and value["to"] >= value["from"] - 1
         and value["bodies"] in ("included", "withheld")
         and is_count(value["exportedAtMs"])
-        and is_head(value["head"], value["to"] < value["from"])
     )
+    if good and second:
+        head = value["head"]
+        good = value["selection"] in ("range", "entries") and is_head(head, head is None)
+        good = good and value["to"] <= (head["seq"] if head is not None else -1) and is_about(value.get("about", {}))
+    elif good:
+        good = is_head(value["head"], value["to"] < value["from"])
     if not good:
-        raise Malformed("the header is not one of %s" % tag("bundle"))
-    return value
+        raise Malformed("the header is not one of %s" % " or ".join(FORMATS))
+    return dict(value, version=2 if second else 1, selection=value.get("selection", "range"))
+
+
+def is_about(value):
+    return (
+        isinstance(value, dict)
+        and len(value) <= 8
+        and all(len(name) <= 40 and is_text(text, 1024) and is_well_formed(text) for name, text in value.items())
+    )
+
+
+def read_hashes(value):
+    if not isinstance(value, list) or len(value) > HASHES_MAX or not all(matches(HEX64, one) for one in value):
+        raise Malformed("not a list of hashes")
+    return [bytes.fromhex(one) for one in value]
+
+
+class Proofs:
+    """The lines between header and entries: edge, key statements, checkpoints, in this order."""
+
+    def __init__(self):
+        self.edge, self.statements, self.checkpoints, self.consistency, self.bytes = None, [], [], {}, 0
+
+    def take(self, value, header, length):
+        self.bytes += length
+        if self.bytes > PROOF_BYTES_MAX:
+            raise Malformed("the proofs are too large")
+        names = set(value)
+        if names == {"edge"}:
+            wanted = bin(header["from"]).count("1")
+            self.need(self.edge is None and not self.statements and not self.checkpoints, "an edge out of place")
+            self.edge = read_hashes(value["edge"])
+            self.need(header["selection"] == "range" and len(self.edge) == wanted, "an edge of another size")
+        elif names == {"keyStatement"} and isinstance(value["keyStatement"], str):
+            self.need(not self.checkpoints and len(self.statements) < PROOF_LINES_MAX, "a key statement out of place")
+            self.statements.append(value["keyStatement"])
+        elif names in ({"checkpoint"}, {"checkpoint", "consistency"}) and isinstance(value["checkpoint"], str):
+            self.need(len(self.checkpoints) < PROOF_LINES_MAX, "too many checkpoints")
+            checkpoint = parse_checkpoint(value["checkpoint"])
+            of = parse_origin(checkpoint.origin)
+            mine = of is not None and of[:2] == (header["deployment"], header["tenant"])
+            ascending_sizes = not self.checkpoints or checkpoint.size >= self.checkpoints[-1].size
+            self.need(mine and ascending_sizes, "a checkpoint of another ledger, or out of order")
+            beyond = header["selection"] == "range" and checkpoint.size > header["to"] + 1
+            self.need(beyond == ("consistency" in value), "a checkpoint beyond the range needs its proof, others none")
+            if beyond:
+                self.consistency[checkpoint.size] = read_hashes(value["consistency"])
+            self.checkpoints.append(checkpoint)
+        else:
+            raise Malformed("not an entry, edge, key statement or checkpoint")
+
+    @staticmethod
+    def need(good, why):
+        if not good:
+            raise Malformed(why)
 
 
 def is_head(head, empty):
@@ -490,6 +943,9 @@ def is_head(head, empty):
 
 def check_entry_form(number, value, header):
     members = {"seq", "timeMs", "prev", "hash", "contentHash", "content"}
+    if header["selection"] == "entries":
+        members = members | {"proof"}
+        read_hashes(value.get("proof"))
     good = (
         set(value) - {"body"} == members
         and is_count(value["seq"])
@@ -516,9 +972,32 @@ def check_entry_form(number, value, header):
 
 
 class Verifier:
-    def __init__(self, tenant, first, last, head_hash):
-        self.tenant, self.first, self.last, self.head_hash = tenant, first, last, head_hash
-        self.next = first
+    def __init__(self, tenant, header=None, proofs=None, trust=None):
+        self.tenant, self.header, self.proofs = tenant, header, proofs or Proofs()
+        self.trust = trust or Trust()
+        head = header["head"] if header is not None else None
+        self.selected = header is not None and header["selection"] == "entries"
+        self.first = header["from"] if header is not None and not self.selected else 0
+        self.last = header["to"] if header is not None and not self.selected else -1
+        self.head_hash = head["hash"] if head is not None and head["seq"] == self.last else None
+        self.version = header["version"] if header is not None else 2
+        self.reaches_end = not self.selected and (self.version == 1 or self.last == (head["seq"] if head else -1))
+        self.read_at_ms = header["exportedAtMs"] if header is not None else 0
+        self.next = self.first
+        self.edge = RightEdge() if self.first == 0 else None
+        if self.proofs.edge is not None:
+            self.edge = RightEdge(self.first, self.proofs.edge)
+        self.anchors = self.trust.anchors_of(header["deployment"], tenant) if header is not None else []
+        claimed = self.proofs.checkpoints + [one for view in self.anchors for one, _ in view.checkpoints]
+        self.wanted = {one.size for one in claimed} | {self.last + 1}
+        self.roots = {}
+        self.differs = [None] * len(self.anchors)
+        self.damaged_from = None
+        self.notes = []
+        self.gone = {"content": [], "body": []}
+        self.pruned, self.restores = [], []
+        self.complete = None
+        self.note_root()
         self.before = None  # {"seq", "time", "computed", "stored"}
         self.missing = []  # [first, last] of each gap
         self.votes = Votes(tenant)
@@ -533,6 +1012,9 @@ class Verifier:
     def find(self, name, seq, why):
         self.total += 1
         self.tampered = self.tampered or name != "MALFORMED"
+        if name in CHAIN_DAMAGE and seq is not None:
+            before = seq - 1 if name == "LINK_BROKEN" and seq > self.first else seq
+            self.damaged_from = before if self.damaged_from is None else min(before, self.damaged_from)
         if len(self.findings) < FINDINGS_MAX:
             self.findings.append({"class": name, "seq": seq, "detail": why})
 
@@ -541,14 +1023,56 @@ class Verifier:
         seq, content = entry["seq"], entry["content"]
         holds = False
         if content is None:
-            self.find("ERASED_WITHOUT_ENTRY", seq, "the content is gone")
+            self.miss("content", seq)
         elif content_hash(content) != entry["contentHash"]:
             self.find("CONTENT_MISMATCH", seq, "the content is not the one that was hashed")
         else:
             holds = True
-        self.take_place(entry)
+        if self.selected:
+            self.take_selected(entry)
+        else:
+            self.take_place(entry)
         if holds:
             self.take_meaning(seq, content, entry.get("body"))
+
+    def miss(self, what, seq):
+        """Gone; an entry that says so comes later. Kept as ranges."""
+        ranges = self.gone[what]
+        if ranges and ranges[-1][1] == seq - 1:
+            ranges[-1][1] = seq
+        elif len(ranges) < RANGES_MAX:
+            ranges.append([seq, seq])
+
+    def take_selected(self, entry):
+        """An entry of a selection stands for itself: in the tree of the last checkpoint line."""
+        seq = entry["seq"]
+        computed = entry_hash(self.tenant, seq, entry["timeMs"], entry["prev"], entry["contentHash"])
+        if seq < self.next:
+            self.find("DUPLICATE_SEQ" if seq == self.next - 1 else "ORDER_BROKEN", seq, "out of order")
+        if computed != entry["hash"]:
+            self.find("LINK_BROKEN", seq, "the stored hash is not that of the entry")
+        tree = self.proofs.checkpoints[-1]
+        proof = [bytes.fromhex(one) for one in entry["proof"]]
+        if not inclusion_holds(seq, tree.size, bytes.fromhex(computed), proof, tree.root):
+            self.find("LINK_BROKEN", seq, "its proof does not lead to the root of %d entries" % tree.size)
+        if self.before is not None and self.before["seq"] == seq - 1 and self.before["computed"] != entry["prev"]:
+            self.find("LINK_BROKEN", seq, "does not follow entry %d" % (seq - 1))
+        self.before = {"seq": seq, "time": entry["timeMs"], "computed": computed, "stored": entry["hash"]}
+        self.next = max(self.next, seq + 1)
+
+    def follow(self, seq, leaf_hash):
+        """The tree up to the entry, and the leaf hashes that anchors kept."""
+        for place, view in enumerate(self.anchors):
+            kept = view.leaf(seq) if self.differs[place] is None else None
+            if kept is not None and kept != leaf_hash:
+                self.differs[place] = seq
+        if self.edge is not None and self.edge.size == seq:
+            self.edge.append(leaf_hash)
+            self.note_root()
+
+    def note_root(self):
+        if self.edge is not None and self.edge.size in self.wanted:
+            self.roots[self.edge.size] = self.edge.root()
 
     def take_place(self, entry):
         seq, time_ms, prev = entry["seq"], entry["timeMs"], entry["prev"]
@@ -570,6 +1094,7 @@ class Verifier:
             self.find("LINK_BROKEN", seq, "the first entry follows something")
         self.before = {"seq": seq, "time": time_ms, "computed": computed, "stored": entry["hash"]}
         self.next = seq + 1
+        self.follow(seq, bytes.fromhex(computed))
 
     def take_earlier(self, seq, computed, stored):
         for gap in self.missing:
@@ -598,12 +1123,67 @@ class Verifier:
         outcome = self.votes.take(seq, content)
         if outcome == "good":
             self.good_votes += 1
-        elif outcome == "unchecked" and self.first > 0:
+        elif outcome == "unchecked" and (self.first > 0 or self.selected):
             self.unchecked_votes += 1
         elif outcome is not None:
             self.find("VOTE_FORGED", seq, "the key was never enrolled" if outcome == "unchecked" else outcome)
+        self.take_record(seq, content)
         if body is not None:
             self.check_body(seq, content, body)
+        elif self.version == 2 and self.header["bodies"] == "included" and "body" in content:
+            self.miss("body", seq)
+
+    def take_record(self, seq, content):
+        """Entries by which the ledger speaks of itself."""
+        action, data = content["action"], content["data"]
+        if action == "subject.erased":
+            seqs = data.get("seqs")
+            if not isinstance(seqs, list) or not all(is_count(one) and one < seq for one in seqs):
+                return self.find("MALFORMED", seq, "an erasure names no earlier entries")
+            self.excuse("body", seq, sorted(set(seqs)))
+        elif action == "ledger.pruned":
+            if not is_count(data.get("upTo")) or data["upTo"] > seq or not isinstance(data.get("archive"), str):
+                return self.find("MALFORMED", seq, "a pruning names no end and no archive")
+            self.prune(seq, data)
+        elif action == "ledger.restored":
+            if not is_restore(data):
+                return self.find("MALFORMED", seq, "not a whole restore statement")
+            root = self.edge.root() if self.edge is not None and data["size"] == seq == self.edge.size - 1 else None
+            self.restores.append((seq, data, root))
+
+    def excuse(self, what, by, seqs):
+        kept, found = [], 0
+        for first, last in self.gone[what]:
+            inside = [one for one in seqs if first <= one <= last]
+            found += len(inside)
+            for one in inside:
+                if first < one:
+                    kept.append([first, one - 1])
+                first = one + 1
+            if first <= last:
+                kept.append([first, last])
+        self.gone[what] = kept
+        if found:
+            self.notes.append({"class": "ERASED", "seq": None, "by": by, "detail": "%d bodies erased" % found})
+
+    def prune(self, by, data):
+        end, found = data["upTo"], 0
+        for what in ("content", "body"):
+            ranges = self.gone[what]
+            found += sum(min(last + 1, end) - first for first, last in ranges if first < end)
+            self.gone[what] = [[max(first, end), last] for first, last in ranges if last >= end]
+        if found:
+            why = "contents before entry %d were pruned; the archive's SHA-256 is %s" % (end, data["archive"][:64])
+            self.notes.append({"class": "PRUNED", "seq": 0, "by": by, "detail": why})
+
+    def settle(self):
+        """What is gone and no entry excused."""
+        for what in ("content", "body"):
+            for first, last in self.gone[what]:
+                if self.reaches_end:
+                    self.find("ERASED_WITHOUT_ENTRY", first, "the %s is gone up to entry %d, and no entry says so" % (what, last))
+                else:
+                    self.notes.append({"class": "ERASED", "seq": first, "detail": "the %s is gone; its entry is not here" % what})
 
     def check_body(self, seq, content, body):
         self.bodies += 1
@@ -617,19 +1197,369 @@ class Verifier:
             self.find("MALFORMED", seq, "body: %s" % error)
 
     def end(self, digest_holds):
-        self.close()
-        if self.next <= self.last:
-            self.gap(self.next, self.last)
-        elif self.before is not None and self.before["seq"] == self.last and self.before["computed"] != self.head_hash:
-            self.find("LINK_BROKEN", self.last, "not the head the header names")
+        if not self.selected:
+            self.close()
+            if self.next <= self.last:
+                self.gap(self.next, self.last)
+            elif self.before is not None and self.before["seq"] == self.last and self.head_hash not in (None, self.before["computed"]):
+                self.find("LINK_BROKEN", self.last, "not the head the header names")
+        self.settle()
+        judgement = Judgement(self)
+        judgement.judge()
+        self.complete = judgement.completeness()
         if not digest_holds and self.total == 0:
             self.find("CONTENT_MISMATCH", None, "the bundle's bytes are not those its last line names")
+            if self.complete["status"] == "shown":
+                self.complete["status"] = "not_shown"
 
 
-def verify_bundle(stream, demanded_tenant):
-    """(header or None, verifier or None); findings are in the verifier."""
+# ---- What is known elsewhere ---------------------------------------------------------------------------------------
+
+CHAIN_DAMAGE = ("GAP", "DUPLICATE_SEQ", "ORDER_BROKEN", "LINK_BROKEN", "COLUMN_MISMATCH", "TIME_REGRESSION")
+
+
+class AnchorView:
+    """What one anchor holds of a ledger: [(checkpoint, received ms)] ascending by size, and leaf hashes."""
+
+    def __init__(self, name, kind, location):
+        self.name, self.kind, self.location = name, kind, location
+        self.checkpoints, self.unreadable, self.tiles, self.read_tile = [], None, {}, None
+
+    def leaf(self, seq):
+        if self.read_tile is None:
+            return None
+        index, place = divmod(seq, 256)
+        if index not in self.tiles:
+            self.tiles = {index: self.read_tile(index)}
+        hashes = self.tiles[index]
+        return hashes[place * 32 : place * 32 + 32] if hashes is not None and len(hashes) >= place * 32 + 32 else None
+
+
+class Trust:
+    """What the verifier brings along."""
+
+    def __init__(self, policy=None, require_anchored=False):
+        self.policy, self.require_anchored = policy, require_anchored
+
+    def anchors_of(self, deployment, tenant):
+        named = self.policy.anchors if self.policy is not None else []
+        return [read_anchor(name, kind, location, deployment, tenant) for name, kind, location in named]
+
+
+def read_anchor(name, kind, location, deployment, tenant):
+    view = AnchorView(name, kind, location)
+    if kind not in ("file", "git"):
+        view.unreadable = "this program does not know the kind %s" % kind
+        return view
+    read = read_from_folder(location) if kind == "file" else read_from_git(location)
+    try:
+        # The name of an origin's folder: as encodeURIComponent writes it.
+        folder = "%s/%s" % (deployment, tenant)
+        names = [one for one in read("") if one == quoted(folder) or one.startswith(quoted(folder + "/"))]
+        for one in names:
+            view.checkpoints += parse_records(read(one + "/checkpoints"))
+        view.checkpoints.sort(key=lambda pair: pair[0].size)
+        del view.checkpoints[ANCHORED_MAX:]
+        if len(names) == 1:
+            view.read_tile = lambda index: newest_tile(read, names[0], index)
+    except (OSError, Malformed, ValueError) as error:
+        view.unreadable = str(error)
+    return view
+
+
+def quoted(text):
+    kept = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()")
+    return "".join(c if c in kept else "".join("%%%02X" % byte for byte in c.encode("utf-8")) for c in text)
+
+
+def read_from_folder(location):
+    def read(path):
+        full = os.path.join(location, path)
+        if path == "" or path.endswith("/"):
+            return os.listdir(full)
+        with open(full, "rb") as file:
+            return file.read(64 * 1024 * 1024)
+
+    return read
+
+
+def read_from_git(location):
+    def git(*words):
+        command = ["git", "-c", "core.hooksPath=/dev/null", "-C", location] + list(words)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        if done.returncode != 0:
+            raise OSError(done.stderr.decode("utf-8", "replace").strip()[:200])
+        return done.stdout
+
+    def read(path):
+        if path == "" or path.endswith("/"):
+            return git("ls-tree", "--name-only", "-z", "HEAD:" + path.rstrip("/")).decode("utf-8").rstrip("\0").split("\0")
+        return git("cat-file", "blob", "HEAD:" + path)
+
+    return read
+
+
+def parse_records(data):
+    """Each note after a line with its length and when it was received."""
+    records, at = [], 0
+    while at < len(data):
+        end = data.find(b"\n", at)
+        found = re.match(rb"(0|[1-9][0-9]{0,6}) (0|[1-9][0-9]{0,15})\Z", data[at:end]) if end >= 0 else None
+        if found is None:
+            break  # a record that was being written
+        length = int(found.group(1))
+        text = data[end + 1 : end + 1 + length]
+        if len(text) < length:
+            break
+        records.append((parse_checkpoint(text.decode("utf-8")), int(found.group(2))))
+        at = end + 1 + length
+    return records
+
+
+def newest_tile(read, folder, index):
+    """The leaf tile of a number, the widest there is."""
+    groups = ["%03d" % (index % 1000)]
+    while index >= 1000:
+        index //= 1000
+        groups.insert(0, "x%03d" % (index % 1000))
+    path = "%s/tile/0/%s" % (folder, "/".join(groups))
+    try:
+        return read(path)
+    except OSError:
+        pass
+    try:
+        widths = [int(one) for one in read(path + ".p/") if re.match(r"[1-9][0-9]{0,2}\Z", one)]
+        return read("%s.p/%d" % (path, max(widths))) if widths else None
+    except OSError:
+        return None
+
+
+class Claim:
+    """One origin, size and root, and who holds a checkpoint of it."""
+
+    def __init__(self, checkpoint, incarnation):
+        self.origin, self.size, self.root, self.incarnation = checkpoint.origin, checkpoint.size, checkpoint.root, incarnation
+        self.notes, self.own, self.held, self.state, self.trust = [], False, [], "unknown", None
+
+
+class Judgement:
+    """Holds what was read against the bundle's checkpoints and the anchors."""
+
+    def __init__(self, verifier):
+        self.v = verifier
+        self.policy = verifier.trust.policy
+        self.deployment = verifier.header["deployment"]
+        self.keys = LogKeys(self.deployment, verifier.tenant, self.policy, verifier.proofs.statements)
+        self.sees_all = verifier.first == 0 and not verifier.selected
+        self.claims = self.collect() if verifier.version == 2 or self.policy is not None else []
+        self.restores = [one for one in verifier.restores if self.restore_holds(*one)]
+        newest = max([data["incarnation"] for _, data, _ in self.restores] or [0])
+        if not self.sees_all:
+            newest = max([newest] + [one.incarnation for one in self.claims if one.own and self.trusts(one) == "trusted"])
+        self.incarnation = newest
+        for claim in self.claims:
+            claim.state = self.compare(claim)
+
+    def collect(self):
+        claims = {}
+        listed = [(one, None, None) for one in self.v.proofs.checkpoints]
+        for place, view in enumerate(self.v.anchors):
+            listed += [(one, place, at_ms) for one, at_ms in view.checkpoints]
+        for checkpoint, place, at_ms in listed:
+            of = parse_origin(checkpoint.origin)
+            if of is None or of[:2] != (self.deployment, self.v.tenant):
+                continue
+            claim = claims.setdefault((checkpoint.origin, checkpoint.size, checkpoint.root), Claim(checkpoint, of[2]))
+            claim.notes.append(checkpoint)
+            claim.own = claim.own or place is None
+            if place is not None:
+                claim.held.append((place, at_ms))
+        return sorted(claims.values(), key=lambda claim: claim.size)
+
+    def restore_holds(self, by, data, root):
+        raw = from_base64url(data["key"], 32)
+        if raw not in self.keys.keys or data["size"] > by or (root is not None and root.hex() != data["root"]):
+            return False
+        point, signature = public_key_point(raw), from_base64url(data["signature"], 64)
+        return point is not None and signature_verifies(raw, point, restore_text(data).encode("utf-8"), signature)
+
+    def compare(self, claim):
+        plain = self.compare_roots(claim)
+        if claim.incarnation >= self.incarnation or plain in ("agrees", "unknown"):
+            return plain
+        if not self.sees_all:
+            return "unknown"
+        later = [data for _, data, _ in self.restores if data["incarnation"] > claim.incarnation]
+        if not later or claim.size <= min(data["size"] for data in later):
+            return plain
+        direct = [data for data in later if parse_origin(data["previousOrigin"])[2] == claim.incarnation]
+        return "lost" if not direct or claim.size <= direct[0]["lostSize"] else plain
+
+    def compare_roots(self, claim):
+        v = self.v
+        if v.selected:
+            tree = v.proofs.checkpoints[-1]
+            return "unknown" if tree.size != claim.size else ("agrees" if tree.root == claim.root else "contradicts")
+        if claim.size > v.next:
+            proof = v.proofs.consistency.get(claim.size)
+            if proof is None or not claim.own:
+                return "ahead"
+            root = v.roots.get(v.next)
+            if root is None or (v.damaged_from is not None and v.damaged_from < v.next):
+                return "unknown"
+            if not consistency_holds(v.next, root, claim.size, claim.root, proof):
+                return "contradicts"
+            return "ahead" if v.reaches_end else "agrees"
+        root = v.roots.get(claim.size)
+        if root is None:
+            return "unknown"
+        if root == claim.root:
+            return "agrees"
+        return "unknown" if v.damaged_from is not None and claim.size > v.damaged_from else "contradicts"
+
+    def cosigned_ms(self, claim, name, raw):
+        times = [time for note in claim.notes for time in note.note.times_signed(name, 4, raw)]
+        return min(times) * 1000 if times else None
+
+    def trusts(self, claim):
+        """trusted, revoked, undecided or untrusted."""
+        if claim.trust is None:
+            claim.trust = self.ask_trust(claim)
+        return claim.trust
+
+    def ask_trust(self, claim):
+        if self.policy is not None and not self.policy.pinned(claim.origin):
+            return "untrusted"
+        order = ["trusted", "undecided", "revoked", "untrusted"]
+        return min((self.trusts_note(claim, note) for note in claim.notes), key=order.index)
+
+    def trusts_note(self, claim, note):
+        signer = self.keys.signer(note)
+        if signer is None:
+            return "untrusted"
+        revoked = self.keys.keys[signer]
+        if revoked is None:
+            return "trusted"
+        cosigned = self.cosigned_first(claim)
+        times = [at_ms for _, at_ms in claim.held] + ([cosigned] if cosigned is not None else [])
+        if times and min(times) < revoked:
+            return "trusted"
+        return "undecided" if cosigned is None else "revoked"
+
+    def cosigned_first(self, claim):
+        witnesses = self.policy.witnesses if self.policy is not None else []
+        times = [self.cosigned_ms(claim, name, raw) for _, name, raw in witnesses]
+        times = [time for time in times if time is not None]
+        return min(times) if times else None
+
+    def judge(self):
+        self.check_equivocation()
+        self.check_own_keys()
+        trusted = [claim for claim in self.claims if self.trusts(claim) == "trusted"]
+        outside = [claim for claim in trusted if claim.held]
+        own = [claim for claim in trusted if claim.own]
+        for claims in (outside, own):
+            contradicting = [claim for claim in claims if claim.state == "contradicts"]
+            if contradicting:
+                return self.diverged(contradicting[0], claims, own if claims is outside else [])
+        self.check_end(outside, own)
+        for by, data, _ in self.restores:
+            lost = "entries %d to %d were given up" % (data["size"], data["lostSize"] - 1)
+            self.v.notes.append({"class": "RESTORED", "seq": by, "incarnation": data["incarnation"], "detail": lost})
+
+    def check_equivocation(self):
+        seen = {}
+        for claim in self.claims:
+            if self.trusts(claim) != "trusted":
+                continue
+            other = seen.setdefault((claim.origin, claim.size), claim)
+            if other is not claim:
+                self.v.find("EQUIVOCATION", None, "two signed trees of %d entries" % claim.size)
+
+    def check_own_keys(self):
+        trusted_up_to = 0
+        for claim in self.claims:
+            if not claim.own or not self.keys.keys:
+                continue
+            trust = self.trusts(claim)
+            if trust == "trusted":
+                trusted_up_to = claim.size
+            elif trust == "untrusted":
+                return self.v.find("KEY_UNTRUSTED", trusted_up_to, "a checkpoint of %d entries signed by no key that counts" % claim.size)
+            elif trust == "revoked":
+                return self.v.find("KEY_REVOKED", claim.size, "a checkpoint signed after its key was revoked")
+
+    def diverged(self, differs, claims, own):
+        agrees = max([self.v.first] + [one.size for one in claims if one.state == "agrees" and one.size < differs.size])
+        leaves = [one for one in self.v.differs if one is not None and agrees <= one < differs.size]
+        first = min(leaves) if leaves else None
+        supports = any(one.state == "agrees" and one.size > (first if first is not None else differs.size - 1) for one in own)
+        where = "entry %d is the first that differs" % first if first is not None else "between %d and %d" % (agrees, differs.size)
+        self.v.find("ANCHOR_MISMATCH" if supports else "HISTORY_REWRITTEN", agrees if first is None else first, where)
+
+    def check_end(self, outside, own):
+        if not self.v.reaches_end:
+            return
+        ahead = [claim for claim in outside if claim.state == "ahead"]
+        held = [claim for claim in ahead if self.is_held_against(claim)]
+        if len(held) < len(ahead):
+            self.v.notes.append({"class": "ANCHOR_AHEAD", "seq": None, "detail": "an anchor holds more than this older bundle"})
+        known = held or [claim for claim in own if claim.state == "ahead"]
+        if known:
+            size = known[-1].size
+            self.v.find("TRUNCATED", self.v.next, "have=%d anchored=%d" % (self.v.next, size))
+
+    def is_held_against(self, claim):
+        if any(at_ms + 1000 < self.v.read_at_ms for _, at_ms in claim.held):
+            return True
+        cosigned = self.cosigned_first(claim)
+        return cosigned is not None and cosigned + 10000 < self.v.read_at_ms
+
+    def completeness(self):
+        v, policy = self.v, self.policy
+        confirmed = {}
+        good = [claim for claim in self.claims if claim.state == "agrees" and self.trusts(claim) == "trusted"]
+        for claim in good:
+            for place, _ in claim.held:
+                confirmed[v.anchors[place].name] = claim.size
+            for name, key_name, raw in policy.witnesses if policy is not None else []:
+                if self.cosigned_ms(claim, key_name, raw) is not None:
+                    confirmed[name] = claim.size
+        if policy is not None and policy.quorum is not None:
+            anchored = policy.quorum_size(confirmed)
+        else:
+            anchored = max(confirmed.values()) if confirmed else None
+        size = v.proofs.checkpoints[-1].size if v.selected else v.next
+        covered = max(min(anchored or 0, size), v.first)
+        unanchored = 0 if v.selected and anchored is not None else max(0, size - covered)
+        keys_matter = policy is None or bool(self.keys.keys)
+        own_word = v.trust.require_anchored and policy is None
+        demanded = v.trust.require_anchored or (policy is not None and (policy.quorum is not None or not keys_matter))
+        beyond = any(claim.state == "ahead" and claim.held for claim in self.claims)
+        whole = unanchored == 0 and not (beyond and v.reaches_end)
+        enough = (anchored is not None or size == 0) and (not v.trust.require_anchored or whole)
+        shown_to_be = enough and keys_matter and not own_word and v.total == 0
+        status = "not_demanded" if not demanded else "shown" if shown_to_be else "not_shown"
+        return {"status": status, "anchored": anchored, "unanchored": unanchored}
+
+
+# ---- Reading a bundle ----------------------------------------------------------------------------------------------
+
+
+def verify_bundle(stream, demanded_tenant, trust=None):
+    """(header or None, verifier); findings are in the verifier."""
     digest = hashlib.sha256()
-    header, verifier, ended, digest_holds = None, None, False, False
+    header, verifier, proofs, ended, digest_holds = None, None, Proofs(), False, False
+
+    def begin():
+        """The first line that is no proof."""
+        made = Verifier(demanded_tenant or header["tenant"], header, proofs, trust)
+        if header["tenant"] != made.tenant:
+            made.find("FOREIGN_ENTRY", None, "the bundle is of tenant %s" % header["tenant"])
+        if header["selection"] == "entries" and not proofs.checkpoints:
+            raise Malformed("a selection without a checkpoint")
+        return made
+
     try:
         for number, line in read_lines(stream):
             if ended:
@@ -637,33 +1567,59 @@ def verify_bundle(stream, demanded_tenant):
             value = parse_line(number, line)
             if header is None:
                 header = read_header(value)
-                head_hash = header["head"]["hash"] if header["head"] else None
-                verifier = Verifier(demanded_tenant or header["tenant"], header["from"], header["to"], head_hash)
-                if header["tenant"] != verifier.tenant:
-                    verifier.find("FOREIGN_ENTRY", None, "the bundle is of tenant %s" % header["tenant"])
             elif "sha256" in value:
                 if set(value) != {"entries", "sha256"} or not is_count(value["entries"]) or not matches(HEX64, value["sha256"]):
                     raise Malformed("line %d is not a last line" % number)
+                verifier = verifier or begin()
                 ended = True
                 digest_holds = value["sha256"] == digest.hexdigest() and value["entries"] == verifier.entries
+            elif "seq" not in value and header["version"] == 2:
+                if verifier is not None:
+                    raise Malformed("line %d: a proof behind entries" % number)
+                proofs.take(value, header, len(line))
             else:
                 check_entry_form(number, value, header)
+                verifier = verifier or begin()
                 verifier.take(value)
             digest.update(line + b"\n")
         if not ended:
             raise Malformed("the bundle is cut off: its last line is missing")
     except Malformed as error:
-        verifier = verifier or Verifier(demanded_tenant or "", 0, -1, None)
+        verifier = verifier or Verifier(demanded_tenant or "")
         verifier.find("MALFORMED", None, str(error))
         return header, verifier
     verifier.end(digest_holds)
     return header, verifier
 
 
+def verify_receipt(text, trust):
+    """{"status", "class" or None, "detail"} of a receipt."""
+    index, proof, extra, checkpoint = parse_receipt(text)
+    of = parse_origin(checkpoint.origin)
+    link = re.match(r"countersign\.entry\.v1\n([0-9a-f-]{36})\n(0|[1-9][0-9]*)\n", (extra or b"").decode("utf-8", "replace"))
+    if of is None or link is None:
+        raise Malformed("a receipt without the entry's link, or of no ledger")
+    if (link.group(1), link.group(2)) != (of[1], str(index)):
+        return {"class": "FOREIGN_ENTRY", "detail": "the link is of another entry"}
+    if not inclusion_holds(index, checkpoint.size, sha256(b"\0" + extra), proof, checkpoint.root):
+        return {"class": "LINK_BROKEN", "detail": "the path does not lead to the root"}
+    policy = trust.policy
+    if policy is None:
+        return {"class": None, "complete": not trust.require_anchored, "detail": "no policy: nobody vouches for the checkpoint"}
+    signed = any(checkpoint.note.times_signed(checkpoint.origin, 1, raw) for raw in policy.pinned(checkpoint.origin))
+    if not signed:
+        return {"class": "KEY_UNTRUSTED", "detail": "no key of the policy signed the checkpoint"}
+    confirmed = {name: checkpoint.size for name, key_name, raw in policy.witnesses if checkpoint.note.times_signed(key_name, 4, raw)}
+    enough = policy.quorum is None or policy.quorum_size(confirmed) is not None
+    return {"class": None, "complete": enough, "detail": "entry %d is in the ledger of %d entries" % (index, checkpoint.size)}
+
+
 def exit_code(verifier):
     if verifier.tampered:
         return 1
-    return 4 if verifier.total > 0 else 0
+    if verifier.total > 0:
+        return 4
+    return 2 if verifier.complete is not None and verifier.complete["status"] == "not_shown" else 0
 
 
 # ---- Vectors -------------------------------------------------------------------------------------------------------
@@ -726,6 +1682,8 @@ def main():
     parser = Parser(description="Verifies an exported Countersign bundle without the server.")
     parser.add_argument("bundle", nargs="?")
     parser.add_argument("--tenant", help="the tenant the bundle must be of")
+    parser.add_argument("--policy", metavar="FILE", help="the auditor's own policy file: keys, witnesses, anchors, quorum")
+    parser.add_argument("--require-anchored", action="store_true", help="the quorum must cover the last entry")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--vectors", metavar="DIRECTORY", help="check this program against the document's examples")
     options = parser.parse_args()
@@ -736,18 +1694,39 @@ def main():
             wrong = check_vectors(options.vectors)
             print("\n".join(wrong) if wrong else "all vectors agree")
             return 1 if wrong else 0
+        policy = None
+        if options.policy is not None:
+            with open(options.policy, "rb") as file:
+                policy = parse_policy(file.read(POLICY_BYTES_MAX + 1))
+        trust = Trust(policy, options.require_anchored)
         with open(options.bundle, "rb") as stream:
-            header, verifier = verify_bundle(stream, options.tenant)
+            if stream.read(22) == b"c2sp.org/tlog-proof@v1":
+                stream.seek(0)
+                return report_receipt(verify_receipt(stream.read(NOTE_BYTES_MAX + 1).decode("utf-8"), trust), options.json)
+            stream.seek(0)
+            header, verifier = verify_bundle(stream, options.tenant, trust)
     except OSError as error:
         print("could not read: %s" % error, file=sys.stderr)
         return 3
+    except (Malformed, UnicodeDecodeError) as error:
+        print("malformed: %s" % shown(error), file=sys.stderr)
+        return 4
     report(header, verifier, options.json)
     return exit_code(verifier)
 
 
+def report_receipt(result, as_json):
+    code = 1 if result["class"] is not None else 0 if result["complete"] else 2
+    if as_json:
+        print(json.dumps(dict(result, exit=code)))
+    else:
+        print("%s: %s" % (result["class"] or ("ok" if code == 0 else "not shown"), result["detail"]))
+    return code
+
+
 def report(header, verifier, as_json):
     code = exit_code(verifier)
-    integrity = {0: "ok", 1: "tampered", 4: "undecided"}[code]
+    integrity = {0: "ok", 1: "tampered", 2: "ok", 4: "undecided"}[code]
     findings = sorted(verifier.findings, key=lambda finding: -1 if finding["seq"] is None else finding["seq"])
     if as_json:
         summary = {
@@ -759,22 +1738,38 @@ def report(header, verifier, as_json):
             "findingsTotal": verifier.total,
             "votes": {"checked": verifier.good_votes, "unchecked": verifier.unchecked_votes},
             "bodies": {"checked": verifier.bodies},
+            "completeness": verifier.complete,
+            "notes": verifier.notes,
         }
         print(json.dumps(summary))
         return
     print("integrity     %s" % integrity)
-    print("completeness  not shown: compare the head with one you noted outside the server's reach")
+    print("completeness  %s" % completeness_text(verifier.complete))
     print("tenant        %s" % shown(verifier.tenant))
     print("entries       %d, from %s" % (verifier.entries, header["from"] if header else "?"))
     if verifier.before is not None:
         print("head          %d %s" % (verifier.before["seq"], verifier.before["computed"]))
     print("votes         %d good, %d unchecked" % (verifier.good_votes, verifier.unchecked_votes))
     print("bodies        %d checked" % verifier.bodies)
+    for note in verifier.notes[:20]:
+        print("note %s: %s" % (note["class"], shown(note["detail"])))
     for finding in findings[:20]:
         place = "" if finding["seq"] is None else " seq=%d" % finding["seq"]
         print("%s%s: %s" % (finding["class"], place, shown(finding["detail"])))
     if verifier.total > 20:
         print("… %d findings in all" % verifier.total)
+
+
+def completeness_text(complete):
+    if complete is None:
+        return "not looked at"
+    if complete["status"] == "not_demanded":
+        return "not demanded: give a policy, or compare the head with one you noted outside the server's reach"
+    return "%s: confirmed up to %s entries, %d later ones are not" % (
+        complete["status"].replace("_", " "),
+        "no" if complete["anchored"] is None else complete["anchored"],
+        complete["unanchored"],
+    )
 
 
 if __name__ == "__main__":
