@@ -24,9 +24,20 @@ const noWholeCrypto = {
 export default tseslint.config(
   { ignores: ["**/dist/**", "**/node_modules/**", "**/vectors/**", "coverage/**"] },
   {
-    files: ["packages/*/src/**/*.ts", "packages/*/test/**/*.ts", "bench/**/*.ts", "vitest.config.ts"],
+    files: [
+      "packages/*/src/**/*.ts",
+      "packages/*/browser/**/*.ts",
+      "packages/*/test/**/*.ts",
+      "bench/**/*.ts",
+      "vitest.config.ts",
+    ],
     extends: [tseslint.configs.recommendedTypeChecked],
-    languageOptions: { parserOptions: { project: "./tsconfig.test.json", tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parserOptions: {
+        project: ["./tsconfig.test.json", "./packages/verify/browser/tsconfig.json"],
+        tsconfigRootDir: import.meta.dirname,
+      },
+    },
     linterOptions: { reportUnusedDisableDirectives: "error", noInlineConfig: true },
     rules: {
       "@typescript-eslint/no-explicit-any": "error",

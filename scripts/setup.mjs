@@ -117,6 +117,24 @@ function build() {
   fail("the sources do not compile; what the compiler said stands above");
 }
 
+/** The page for auditors: made of the verifier's sources. */
+function buildPage() {
+  const page = join(root, "packages/verify/dist/verify.html");
+  const isSource = (file) => /\.(ts|mjs|html|css)$/.test(file);
+  const sources = ["packages/verify/browser", "packages/verify/src", "packages/proof/src"];
+  const changed = [
+    ...sources.map((folder) => newest(join(root, folder), isSource)),
+    statSync(join(root, "scripts/buildVerifier.mjs")).mtimeMs,
+  ];
+  if (existsSync(page) && Math.max(...changed) <= statSync(page).mtimeMs) return;
+  say("setup: building verify.html …");
+  const done = spawnSync(process.execPath, [join(root, "scripts/buildVerifier.mjs")], { cwd: root, encoding: "utf8" });
+  if (done.status === 0) return;
+  say(`${done.stdout ?? ""}${done.stderr ?? ""}`.trim());
+  fail("verify.html could not be built; what the bundler said stands above");
+}
+
 checkNode();
 install();
 build();
+buildPage();

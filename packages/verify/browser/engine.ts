@@ -2,13 +2,7 @@
  * Verifies what was dropped: reads the files piece by piece, so that a bundle of any size takes the same memory, and hands
  * them to the core. Runs in a worker, or on the page itself where a browser allows no worker; knows nothing of either.
  */
-import {
-  exitCodeOf,
-  Sha256Stream,
-  Summary,
-  verifyBundle,
-  type SummaryResult,
-} from "@countersign/proof";
+import { exitCodeOf, Sha256Stream, Summary, verifyBundle, type SummaryResult } from "@countersign/proof";
 import type { Answer, Job, Report } from "./messages.js";
 import { endsOf, readArchive, withArchives, type Archive } from "../src/archives.js";
 import { judgeReceipts, loadTrust } from "./trust.js";

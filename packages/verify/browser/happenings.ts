@@ -23,6 +23,7 @@ export function happeningsOf(summary: SummaryResult): Happening[] {
   const { approvals, selfApprovals, breakGlass, stops, applied, rollbacks, erasures, restored, keyChanges } = summary;
   const approved =
     approvals.total === 0 ? [] : [table("Who approved what, with which key", approvals, approvalColumns)];
+  for (const shown of approved) shown.open = true;
   const unusual = [
     table("Approved by somebody answerable for the author", selfApprovals, approvalColumns),
     table("Applied or rolled back in an emergency, asking nobody first", breakGlass, [
@@ -105,7 +106,7 @@ function text<T>(title: string, of: (row: T) => string): Column<T> {
 }
 
 /** A closed table that grows by rows when asked: a page with thousands of rows at once helps nobody. */
-function table<T>(title: string, { total, rows }: Listed<T>, columns: readonly Column<T>[]): HTMLElement {
+function table<T>(title: string, { total, rows }: Listed<T>, columns: readonly Column<T>[]): HTMLDetailsElement {
   const body = h("tbody");
   const more = h("button", { type: "button" });
   const grow = (to: number): void => {

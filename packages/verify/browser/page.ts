@@ -302,6 +302,7 @@ function showHeld(held: readonly HeldFile[], remove: (gone: HeldFile) => void): 
     });
     const more =
       mine.length > rows.length ? [h("li", {}, `and ${counted(mine.length - rows.length, "more file")}`)] : [];
+    if (slot !== "evidence") byId(`label-${slot}`).textContent = `Choose ${mine.length > 0 ? "another" : "a"} ${slot}`;
     byId(`held-${slot}`).replaceChildren(...rows, ...more);
   }
 }

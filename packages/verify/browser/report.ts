@@ -89,7 +89,7 @@ function twoQuestions(report: Report): HTMLElement {
       "Completeness: is it everything?",
       wholeTone,
       wholeAnswer,
-      visible(sentenceOf(completeness.statement), 500),
+      decided ? visible(sentenceOf(completeness.statement), 500) : "This is answered where integrity holds.",
     ),
   );
 }

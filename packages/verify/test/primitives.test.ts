@@ -114,7 +114,8 @@ describe("hashes", () => {
         }
         expect(hash.leafHashHex(text)).toBe(nodeHash.leafHashHex(text));
         expect(hash.sha256PartsHex(text, value)).toBe(nodeHash.sha256PartsHex(text, value));
-        expect(plain(hash.nodeHash(value, value))).toEqual(plain(nodeHash.nodeHash(value, value)));
+        const [left, right] = [hash.sha256Bytes(value), hash.sha256Bytes(text)];
+        expect(plain(hash.nodeHash(left, right))).toEqual(plain(nodeHash.nodeHash(left, right)));
         const streams = [new hash.Sha256Stream(), new nodeHash.Sha256Stream()];
         expect(streams.map((stream) => stream.update(value).update(value).bytes)).toEqual([
           value.length * 2,
