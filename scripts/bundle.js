@@ -17,6 +17,7 @@ export async function bundle(entry, name) {
     resolve: {
       alias: {
         "@countersign/contract": source("contract"),
+        "@countersign/proof/load": source("proof").replace(/index\.ts$/, "load.ts"),
         "@countersign/proof": source("proof"),
         "@countersign/sdk": source("sdk"),
       },

@@ -10,6 +10,7 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
 import type { NoteSigner } from "@countersign/proof";
+import { Registry } from "prom-client";
 import { type ChangeSets, checkReferences, openChangeSets, startRecovery } from "./change-sets/index.js";
 import { openDispatch, openTree, responsesEraser, tailSource } from "./dispatch/index.js";
 import { openTails } from "./followers/index.js";
@@ -29,12 +30,20 @@ import {
   openPublishing,
   type Publishing,
 } from "./ledger/index.js";
-import { checkReadiness, logKeysFolder, type RetentionDesk, startKeeper } from "./ops/index.js";
+import {
+  checkReadiness,
+  openMetrics,
+  openSelfChecks,
+  logKeysFolder,
+  type RetentionDesk,
+  startKeeper,
+} from "./ops/index.js";
 import {
   defaultHost,
   defaultPort,
   type Log,
   newId,
+  selfCheckMinutesDefault,
   openDataDirectory,
   openLog,
   openSealing,
@@ -66,6 +75,12 @@ export interface ServerConfig {
   readonly anchors?: readonly string[];
   /** Below this many confirming anchors the server is degraded; 0. */
   readonly anchorsRequired?: number;
+  /** Minutes between two self-checks; 0: only when asked. */
+  readonly selfCheckMinutes?: number;
+  /** Whoever shows it reads /metrics; without it keys of the deployment's tenant alone. */
+  readonly metricsToken?: string;
+  /** Where metrics are kept; a new one for each server when left out. */
+  readonly metricsRegistry?: Registry;
   /** Of the first tenant, at the first start. */
   readonly mode?: TenantMode;
   /** The key directory of the log; by default `log-keys` in the data directory. */
@@ -208,7 +223,23 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     now,
   };
   const tails = openTails({ ...tailSource({ ledger, changeSets }), onCommitted: ledger.onCommitted, report });
+  const metrics = openMetrics({
+    registry: config.metricsRegistry ?? new Registry(),
+    ...{ ledger, storage, tenancy, now },
+    tenants: () => tenancy.tenants(),
+    publishing: () => publishing.status(),
+    token: config.metricsToken,
+  });
+  const selfChecks = openSelfChecks({
+    onReport: metrics.checked,
+    ...{ ledger, storage, deploymentTenant, clock, newId, log },
+    tenants: () => tenancy.tenants(),
+    everyMinutes: config.selfCheckMinutes ?? selfCheckMinutesDefault,
+  });
+  opened.add(() => selfChecks.stop());
+
   const dispatch = openDispatch({
+    selfChecks,
     ledger,
     tenancy,
     changeSets,
@@ -224,6 +255,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   });
   const stopping = { yes: false };
   const http = openHttp({
+    metrics,
     dispatch,
     tree: openTree({ ledger, publishing, tenancy, log }),
     openApi: JSON.stringify(openApiDocument({ version: serverVersion })),
@@ -240,6 +272,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   writeFileSync(file, `${JSON.stringify({ url, pid: process.pid })}\n`, { mode: 0o600 });
   opened.add(() => removeOwnAddress(file));
   publishing.start();
+  selfChecks.start();
   // Requests are served meanwhile: a run is only ever in one pair of hands.
   const recovery = startRecovery({ tenants: () => tenancy.tenants(), recover: (of) => changeSets.recover(of), log });
   opened.add(() => recovery.stop());

@@ -29,6 +29,8 @@ export interface Operation<I extends z.ZodObject = z.ZodObject, O extends z.ZodT
   readonly stream?: "application/jsonl" | "text/event-stream";
   /** Member that `Last-Event-ID` stands for: what a browser sends when it connects again. It wins over the query. */
   readonly resume?: string;
+  /** Where the answer is only begun: the address of the job, which makes the answer a 202. */
+  readonly job?: (answer: z.output<O>) => string | undefined;
   /** Codes beyond those every operation may answer. */
   readonly errors: readonly ErrorCode[];
   /** The command that does it, as typed. */

@@ -1,7 +1,6 @@
 import { z } from "zod";
 import { digest, timestamp, uuid } from "../changeSets.js";
 import { environmentName, jsonObject, jsonValue } from "../items.js";
-import { verifyReport } from "../ledger.js";
 import { operation } from "./operation.js";
 import { page, paged } from "./changeSets.js";
 
@@ -96,21 +95,5 @@ export const recordOperations = {
     permission: "config.read",
     errors: [],
     cli: "config pull",
-  }),
-  verifyChain: operation({
-    method: "GET",
-    path: "/api/ledger/chain/verify",
-    summary:
-      "Verify the tenant's ledger on the server. For a verdict that does not trust it: `countersign audit verify`, or a bundle.",
-    tag: "Audit",
-    input: z.strictObject({
-      from: z.coerce.number().int().min(0).default(0),
-      state: z.stringbool().default(true).meta({ description: "Hold the state against the ledger too." }),
-    }),
-    output: verifyReport,
-    status: 200,
-    permission: "audit.verify",
-    errors: [],
-    cli: "audit verify",
   }),
 };

@@ -11,12 +11,11 @@ import {
   type TenantId,
   type VerifyReport,
 } from "@countersign/contract";
-import type { Finding } from "@countersign/proof";
 import type { ChangeSets } from "../change-sets/index.js";
 import type { Followed, TailOptions, Tails, TailTurn } from "../followers/index.js";
 import { parsePattern } from "../governance/index.js";
-import type { AuditEntry, AuditQuery, Ledger, Publishing, TenantReport } from "../ledger/index.js";
-import { checkPeriod, quarterOf, report } from "../ops/index.js";
+import type { AuditEntry, AuditQuery, Ledger, Publishing } from "../ledger/index.js";
+import { checkPeriod, quarterOf, report, verifyView } from "../ops/index.js";
 import { type Caller, loadPeople, principalNames } from "../tenancy/index.js";
 
 export interface AuditDesk {
@@ -318,49 +317,5 @@ async function verdictOn(
     tenant,
     range === undefined ? { bodies: false } : { ...range, state: false },
   );
-  return verifyView(tenant, verified);
-}
-
-export async function verifyChain(
-  desk: AuditDesk,
-  caller: Caller,
-  input: CheckedInput<"verifyChain">,
-): Promise<VerifyReport> {
-  const verified = await desk.ledger.verifyTenant(caller.tenant, {
-    from: input.from,
-    state: input.state && input.from === 0,
-    bodies: true,
-  });
-  return verifyView(caller.tenant, verified);
-}
-
-function verifyView(tenant: TenantId, report: TenantReport): VerifyReport {
-  return {
-    tenant,
-    integrity: report.integrity,
-    completeness: { status: report.completeness.status, note: report.completeness.statement },
-    entries: report.entries,
-    from: report.from,
-    to: report.head?.seq ?? null,
-    head: report.head?.hash ?? null,
-    findings: report.findings.map(findingView),
-    durationMs: Math.round(report.durationMs),
-    entriesPerSecond: Math.round(report.entriesPerSecond),
-  };
-}
-
-function findingView(finding: Finding): VerifyReport["findings"][number] {
-  const place = finding.seq === null ? "" : ` seq=${finding.seq}`;
-  const row = finding.table === undefined ? "" : ` ${finding.table} ${finding.id ?? ""}`;
-  const suspect = finding.suspect === undefined ? "" : ` (suspect ${finding.suspect})`;
-  const detail = finding.detail === undefined ? "" : `: ${finding.detail}`;
-  return {
-    class: finding.class,
-    seq: finding.seq,
-    table: finding.table ?? null,
-    id: finding.id ?? null,
-    message: `${finding.class}${place}${row}${suspect}${detail}`,
-    expected: finding.expected,
-    actual: finding.actual,
-  };
+  return verifyView(verified);
 }

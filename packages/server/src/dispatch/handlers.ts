@@ -146,7 +146,7 @@ export function handlersOver({
     reportAudit: ({ caller, input }) => audit.reportAudit(auditDesk, caller, input),
     exportAudit: ({ caller, input }) => evidence.exportAudit(evidenceDesk, caller, input),
     proveEntry: ({ caller, input }) => evidence.proveEntry(evidenceDesk, caller, input),
-    getAuditPolicy: ({ input }) => evidence.auditPolicy(evidenceDesk, input),
+    getAuditPolicy: ({ caller, input }) => evidence.auditPolicy(evidenceDesk, caller, input),
     getCheckpoint: ({ caller }) => publications.checkpoint({ ledger, publishing }, caller),
     listLogKeys: () => publications.logKeys({ ledger, publishing }),
     verifyChain: ({ caller, input }) => verification.verifyChain(verificationDesk, caller, input),

@@ -10,6 +10,7 @@ import { type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import {
   errorCatalogue,
+  isRefusal,
   limits,
   operationIds,
   operationRow,
@@ -35,6 +36,17 @@ export interface HttpOptions {
   /** The tree of hashes of a ledger. */
   readonly tree: ServeLog;
   readonly readiness: () => Promise<{ readonly ready: boolean; readonly checks: readonly object[] }>;
+  /** What a monitoring system reads, for whoever may. */
+  readonly metrics?: {
+    read(credential: string | undefined): Promise<{ readonly type: string; readonly text: string } | Refusal>;
+    answered(what: {
+      method: string;
+      route: string | null;
+      status: number;
+      code: string | undefined;
+      ms: number;
+    }): void;
+  };
   readonly newId: () => string;
   readonly log: { info(fields: object, message: string): void; error(fields: object, message: string): void };
   readonly timeouts?: HttpTimeouts;
@@ -103,6 +115,13 @@ export function openHttp(options: HttpOptions): HttpServer {
   });
   app.addHook("onResponse", (request, reply, done) => {
     connections.answered(request.raw.socket);
+    const { code } = outcomes.get(request) ?? {};
+    const route = request.routeOptions.url ?? null;
+    options.metrics?.answered({
+      ...{ method: request.method, route, code },
+      status: reply.statusCode,
+      ms: reply.elapsedTime,
+    });
     options.log.info(
       {
         requestId: request.id,
@@ -271,7 +290,7 @@ function addTree(app: FastifyInstance, tree: ServeLog): void {
   });
 }
 
-function addOwnRoutes(app: FastifyInstance, { openApi, readiness }: HttpOptions): void {
+function addOwnRoutes(app: FastifyInstance, { openApi, readiness, metrics }: HttpOptions): void {
   app.get("/healthz", (_request, reply) => reply.type("application/json; charset=utf-8").send('{"status":"ok"}'));
   app.get("/readyz", async (_request, reply) => {
     const found = await readiness();
@@ -281,6 +300,11 @@ function addOwnRoutes(app: FastifyInstance, { openApi, readiness }: HttpOptions)
       .type("application/json; charset=utf-8")
       .send(JSON.stringify({ status: found.ready ? "ready" : "not_ready", checks: found.checks }));
   });
+  if (metrics !== undefined)
+    app.get("/metrics", async (request, reply) => {
+      const found = await metrics.read(bearerOf(request.headers.authorization));
+      return isRefusal(found) ? sendRefusal(reply, found, request.id) : reply.type(found.type).send(found.text);
+    });
   app.get("/api/openapi.json", (_request, reply) => reply.type("application/json; charset=utf-8").send(openApi));
 }
 

@@ -9,11 +9,13 @@ import {
   quorumSize,
   verifyEntries,
   type Checkpoint,
+  type EntryBatch,
   type Finding,
   type Trust,
   type VerifyOptions,
   type VerifyResult,
 } from "@countersign/proof";
+import { setTimeout as rest } from "node:timers/promises";
 import type pg from "pg";
 import { readHead } from "./export.js";
 import { openReading, readEntries, readEntryBytes, type OpenBody, type Reading } from "./reading.js";
@@ -54,6 +56,10 @@ export interface VerifyTenantOptions {
   /** Holds every content against the format; some twenty times slower. Default false. */
   readonly thorough?: boolean;
   readonly findingsMax?: number;
+  /** Rests as long as it works, so that others on this machine hardly notice. */
+  readonly gentle?: boolean;
+  /** Gives up; the report is `undecided`. */
+  readonly signal?: AbortSignal;
   /** Called every 65,536 entries, with what is being done. */
   readonly onProgress?: (progress: VerifyProgress) => void;
 }
@@ -85,6 +91,7 @@ export interface VerifyParts {
 }
 
 const clock = (): number => performance.now();
+const workMs = 10;
 
 export async function verifyTenant(
   parts: VerifyParts,
@@ -99,6 +106,8 @@ export async function verifyTenant(
     // Before the snapshot: what is recorded later may be ahead of it.
     const record = options.record ?? (await readRecord(parts));
     reading = await openReading(parts.login, tenant);
+    options.signal?.addEventListener("abort", reading.close);
+    options.signal?.throwIfAborted();
     const own = await readOwnCheckpoints(reading.client, tenant);
     const given = { ...options, from, to, record, own };
     const base = await baseOf(reading.client, tenant, given);
@@ -117,6 +126,7 @@ export async function verifyTenant(
   } catch (error) {
     return report(await verifyEntries(failing(error), { tenant, from, clock }), [], startedMs);
   } finally {
+    if (reading !== undefined) options.signal?.removeEventListener("abort", reading.close);
     await reading?.close();
   }
 }
@@ -173,7 +183,7 @@ async function verifyChain(reading: Reading, parts: VerifyParts, given: Chain): 
     given.bodies === true
       ? readEntries(client, tenant, { from, to }, parts.openBody)
       : readEntryBytes(client, tenant, { from, to });
-  return verifyEntries(source, {
+  return verifyEntries(given.gentle === true ? gently<EntryBatch>(source) : source, {
     tenant,
     from,
     clock,
@@ -187,6 +197,18 @@ async function verifyChain(reading: Reading, parts: VerifyParts, given: Chain): 
     ...trustOf(given, tenant),
     ...passedOn(given),
   });
+}
+
+/** Works for some milliseconds, then rests as long. */
+async function* gently<T>(source: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  let begunMs = clock();
+  for await (const batch of source) {
+    yield batch;
+    const workedMs = clock() - begunMs;
+    if (workedMs < workMs) continue;
+    await rest(workedMs);
+    begunMs = clock();
+  }
 }
 
 function tellerOf({ onProgress, to }: Given, from: number, last: number | undefined): (entries: number) => void {

@@ -2,12 +2,20 @@
  * What the command line does without a server: verify the ledgers of a database, bring its schema up and down. Opens storage
  * and ledger as they are, beside a running server or in its absence, and reads; only `migrate` changes anything.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { asTenantId, isUuid, refused, RefusalError, type TenantId } from "@countersign/contract";
+import { parseCheckpoint, type Checkpoint, type Trust } from "@countersign/proof";
+import { loadTrust, readKeyStatements, readPolicyFile, type LedgerName } from "@countersign/proof/load";
 import { escapeName, startingConfiguration, type StartingDocument } from "../governance/index.js";
-import type { TenantReport, VerifyProgress } from "../ledger/index.js";
+import {
+  readDeploymentRecord,
+  type TenantReport,
+  type VerifyProgress,
+  type VerifyTenantOptions,
+} from "../ledger/index.js";
 import { systemClock } from "../platform/index.js";
 import { createMigration, migrateDown, migrateUp, migrationStatus, type MigrationStatus } from "../storage/index.js";
+import { deploymentTenant } from "../tenancy/index.js";
 import { asOwner, withLedger, withStorage, type OfflineRequest } from "./open.js";
 
 export type { OfflineRequest } from "./open.js";
@@ -20,9 +28,22 @@ export function hasDatabase(request: Pick<OfflineRequest, "env" | "dataDirectory
 }
 
 export interface VerifyRequest extends OfflineRequest {
-  /** One tenant; else all of the deployment. */
-  readonly tenant?: string;
-  readonly from?: number;
+  /** One tenant; else all of the deployment, and those its ledger knows of. */
+  readonly tenant?: string | undefined;
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  /** Path of a policy file: keys, anchors, what is demanded. */
+  readonly policy?: string | undefined;
+  /** The policy's demand must cover the last entry. */
+  readonly requireAnchored?: boolean | undefined;
+  /** Path of key statements that the verifier kept. */
+  readonly keys?: string | undefined;
+  /** Reads only what came after the largest tree that anchors of the policy confirm. */
+  readonly sinceAnchor?: boolean | undefined;
+  /** The ledger as it was: a size, or the path of a checkpoint. */
+  readonly asOf?: string | undefined;
+  /** Opens every body and checks its commitment. */
+  readonly bodies?: boolean | undefined;
   readonly onTenant?: (tenant: string) => void;
   readonly onProgress?: (progress: VerifyProgress) => void;
 }
@@ -31,22 +52,74 @@ export interface VerifyRequest extends OfflineRequest {
 export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> {
   if (request.tenant !== undefined && !isUuid(request.tenant))
     throw new RefusalError(refused("invalid_request", `\`${request.tenant}\` is no tenant id`));
-  return withLedger(request, async ({ ledger, tenants: all }) => {
-    const wanted: readonly TenantId[] = request.tenant === undefined ? all : [asTenantId(request.tenant)];
+  const brought = whatIsBrought(request);
+  return withLedger(request, async ({ ledger, tenants: all, storage, config, dataDirectory }) => {
+    const record = await readDeploymentRecord(storage.applicationLogin, deploymentTenant);
+    // A tenant that the deployment's ledger knows and its directory does not: its ledger went with it.
+    const known = new Set<TenantId>([...all, ...[...record.heads.keys()].map(asTenantId)]);
+    const wanted = request.tenant === undefined ? [...known] : [asTenantId(request.tenant)];
+    const forbidden = [dataDirectory, ...(config.logKeys === undefined ? [] : [config.logKeys])];
     const reports: TenantReport[] = [];
     for (const tenant of wanted) {
       request.onTenant?.(tenant);
-      const { from, onProgress } = request;
+      // Loaded before the ledger is opened: an anchor read later may know more.
+      const trust = brought.trustOf({ tenant, deployment: record.name }, forbidden);
+      const otherTenants = all.filter((other) => other !== tenant);
+      const { onProgress } = request;
       reports.push(
         await ledger.verifyTenant(tenant, {
-          otherTenants: all.filter((other) => other !== tenant),
-          ...(from === undefined ? {} : { from }),
+          ...{ trust, record, otherTenants },
+          ...brought.range,
           ...(onProgress === undefined ? {} : { onProgress }),
         }),
       );
     }
     return reports;
   });
+}
+
+interface Brought {
+  readonly trustOf: (ledger: LedgerName, forbidden: readonly string[]) => Trust;
+  readonly range: Pick<VerifyTenantOptions, "from" | "to" | "since" | "asOf" | "bodies">;
+}
+
+/** Asked before anything is opened: whoever mistyped a path wants to know now. */
+function whatIsBrought({ policy, keys, requireAnchored, ...request }: VerifyRequest): Brought {
+  const keyStatements = keys === undefined ? [] : usable(keys, () => readKeyStatements(keys));
+  if (policy !== undefined) usable(policy, () => readPolicyFile(policy));
+  const { from, to, sinceAnchor, asOf, bodies } = request;
+  return {
+    trustOf: (ledger, forbidden) =>
+      loadTrust({
+        ...{ policyPath: policy, ledger, forbidden, keyStatements },
+        ...(requireAnchored === undefined ? {} : { requireAnchored }),
+      }),
+    range: {
+      ...(from === undefined ? {} : { from }),
+      ...(to === undefined ? {} : { to }),
+      ...(bodies === undefined ? {} : { bodies }),
+      ...(sinceAnchor === true ? { since: "anchor" as const } : {}),
+      ...(asOf === undefined ? {} : { asOf: readAsOf(asOf) }),
+    },
+  };
+}
+
+function readAsOf(asOf: string): number | Checkpoint {
+  if (/^\d{1,16}$/.test(asOf)) return Number(asOf);
+  const parsed = parseCheckpoint(usable(asOf, () => readFileSync(asOf)));
+  if (parsed.ok) return parsed.checkpoint;
+  throw new RefusalError(
+    refused("invalid_request", `\`${asOf}\` is neither a size nor a checkpoint: ${parsed.problem}`),
+  );
+}
+
+function usable<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new RefusalError(refused("invalid_request", why.includes(path) ? why : `\`${path}\`: ${why}`), { cause });
+  }
 }
 
 const runOptions = { appVersion: "0.1.0" };

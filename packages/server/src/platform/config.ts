@@ -26,6 +26,10 @@ export interface ProcessConfig {
   readonly sealingKeys?: readonly Uint8Array[];
   /** COUNTERSIGN_ARCHIVES: the folder archives of prunings are written to; absent: below the data directory. */
   readonly archives?: string;
+  /** COUNTERSIGN_SELF_CHECK_MINUTES: between two verifications of what is new; 0: only when asked. */
+  readonly selfCheckMinutes: number;
+  /** COUNTERSIGN_METRICS_TOKEN: whoever shows it reads /metrics; absent: keys of the deployment's tenant alone. */
+  readonly metricsToken?: string;
   /** COUNTERSIGN_WORKSPACE_ROOTS: workspaces are registered below these folders alone; absent: wherever the server may. */
   readonly workspaceRoots?: readonly string[];
   /** COUNTERSIGN_ANCHORS: one anchor each, as in `<data directory>/anchors`; absent: that file. */
@@ -40,6 +44,7 @@ export interface ProcessConfig {
 
 export const defaultHost = "127.0.0.1";
 export const defaultPort = 7117;
+export const selfCheckMinutesDefault = 15;
 
 /** Read elsewhere: by the data directory, the CLI as a client, the tests. */
 const readElsewhere = [
@@ -119,6 +124,19 @@ const variables = z.object({
     .refine((folder) => isAbsolute(folder), "is no absolute path")
     .optional(),
   COUNTERSIGN_LOG_KEYS: folder.optional(),
+  COUNTERSIGN_SELF_CHECK_MINUTES: z
+    .string()
+    .regex(/^\d{1,4}$/, "is no number of minutes; write 15, or 0 to verify only when asked")
+    .transform(Number)
+    .refine((minutes) => minutes <= 1_440, "is more than a day (1440 minutes)")
+    .default(selfCheckMinutesDefault),
+  COUNTERSIGN_METRICS_TOKEN: z
+    .string()
+    .regex(
+      /^[\x21-\x7e]{16,256}$/,
+      "is no token of 16 to 256 visible ASCII characters; make one with `openssl rand -hex 32`",
+    )
+    .optional(),
   COUNTERSIGN_ANCHORS: anchors.optional(),
   COUNTERSIGN_ANCHORS_REQUIRED: anchorsRequired.default(0),
 });
@@ -157,6 +175,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     ...(data.COUNTERSIGN_WORKSPACE_ROOTS === undefined ? {} : { workspaceRoots: data.COUNTERSIGN_WORKSPACE_ROOTS }),
     ...(data.COUNTERSIGN_ANCHORS === undefined ? {} : { anchors: data.COUNTERSIGN_ANCHORS }),
     anchorsRequired: data.COUNTERSIGN_ANCHORS_REQUIRED,
+    selfCheckMinutes: data.COUNTERSIGN_SELF_CHECK_MINUTES,
+    ...(data.COUNTERSIGN_METRICS_TOKEN === undefined ? {} : { metricsToken: data.COUNTERSIGN_METRICS_TOKEN }),
     ...(data.COUNTERSIGN_LOG_KEYS === undefined ? {} : { logKeys: data.COUNTERSIGN_LOG_KEYS }),
     host: data.COUNTERSIGN_HOST,
     port: data.COUNTERSIGN_PORT,

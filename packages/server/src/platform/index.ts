@@ -1,6 +1,14 @@
 /** Platform: what the machine and the process provide. Knows nothing of what Countersign is for. */
 export { systemClock, type Clock } from "./clock.js";
-export { defaultHost, defaultPort, logLevels, parseConfig, type LogLevel, type ProcessConfig } from "./config.js";
+export {
+  defaultHost,
+  defaultPort,
+  selfCheckMinutesDefault,
+  logLevels,
+  parseConfig,
+  type LogLevel,
+  type ProcessConfig,
+} from "./config.js";
 export { dataDirectoryPath, openDataDirectory } from "./dataDirectory.js";
 export { hasCode, makeFolder, readIfPresent, replaceFile, syncFolder, writeOnce } from "./durable.js";
 export { idSource, newId, systemRandom, type NewId, type RandomBytes } from "./ids.js";

@@ -1,30 +1,24 @@
 /** `audit log | tail | report | prove | export | policy | verify`: the ledger read, followed, summed up, verified and taken along. */
-import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
 import type { EntryView } from "@countersign/contract";
-import { exitCodeOf, verifyBundle } from "@countersign/proof";
 import type { Input } from "@countersign/sdk";
 import type { Command } from "commander";
 import type { Cli } from "../cli.js";
 import type { CommandSet } from "../define.js";
-import { CliError, type ExitCode } from "../exit.js";
 import { csvHead, csvRow, entryTable } from "../render/entries.js";
-import { bundleReport, exitOf, progress, reportText } from "../render/report.js";
-import { lines, show } from "../text.js";
 import { pointInTime } from "../when.js";
 import { auditExport } from "./auditExport.js";
 import { auditPolicy, auditProve } from "./auditProof.js";
 import { auditReport } from "./auditReport.js";
 import { auditTail } from "./auditTail.js";
+import { auditVerify } from "./auditVerify.js";
 import { wholeNumber } from "./changeSet.js";
-import { verifyLocally } from "./offline.js";
 
 export function auditCommands(set: CommandSet, root: Command): void {
   const group = set.group(root, "audit", "the ledger: what happened, and whether the record is whole");
   log(set, group);
   auditTail(set, group);
   auditReport(set, group);
-  verify(set, group);
+  auditVerify(set, group);
   auditProve(set, group);
   auditExport(set, group);
   auditPolicy(set, group);
@@ -103,77 +97,4 @@ async function* take<T>(source: AsyncIterable<T>, count: number): AsyncGenerator
     yield item;
     if (left === 0) return;
   }
-}
-
-interface VerifyOptions {
-  readonly tenant?: string;
-  readonly from?: string;
-  readonly remote?: boolean;
-}
-
-function verify(set: CommandSet, group: Command): void {
-  const command = set
-    .add(
-      group,
-      "verify [bundle]",
-      "verify the ledger: of the database on this machine, of a bundle, or as the server says",
-      [
-        "countersign audit verify                  reads the database itself; works with the server away",
-        "countersign audit verify ledger.bundle    needs nothing but the file",
-        "countersign audit verify --remote         asks the server: only as good as its word",
-      ],
-    )
-    .option("--tenant <id>", "only this tenant; else all of the database")
-    .option("--from <seq>", "begin with this entry; what came before is not shown to be whole")
-    .option("--remote", "let the server verify your tenant")
-    .addHelpText(
-      "after",
-      "\nExit codes: 0 whole, 1 tampered, 2 completeness demanded and not shown, 3 could not decide (database away), 4 malformed, 64 usage.",
-    );
-  set.does<VerifyOptions>(command, async (cli, options, bundle) => {
-    const from = options.from === undefined ? undefined : wholeNumber(options.from, "--from");
-    if (bundle !== "") return verifyFile(cli, bundle, options.tenant);
-    if (options.remote === true) return verifyRemotely(cli, from);
-    return verifyLocally(cli, {
-      ...(options.tenant === undefined ? {} : { tenant: options.tenant }),
-      ...(from === undefined ? {} : { from }),
-    });
-  });
-}
-
-async function verifyRemotely(cli: Cli, from: number | undefined): Promise<ExitCode> {
-  const report = await cli.client.verifyChain(from === undefined ? {} : { from });
-  await cli.answer(report, () =>
-    lines(
-      reportText(cli, report),
-      cli.paint.dim(
-        "as the server says; `countersign audit export -o FILE` and `audit verify FILE` do not need its word",
-      ),
-    ),
-  );
-  return exitOf(report);
-}
-
-async function verifyFile(cli: Cli, bundle: string, tenant: string | undefined): Promise<ExitCode> {
-  const path = cli.path(bundle);
-  const file = await open(path).catch((cause: Error) => {
-    throw new CliError("file_unreadable", `cannot read \`${bundle}\`: ${cause.message}`, { cause });
-  });
-  await file.close();
-  const onProgress = progress(cli);
-  const result = await verifyBundle(createReadStream(path, { highWaterMark: 1 << 20 }), {
-    ...(tenant === undefined ? {} : { tenant }),
-    clock: () => performance.now(),
-    onProgress,
-  });
-  await cli.answer(
-    { ...bundleReport(result), header: result.header ?? null, votes: result.votes, bodies: result.bodies },
-    () =>
-      lines(
-        reportText(cli, bundleReport(result)),
-        result.undecided !== undefined && show`undecided: ${result.undecided}`,
-        show`votes checked ${result.votes.checked}${result.votes.unchecked === 0 ? "" : `, of keys enrolled before the range ${result.votes.unchecked}`}`,
-      ),
-  );
-  return exitCodeOf(result) as ExitCode;
 }

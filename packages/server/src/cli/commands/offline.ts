@@ -1,4 +1,5 @@
 /** What works with the server away: `migrate …`, and `audit verify` of the database on this machine. */
+import { exitCodeOf } from "@countersign/proof";
 import type { Command } from "commander";
 import {
   createMigration,
@@ -6,13 +7,15 @@ import {
   migrate,
   migrations,
   verifyDatabase,
+  verifyView,
   type OfflineRequest,
   type TenantReport,
+  type VerifyRequest,
 } from "../../ops/index.js";
 import type { Cli } from "../cli.js";
 import type { CommandSet } from "../define.js";
 import { CliError, exit, type ExitCode } from "../exit.js";
-import { bundleReport, progress, reportText } from "../render/report.js";
+import { progress, reportText } from "../render/report.js";
 import { table } from "../table.js";
 import { empty, lines, show } from "../text.js";
 import { wholeNumber } from "./changeSet.js";
@@ -24,7 +27,7 @@ function request(cli: Cli, doing: string): OfflineRequest {
 /** Verifies every tenant of the database, or one. */
 export async function verifyLocally(
   cli: Cli,
-  options: { readonly tenant?: string; readonly from?: number },
+  options: Omit<VerifyRequest, keyof OfflineRequest | "onTenant" | "onProgress">,
 ): Promise<ExitCode> {
   const asked = request(cli, "countersign audit verify");
   if (!hasDatabase(asked)) {
@@ -43,19 +46,9 @@ export async function verifyLocally(
   const tell = progress(cli);
   const found = await verifyDatabase({ ...asked, ...options, onProgress: (now) => tell(now.entries) });
   if (cli.terminal.interactive) cli.note(empty);
-  const reports = found.map((report) => ({
-    ...bundleReport(report),
-    entriesPerSecond: report.entriesPerSecond,
-    rows: report.rows ?? null,
-  }));
-  await cli.answer({ integrity: worst(found), reports }, () =>
-    lines(
-      ...reports.flatMap((report, index) => [
-        ...(index === 0 ? [] : [empty]),
-        reportText(cli, report),
-        ...(report.rows === null ? [] : [cli.paint.dim(show`${report.rows} rows of state held against it`)]),
-      ]),
-    ),
+  const reports = found.map(verifyView);
+  await cli.answer({ integrity: worst(found), completeness: leastShown(found), reports }, () =>
+    lines(...reports.flatMap((report, index) => [...(index === 0 ? [] : [empty]), reportText(cli, report)])),
   );
   return exitOfAll(found);
 }
@@ -65,11 +58,16 @@ function worst(reports: readonly TenantReport[]): TenantReport["integrity"] {
   return order.find((integrity) => reports.some((report) => report.integrity === integrity)) ?? "undecided";
 }
 
-/** Tampering outweighs everything; then what is malformed; then what could not be read. */
-export function exitOfAll(reports: readonly Pick<TenantReport, "integrity" | "findings">[]): ExitCode {
-  if (reports.some((report) => report.integrity === "tampered")) return exit.refused;
-  if (reports.some((report) => report.findings.some((finding) => finding.class === "MALFORMED"))) return exit.malformed;
-  return reports.length > 0 && reports.every((report) => report.integrity === "ok") ? exit.ok : exit.unreachable;
+function leastShown(reports: readonly TenantReport[]): TenantReport["completeness"]["status"] {
+  const order = ["not_shown", "shown", "not_demanded"] as const;
+  return order.find((status) => reports.some(({ completeness }) => completeness.status === status)) ?? "not_demanded";
+}
+
+/** Tampering outweighs everything; then what is malformed; then what could not be read; then what was not shown. */
+export function exitOfAll(reports: readonly Parameters<typeof exitCodeOf>[0][]): ExitCode {
+  const codes = reports.map((report) => exitCodeOf(report) as ExitCode);
+  const order = [exit.refused, exit.malformed, exit.unreachable, exit.incomplete, exit.ok];
+  return order.find((code) => codes.includes(code)) ?? exit.unreachable;
 }
 
 export function migrateCommands(set: CommandSet, root: Command): void {

@@ -54,6 +54,8 @@ export function startCommand(set: CommandSet, root: Command): void {
       logKeys,
       anchors,
       anchorsRequired,
+      selfCheckMinutes,
+      metricsToken,
     } = config;
     const server = await startServer({
       dataDirectory,
@@ -68,6 +70,8 @@ export function startCommand(set: CommandSet, root: Command): void {
       ...(logKeys === undefined ? {} : { logKeys }),
       ...(anchors === undefined ? {} : { anchors }),
       anchorsRequired,
+      selfCheckMinutes,
+      ...(metricsToken === undefined ? {} : { metricsToken }),
       ...(options.human === undefined ? {} : { firstHuman: options.human }),
     });
     const signal = stopSignal();

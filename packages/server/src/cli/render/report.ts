@@ -1,6 +1,5 @@
 /** Verdicts of the verifier, wherever it ran, for people and for machines. */
 import type { VerifyReport } from "@countersign/contract";
-import type { VerifyResult } from "@countersign/proof";
 import type { Cli } from "../cli.js";
 import { exit, type ExitCode } from "../exit.js";
 import { facts } from "../table.js";
@@ -9,7 +8,8 @@ import { block, lines, show, type Shown } from "../text.js";
 export function exitOf(report: VerifyReport): ExitCode {
   if (report.integrity === "tampered") return exit.refused;
   if (report.findings.some((finding) => finding.class === "MALFORMED")) return exit.malformed;
-  return report.integrity === "ok" ? exit.ok : exit.unreachable;
+  if (report.integrity !== "ok") return exit.unreachable;
+  return report.completeness.status === "not_shown" ? exit.incomplete : exit.ok;
 }
 
 export function reportText(cli: Cli, report: VerifyReport): Shown {
@@ -28,50 +28,44 @@ export function reportText(cli: Cli, report: VerifyReport): Shown {
     facts(paint, [
       ["tenant", report.tenant],
       ["integrity", verdict],
-      ["completeness", show`${report.completeness.status} ${paint.dim(report.completeness.note)}`],
+      ["completeness", completenessText(cli, report)],
+      ...report.completeness.sources.map((source): [string, Shown] => ["", sourceText(cli, source)]),
       [
         "entries",
-        show`${report.entries} ${paint.dim(`from ${report.from}${report.to === null ? "" : ` to ${report.to}`}`)}`,
+        show`${report.entries} ${paint.dim(`from ${report.from}${report.to === null ? "" : ` to ${report.to}`}${report.base === null ? "" : `; the ${report.base} before were known`}`)}`,
       ],
+      ["state", report.rows === null ? undefined : paint.dim(`${report.rows} rows held against it`)],
+      ["votes", report.votes.checked === 0 && report.votes.unchecked === 0 ? undefined : votesText(report)],
       ["head", report.head === null ? undefined : paint.dim(report.head)],
       ["took", show`${Math.round(report.durationMs)} ms, ${Math.round(report.entriesPerSecond)} entries/s`],
     ]),
     findings.length > 0 &&
       show`${paint.red("first bad entry")}: ${report.findings.find((finding) => finding.seq !== null)?.seq ?? "none; it is not about an entry"}`,
     ...findings,
+    ...report.notes.slice(0, 20).map((note) => show`  ${paint.dim("note")} ${note.class}: ${block(note.message)}`),
+    report.undecided !== null && show`undecided: ${report.undecided}`,
     more > 0 && show`  … and ${more} more (--json shows them)`,
   );
 }
 
-/** The verifier's result in the shape the server answers in. */
-export function bundleReport(result: VerifyResult): VerifyReport {
-  const durationMs = result.durationMs;
-  return {
-    tenant: result.tenant,
-    integrity: result.integrity,
-    completeness: { status: result.completeness.status, note: result.completeness.statement },
-    entries: result.entries,
-    from: result.from,
-    to: result.head?.seq ?? null,
-    head: result.head?.hash ?? null,
-    findings: result.findings.map((finding) => ({
-      class: finding.class,
-      seq: finding.seq,
-      table: finding.table ?? null,
-      id: finding.id ?? null,
-      message: [
-        finding.detail ?? "",
-        finding.suspect === undefined ? "" : `probably entry ${finding.suspect} was altered`,
-        `expected ${finding.expected}, found ${finding.actual}`,
-      ]
-        .filter((part) => part !== "")
-        .join("; "),
-      expected: finding.expected,
-      actual: finding.actual,
-    })),
-    durationMs,
-    entriesPerSecond: durationMs > 0 ? (result.entries * 1000) / durationMs : 0,
+function completenessText({ paint }: Cli, { completeness: { status, note } }: VerifyReport): Shown {
+  const word = {
+    not_demanded: paint.dim("not demanded"),
+    shown: paint.green("shown"),
+    not_shown: paint.red("NOT SHOWN"),
   };
+  return show`${word[status]} ${paint.dim(note)}`;
+}
+
+function sourceText({ paint }: Cli, source: VerifyReport["completeness"]["sources"][number]): Shown {
+  const { name, kind, location, size, state, detail } = source;
+  const good =
+    state === "agrees" ? paint.green(state) : state === "contradicts" ? paint.red(state) : paint.yellow(state);
+  return show`${name} ${paint.dim(`${kind} ${location}`)} ${good}${size === null ? "" : ` up to ${size} entries`}${detail === null ? "" : ` (${detail})`}`;
+}
+
+function votesText({ votes: { checked, unchecked } }: VerifyReport): Shown {
+  return show`${checked} checked${unchecked === 0 ? "" : `, ${unchecked} of keys enrolled before the range`}`;
 }
 
 /** A line on stderr that is written over; nothing where nobody watches. */

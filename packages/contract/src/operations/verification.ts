@@ -1,0 +1,63 @@
+/** Verification by the server. It is only as good as the server's word: for more there are bundles and `countersign audit verify`. */
+import { z } from "zod";
+import { uuid } from "../changeSets.js";
+import { verification, verifyReport } from "../ledger.js";
+import { operation } from "./operation.js";
+
+export const verificationOperations = {
+  verifyChain: operation({
+    method: "GET",
+    path: "/api/ledger/chain/verify",
+    summary:
+      "The tenant's ledger as the server's last self-check found it, and what came since, verified now. `full`: everything, as a job (202 with its address). For a verdict that does not trust the server: `countersign audit verify`, or a bundle.",
+    tag: "Audit",
+    input: z.strictObject({
+      from: z.coerce.number().int().min(0).optional().meta({ description: "The chain alone, from this entry on." }),
+      full: z.stringbool().default(false).meta({ description: "Verify everything, bodies and state too." }),
+    }),
+    output: z.discriminatedUnion("kind", [
+      z.object({
+        kind: z.literal("report"),
+        ...verifyReport.shape,
+        selfCheck: verification
+          .omit({ report: true, progress: true })
+          .nullable()
+          .meta({ description: "The check that this stands on; null: none, all was verified now." }),
+      }),
+      z.object({ kind: z.literal("job"), verification }),
+    ]),
+    status: 200,
+    permission: "audit.verify",
+    errors: [],
+    cli: "audit verify",
+    job: (answer) => (answer.kind === "job" ? `/api/ledger/chain/verifications/${answer.verification.id}` : undefined),
+  }),
+  getVerification: operation({
+    method: "GET",
+    path: "/api/ledger/chain/verifications/{id}",
+    summary: "One verification: its state, how far it is, and what it found.",
+    tag: "Audit",
+    input: z.strictObject({ id: uuid }),
+    output: verification,
+    status: 200,
+    permission: "audit.verify",
+    errors: [],
+    cli: "audit verify",
+  }),
+  listVerifications: operation({
+    method: "GET",
+    path: "/api/ledger/chain/verifications",
+    summary: "What the server verified lately, newest first, without the findings.",
+    tag: "Audit",
+    input: z.strictObject({ limit: z.coerce.number().int().min(1).max(200).default(50) }),
+    output: z.object({
+      rows: z.array(
+        verification.omit({ report: true }).extend({ integrity: z.string().nullable(), findings: z.int() }),
+      ),
+    }),
+    status: 200,
+    permission: "audit.verify",
+    errors: [],
+    cli: "audit verify",
+  }),
+};

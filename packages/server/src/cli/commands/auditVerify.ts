@@ -1,0 +1,163 @@
+/** `audit verify`: of the database on this machine, of a bundle, or as the server says. */
+import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
+import { setTimeout as pause } from "node:timers/promises";
+import type { VerifyReport } from "@countersign/contract";
+import { exitCodeOf, verifyBundle } from "@countersign/proof";
+import { loadTrust, readKeyStatements, readPolicyFile } from "@countersign/proof/load";
+import type { Command } from "commander";
+import { verifyView } from "../../ops/index.js";
+import type { Cli } from "../cli.js";
+import type { CommandSet } from "../define.js";
+import { CliError, exit, type ExitCode } from "../exit.js";
+import { exitOf, progress, reportText } from "../render/report.js";
+import { lines, show } from "../text.js";
+import { wholeNumber } from "./changeSet.js";
+import { verifyLocally } from "./offline.js";
+
+interface VerifyOptions {
+  readonly tenant?: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly policy?: string;
+  readonly keys?: string;
+  readonly requireAnchored?: boolean;
+  readonly sinceAnchor?: boolean;
+  readonly asOf?: string;
+  readonly bodies?: boolean;
+  readonly remote?: boolean;
+  readonly full?: boolean;
+}
+
+export function auditVerify(set: CommandSet, group: Command): void {
+  const command = set
+    .add(
+      group,
+      "verify [bundle]",
+      "verify the ledger: of the database on this machine, of a bundle, or as the server says",
+      [
+        "countersign audit verify                                  reads the database itself; works with the server away",
+        "countersign audit verify --policy auditor.policy          also whether it is whole: keys and anchors are yours",
+        "countersign audit verify --policy auditor.policy --since-anchor    only what came after the last anchor",
+        "countersign audit verify ledger.bundle                    needs nothing but the file",
+        "countersign audit verify --remote --full                  asks the server: only as good as its word",
+      ],
+    )
+    .option(
+      "--policy <file>",
+      "keys, anchors and what is demanded of them; without it nothing is demanded (docs/auditors.md)",
+    )
+    .option("--require-anchored", "what the policy demands must cover the last entry")
+    .option("--keys <file>", "key statements that you kept")
+    .option("--since-anchor", "read only what came after the largest tree that the policy's anchors confirm")
+    .option(
+      "--as-of <size|checkpoint>",
+      "the ledger as it was: a number of entries, or a checkpoint's file, whose root it must have",
+    )
+    .option("--bodies", "open every text and check it too; slower")
+    .option("--tenant <id>", "only this tenant; else all of the database")
+    .option("--from <seq>", "begin with this entry; what came before is not shown to be whole")
+    .option("--to <seq>", "end with this entry")
+    .option("--remote", "let the server verify your tenant")
+    .option("--full", "with --remote: everything, not only what came since the server's last check")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 whole, 1 tampered, 2 completeness demanded and not shown, 3 could not decide (database away), 4 malformed, 64 usage.",
+    );
+  set.does<VerifyOptions>(command, async (cli, options, bundle) => {
+    const range = rangeOf(options);
+    if (bundle !== "") return verifyFile(cli, bundle, options);
+    if (options.remote === true) return verifyRemotely(cli, range.from, options.full === true);
+    const { policy, keys, asOf, requireAnchored, sinceAnchor, tenant, bodies } = options;
+    const isFile = asOf !== undefined && !/^\d+$/.test(asOf);
+    return verifyLocally(cli, {
+      ...range,
+      ...{ requireAnchored, sinceAnchor, tenant, bodies },
+      policy: policy === undefined ? undefined : cli.path(policy),
+      keys: keys === undefined ? undefined : cli.path(keys),
+      asOf: isFile ? cli.path(asOf) : asOf,
+    });
+  });
+}
+
+/** What contradicts itself is said before anything is opened. */
+function rangeOf({ from, to, sinceAnchor, asOf, remote, full }: VerifyOptions): { from?: number; to?: number } {
+  const begin = from !== undefined || to !== undefined;
+  if (sinceAnchor === true && begin)
+    throw new CliError("usage", "`--since-anchor` chooses where to begin; leave out `--from` and `--to`");
+  if (asOf !== undefined && to !== undefined) throw new CliError("usage", "`--as-of` and `--to` both say where to end");
+  if (full === true && remote !== true)
+    throw new CliError("usage", "`--full` belongs to `--remote`; without it everything is verified anyway");
+  return {
+    ...(from === undefined ? {} : { from: wholeNumber(from, "--from") }),
+    ...(to === undefined ? {} : { to: wholeNumber(to, "--to") }),
+  };
+}
+
+async function verifyRemotely(cli: Cli, from: number | undefined, full: boolean): Promise<ExitCode> {
+  const answer = await cli.client.verifyChain({
+    ...(from === undefined ? {} : { from }),
+    full: full ? "true" : "false",
+  });
+  const report = answer.kind === "report" ? answer : await followed(cli, answer.verification.id);
+  if (report === null) {
+    await cli.answer({ integrity: "undecided" }, () => show`the server gave it up; ask again`);
+    return exit.unreachable;
+  }
+  await cli.answer(report, () =>
+    lines(
+      reportText(cli, report),
+      cli.paint.dim(
+        "as the server says; `countersign audit export -o FILE` and `audit verify FILE` do not need its word",
+      ),
+    ),
+  );
+  return exitOf(report);
+}
+
+const askAgainMs = 500;
+
+/** Until the server has done it; with how far it is, where somebody watches. */
+async function followed(cli: Cli, id: string): Promise<VerifyReport | null> {
+  const watched = cli.terminal.interactive && !cli.json;
+  for (;;) {
+    const now = await cli.client.getVerification({ id });
+    if (now.state === "done") return now.report;
+    if (now.state === "abandoned") return null;
+    const { step = now.state, entries = 0, of = null, entriesPerSecond = 0 } = now.progress ?? {};
+    if (watched)
+      cli.terminal.err(`\r${step}: ${entries}${of === null ? "" : ` of ${of}`} entries, ${entriesPerSecond}/s `);
+    await pause(askAgainMs);
+  }
+}
+
+async function verifyFile(cli: Cli, bundle: string, options: VerifyOptions): Promise<ExitCode> {
+  const { tenant, policy, keys, requireAnchored } = options;
+  const path = cli.path(bundle);
+  const file = await open(path).catch((cause: Error) => {
+    throw new CliError("file_unreadable", `cannot read \`${bundle}\`: ${cause.message}`, { cause });
+  });
+  await file.close();
+  const [policyPath, keysPath] = [policy, keys].map((given) => (given === undefined ? undefined : cli.path(given)));
+  const keyStatements = keysPath === undefined ? [] : given(keysPath, () => readKeyStatements(keysPath));
+  if (policyPath !== undefined) given(policyPath, () => readPolicyFile(policyPath));
+  const result = await verifyBundle(createReadStream(path, { highWaterMark: 1 << 20 }), {
+    ...(tenant === undefined ? {} : { tenant }),
+    trust: (ledger) =>
+      loadTrust({ policyPath, ledger, keyStatements, ...(requireAnchored === undefined ? {} : { requireAnchored }) }),
+    clock: () => performance.now(),
+    onProgress: progress(cli),
+  });
+  const report = verifyView(result);
+  await cli.answer({ ...report, header: result.header ?? null }, () => reportText(cli, report));
+  return exitCodeOf(result) as ExitCode;
+}
+
+function given<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CliError("file_malformed", why.includes(path) ? why : `\`${path}\`: ${why}`, { cause });
+  }
+}

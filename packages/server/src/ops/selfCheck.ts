@@ -1,0 +1,332 @@
+/**
+ * The server verifies its own ledgers: what came since the last check every few minutes, everything once a day, and everything
+ * when somebody asks. A server that was tampered with can be silent about it; what it does show is a database that was.
+ *
+ * Promises: one at a time over all processes · half of the time it rests, so that requests do not wait for it · what is found
+ * is told once: an entry `ledger.alert_raised`, a line of the log, a metric; not again while it is the same · a process that
+ * ends leaves nothing that others wait for.
+ */
+import type { TenantId, Verification, VerifyReport } from "@countersign/contract";
+import { sha256Hex } from "@countersign/proof";
+import pg from "pg";
+import {
+  readDeploymentRecord,
+  type DeploymentRecord,
+  type KnownTree,
+  type Ledger,
+  type Query,
+  type TenantReport,
+  type VerifyTenantOptions,
+} from "../ledger/index.js";
+import type { Clock, Log, NewId } from "../platform/index.js";
+import type { Storage } from "../storage/index.js";
+import {
+  earlierAlerts,
+  forgetChecks,
+  insertCheck,
+  newestChecks,
+  newestFinished,
+  oneCheck,
+  openChecks,
+  takeTurn,
+  updateCheck,
+  type CheckRow,
+} from "./selfCheckQueries.js";
+import { verifyView } from "./verifyView.js";
+
+type Kind = Verification["kind"];
+type Progress = NonNullable<Verification["progress"]>;
+
+/** As it lies in the table. */
+interface Verdict {
+  readonly state: Verification["state"];
+  readonly progress?: Progress | null;
+  readonly report?: VerifyReport;
+}
+
+export interface SelfCheckOptions {
+  readonly ledger: Pick<Ledger, "verifyTenant" | "transact">;
+  readonly storage: Pick<Storage, "applicationLogin" | "inTenant">;
+  readonly deploymentTenant: TenantId;
+  readonly tenants: () => Promise<readonly TenantId[]>;
+  readonly clock: Clock;
+  readonly newId: NewId;
+  readonly log: Pick<Log, "error" | "warn" | "info">;
+  /** Between two rounds; 0: none but those that are asked for. */
+  readonly everyMinutes: number;
+  /** Told of every report, for metrics. */
+  readonly onReport?: (tenant: TenantId, kind: Kind, report: TenantReport) => void;
+}
+
+export interface SelfChecks {
+  start(): void;
+  /** Resolves when a check under way has been given up. */
+  stop(): Promise<void>;
+  /** The newest one whose verdict can be built on, and the newest of all; undefined: none was finished. */
+  last(tenant: TenantId): Promise<Verification | undefined>;
+  /** What came since the last check that found nothing; everything where there is none. */
+  tail(tenant: TenantId): Promise<{ readonly report: TenantReport; readonly check: Verification | undefined }>;
+  /** Everything, as soon as it is its turn. One that waits already is not asked for twice. */
+  request(tenant: TenantId): Promise<Verification>;
+  one(tenant: TenantId, id: string): Promise<Verification | undefined>;
+  list(tenant: TenantId, limit: number): Promise<Verification[]>;
+}
+
+const dayMs = 86_400_000;
+/** How often a process looks whether somebody asked, in its own or another one. */
+const lookMs = 2_000;
+const progressMs = 1_000;
+const checksKept = 500;
+const alertsRead = 200;
+const fingerprintsMax = 100;
+
+export function openSelfChecks(options: SelfCheckOptions): SelfChecks {
+  const checks = new Checks(options);
+  return {
+    start: () => checks.start(),
+    stop: () => checks.stop(),
+    last: (tenant) => checks.last(tenant),
+    tail: (tenant) => checks.tail(tenant),
+    request: (tenant) => checks.request(tenant),
+    one: async (tenant, id) => (await checks.ask(oneCheck(tenant, id), tenant)).map(viewOf)[0],
+    list: async (tenant, limit) => (await checks.ask(newestChecks(tenant, limit), tenant)).map(viewOf),
+  };
+}
+
+class Checks {
+  readonly #options: SelfCheckOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #nextRoundMs = 0;
+  readonly #given = new AbortController();
+
+  constructor(options: SelfCheckOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#nextRoundMs = this.#options.clock.nowMs();
+    this.#again(0);
+  }
+
+  async stop(): Promise<void> {
+    this.#given.abort();
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  async ask(query: Query, tenant: TenantId): Promise<CheckRow[]> {
+    const { rows } = await this.#options.storage.inTenant(tenant, (client) =>
+      client.query<CheckRow>({ name: query.name, text: query.text, values: [...query.values] }),
+    );
+    return rows;
+  }
+
+  async last(tenant: TenantId): Promise<Verification | undefined> {
+    const found = (await this.ask(newestFinished(tenant), tenant)).map(viewOf);
+    return found.sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1))[0];
+  }
+
+  async tail(tenant: TenantId): Promise<{ report: TenantReport; check: Verification | undefined }> {
+    const check = await this.last(tenant);
+    const since = knownFrom(check);
+    const report = await this.#options.ledger.verifyTenant(tenant, since === undefined ? { bodies: true } : { since });
+    return { report, check: report.base === undefined ? undefined : check };
+  }
+
+  async request(tenant: TenantId): Promise<Verification> {
+    const open = (await this.ask(openChecks(tenant), tenant)).filter((row) => row.kind === "requested").map(viewOf);
+    const waiting = open.find(({ state }) => state === "queued") ?? open.find(({ state }) => state === "running");
+    const made = waiting ?? (await this.#insert(tenant, "requested", { state: "queued" }));
+    if (!this.#given.signal.aborted) this.#again(0);
+    return made;
+  }
+
+  async #insert(tenant: TenantId, kind: Kind, verdict: Verdict): Promise<Verification> {
+    const [id, atMs] = [this.#options.newId(), this.#options.clock.nowMs()];
+    await this.ask(insertCheck(tenant, { id, kind, atMs, verdict }), tenant);
+    return viewOf({ id, kind, started_ms: String(atMs), finished_ms: null, verdict });
+  }
+
+  #again(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#running = this.#running
+        .then(() => this.#turn())
+        .then(() => {
+          if (!this.#given.signal.aborted) this.#again(lookMs);
+        });
+    }, ms).unref();
+  }
+
+  /** Whatever is to be done now, if no other process is at it. */
+  async #turn(): Promise<void> {
+    if (this.#given.signal.aborted) return;
+    const { log, tenants, clock, everyMinutes } = this.#options;
+    try {
+      const all = await tenants();
+      const due = everyMinutes > 0 && clock.nowMs() >= this.#nextRoundMs;
+      if (!due && !(await this.#isAsked(all))) return;
+      const turn = await takeTheTurn(this.#options.storage.applicationLogin);
+      if (turn === undefined) return;
+      try {
+        if (due) this.#nextRoundMs = clock.nowMs() + everyMinutes * 60_000;
+        await this.#round(all, due);
+      } finally {
+        await turn.end().catch(() => undefined); // the lock goes with the connection
+      }
+    } catch (error) {
+      log.warn({ err: error }, "the self-check is tried again");
+    }
+  }
+
+  async #isAsked(all: readonly TenantId[]): Promise<boolean> {
+    for (const tenant of all) if ((await this.ask(openChecks(tenant), tenant)).length > 0) return true;
+    return false;
+  }
+
+  async #round(all: readonly TenantId[], due: boolean): Promise<void> {
+    // Recorded heads are read before any ledger is.
+    const record = await readDeploymentRecord(this.#options.storage.applicationLogin, this.#options.deploymentTenant);
+    for (const tenant of all) {
+      if (this.#given.signal.aborted) return;
+      const others = all.filter((other) => other !== tenant);
+      await this.#asked(tenant, { record, others });
+      if (due && !this.#given.signal.aborted) await this.#regular(tenant, { record, others });
+    }
+  }
+
+  /** Whoever has the turn runs what waits, and ends what nobody runs any more. */
+  async #asked(tenant: TenantId, round: Round): Promise<void> {
+    for (const row of await this.ask(openChecks(tenant), tenant)) {
+      if (this.#given.signal.aborted) return;
+      const { state } = viewOf(row);
+      if (state === "queued") await this.#run(tenant, { id: row.id, kind: row.kind, round });
+      else await this.#finish(tenant, row.id, { state: "abandoned" });
+    }
+  }
+
+  async #regular(tenant: TenantId, round: Round): Promise<void> {
+    const { clock } = this.#options;
+    const finished = (await this.ask(newestFinished(tenant), tenant)).map(viewOf);
+    const whole = finished.filter(({ kind }) => kind !== "incremental").map(({ startedAt }) => Date.parse(startedAt));
+    const isDue = clock.nowMs() - Math.max(0, ...whole) >= dayMs;
+    const last = finished.sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1))[0];
+    const since = isDue ? undefined : knownFrom(last);
+    const kind: Kind = since === undefined ? "full" : "incremental";
+    const { id } = await this.#insert(tenant, kind, { state: "running" });
+    await this.#run(tenant, { id, kind, round, ...(since === undefined ? {} : { since }) });
+    await this.ask(forgetChecks(tenant, checksKept), tenant);
+  }
+
+  async #run(tenant: TenantId, check: Check): Promise<void> {
+    const { ledger, onReport, clock } = this.#options;
+    const { id, kind, since, round } = check;
+    const told = { atMs: -Infinity, writing: Promise.resolve() };
+    const onProgress: VerifyTenantOptions["onProgress"] = ({ step, entries, of, entriesPerSecond }) => {
+      if (clock.nowMs() - told.atMs < progressMs) return;
+      told.atMs = clock.nowMs();
+      const progress = { step, entries, of: of ?? null, entriesPerSecond };
+      const query = updateCheck(tenant, id, { verdict: { state: "running", progress } satisfies Verdict });
+      told.writing = told.writing.then(() => this.ask(query, tenant)).then(nothing, nothing); // only for who watches
+    };
+    const report = await ledger.verifyTenant(tenant, {
+      record: round.record,
+      otherTenants: round.others,
+      gentle: true,
+      signal: this.#given.signal,
+      onProgress,
+      ...(since === undefined ? { bodies: kind === "requested" } : { since }),
+    });
+    await told.writing;
+    if (this.#given.signal.aborted) return this.#finish(tenant, id, { state: "abandoned" });
+    await this.#finish(tenant, id, { state: "done", report: verifyView(report) }, report);
+    onReport?.(tenant, kind, report);
+    await this.#raise(tenant, { id, report });
+  }
+
+  async #finish(tenant: TenantId, id: string, verdict: Verdict, report?: TenantReport): Promise<void> {
+    const place = report === undefined ? {} : { from: report.from, to: report.head?.seq ?? null };
+    await this.ask(updateCheck(tenant, id, { verdict, finishedMs: this.#options.clock.nowMs(), ...place }), tenant);
+  }
+
+  async #raise(tenant: TenantId, { id, report }: { id: string; report: TenantReport }): Promise<void> {
+    const { log, ledger } = this.#options;
+    if (report.integrity === "undecided" && report.findings.length === 0)
+      log.warn({ tenant, check: id, why: report.undecided }, "a self-check could not decide");
+    if (report.findings.length === 0) return;
+    const found = report.findings.slice(0, fingerprintsMax).map(fingerprintOf);
+    const earlier = (await this.ask(earlierAlerts(tenant, alertsRead), tenant)) as unknown as {
+      fingerprints: unknown;
+    }[];
+    const known = new Set(
+      earlier.flatMap(({ fingerprints }) => (Array.isArray(fingerprints) ? (fingerprints as unknown[]) : [])),
+    );
+    const fresh = found.filter((fingerprint) => !known.has(fingerprint));
+    if (fresh.length === 0) return;
+    const [first] = report.findings;
+    log.error(
+      { tenant, check: id, findings: report.findingsTotal, first: first?.class, seq: first?.seq },
+      "the ledger does not verify; docs/forensics.md says what to do",
+    );
+    const data = {
+      ...{ check: id, findings: report.findingsTotal, fingerprints: fresh },
+      ...(first === undefined ? {} : { class: first.class, ...(first.seq === null ? {} : { seq: first.seq }) }),
+    };
+    const entry = {
+      actor: { type: "system", id: tenant, humans: [] } as const,
+      ...{ action: "ledger.alert_raised", subject: { type: "tenant", id: tenant }, data },
+    };
+    await ledger.transact(tenant, nothing, () => ({
+      kind: "change",
+      change: { guards: [], entries: [entry] },
+      result: undefined,
+    }));
+  }
+}
+
+interface Round {
+  readonly record: DeploymentRecord;
+  readonly others: readonly TenantId[];
+}
+interface Check {
+  readonly id: string;
+  readonly kind: Kind;
+  readonly round: Round;
+  readonly since?: KnownTree;
+}
+
+const nothing = (): Promise<undefined> => Promise.resolve(undefined);
+
+/** A connection that holds the lock; undefined: somebody else does. */
+async function takeTheTurn(login: pg.ClientConfig): Promise<pg.Client | undefined> {
+  const client = new pg.Client({ ...login, application_name: "countersign self-check" });
+  client.on("error", () => undefined); // whoever queries meets it
+  await client.connect();
+  const { rows } = await client.query<{ taken: boolean }>(takeTurn);
+  if (rows[0]?.taken === true) return client;
+  await client.end();
+  return undefined;
+}
+
+/** What a check that found nothing lets the next one build on. */
+function knownFrom(check: Verification | undefined): KnownTree | undefined {
+  const { integrity, to, root } = check?.report ?? {};
+  if (integrity !== "ok" || to == null || root == null) return undefined;
+  return { size: to + 1, root: Buffer.from(root, "hex") };
+}
+
+/** The same finding again has the same. What was found is text of the database's: it does not go into an entry. */
+function fingerprintOf({ class: name, seq, table, id, detail }: TenantReport["findings"][number]): string {
+  return sha256Hex(JSON.stringify([name, seq, table ?? null, id ?? null, detail ?? null])).slice(0, 32);
+}
+
+function viewOf({ id, kind, started_ms, finished_ms, verdict }: CheckRow): Verification {
+  const { state = "abandoned", progress = null, report = null } = (verdict ?? {}) as Partial<Verdict>;
+  const iso = (ms: string): string => new Date(Number(ms)).toISOString();
+  return {
+    ...{ id, kind, state, progress, report },
+    startedAt: iso(started_ms),
+    finishedAt: finished_ms === null ? null : iso(finished_ms),
+  };
+}
