@@ -8,10 +8,18 @@ import { median, type Bench, type Result, type Row, type Sample } from "./row.js
 import { commitRows } from "./rows/commit.js";
 import { proofRows } from "./rows/proof.js";
 import { processRows } from "./rows/processes.js";
+import { publishingRows } from "./rows/publishing.js";
 import { verifyRows } from "./rows/verify.js";
 import { serverRows } from "./rows/server.js";
 
-const rows: readonly Row[] = [...commitRows, ...processRows, ...verifyRows, ...proofRows, ...serverRows];
+const rows: readonly Row[] = [
+  ...commitRows,
+  ...processRows,
+  ...verifyRows,
+  ...proofRows,
+  ...publishingRows,
+  ...serverRows,
+];
 
 const roundsDefault = 5;
 
