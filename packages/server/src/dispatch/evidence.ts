@@ -38,7 +38,7 @@ export interface EvidenceDesk {
 
 // ── Receipts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** How long a receipt waits for the first anchor of a checkpoint that has none yet. */
+/** How long a receipt waits for anchors that have not confirmed its checkpoint yet. */
 const confirmationMs = 3_000;
 const confirmationLookMs = 250;
 
@@ -57,10 +57,11 @@ export async function proveEntry(
     await publishing.publish(tenant); // says itself why there will be none
     receipt = await look();
   }
-  for (let waitedMs = 0; receipt !== undefined && receipt.anchors.length === 0 && waitedMs < confirmationMs;) {
-    if (!publishing.status().anchors.some((one) => one.tenant === tenant && one.standing === "ok")) break;
+  const prompt = promptAnchors(desk, tenant);
+  for (let waitedMs = 0; waitedMs < confirmationMs; waitedMs += confirmationLookMs) {
+    const { anchors } = receipt ?? { anchors: prompt };
+    if (prompt.every((name) => anchors.includes(name))) break;
     await new Promise((resolve) => setTimeout(resolve, confirmationLookMs));
-    waitedMs += confirmationLookMs;
     receipt = await look();
   }
   if (receipt === undefined)
@@ -72,6 +73,14 @@ export async function proveEntry(
     anchors: [...anchors],
     content: content ? receipt.content : null,
   } satisfies EntryProof;
+}
+
+/** Names of those that confirm a checkpoint as soon as there is one, and are worth waiting for. */
+function promptAnchors({ anchors, publishing }: EvidenceDesk, tenant: TenantId): string[] {
+  const standings = publishing.status().anchors.filter((one) => one.tenant === tenant);
+  const good = (name: string): boolean =>
+    standings.some(({ anchor, standing }) => anchor === name && (standing === "ok" || standing === "new"));
+  return anchors.filter(({ name, everyMs }) => everyMs <= confirmationMs && good(name)).map(({ name }) => name);
 }
 
 // ── Exports ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -202,14 +211,10 @@ async function* linesForPeople(
 
 export async function auditPolicy(
   desk: EvidenceDesk,
+  { tenant }: Caller,
   { anchors: withAnchors }: CheckedInput<"getAuditPolicy">,
 ): Promise<OperationOutput<"getAuditPolicy">> {
-  const [deployment, statements] = await Promise.all([desk.publishing.deployment(), desk.publishing.keyStatements()]);
-  const current = keyRows(statements, deployment).find((row) => row.current);
-  if (current === undefined)
-    throw new RefusalError(
-      refused("not_published", "this deployment has no log key in force; `countersign keys list`"),
-    );
+  const { deployment, current } = await logKeyOf(desk, tenant);
   const witnesses = desk.anchors.flatMap((spec) => (spec.kind === "witness" ? [spec] : []));
   const places = desk.anchors.flatMap((spec) => (spec.kind === "witness" ? [] : [spec]));
   const keys: AuditPolicy["keys"] = [
@@ -225,6 +230,24 @@ export async function auditPolicy(
   const parsed = parsePolicy(policy);
   if (!parsed.ok) throw new Error(`the policy we made is not one: ${JSON.stringify(parsed.problems)}`);
   return { policy, deployment, keys };
+}
+
+/** Right after the first start the key is still being made: the first checkpoint is signed with it. */
+async function logKeyOf({ publishing }: EvidenceDesk, tenant: TenantId) {
+  const look = async () => {
+    const deployment = await publishing.deployment();
+    const current = keyRows(await publishing.keyStatements(), deployment).find((row) => row.current);
+    return current === undefined ? undefined : { deployment, current };
+  };
+  const known = await look().catch((error: unknown) => {
+    if (isUnpublished(error)) return undefined;
+    throw error;
+  });
+  if (known !== undefined) return known;
+  await publishing.publish(tenant); // or says why nothing is signed
+  const made = await look();
+  if (made !== undefined) return made;
+  throw new RefusalError(refused("not_published", "this deployment has no log key in force; `countersign keys list`"));
 }
 
 /** SHA-256 of the key's 32 bytes: what people compare over another channel. */

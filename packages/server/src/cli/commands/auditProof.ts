@@ -21,7 +21,7 @@ export function auditProve(set: CommandSet, group: Command): void {
     .add(group, "prove <entry>", "a receipt: a file that shows that an entry is in the ledger", [
       "countersign audit prove 4711 --out entry.tlog-proof",
       "countersign audit prove 4711 --out entry.tlog-proof --with-content     the entry itself beside it",
-      "countersign-verify entry.tlog-proof --policy my-policy",
+      "countersign-verify entry.tlog-proof --policy my-policy --content entry.tlog-proof.content",
     ])
     .option("-o, --out <file>", "file to write; the standard output when left out")
     .option("--with-content", "with --out: the entry's exact text too, in FILE.content")
@@ -57,7 +57,6 @@ async function written(cli: Cli, shown: string, text: string, force?: boolean): 
 }
 
 function receiptText({ paint }: Cli, receipt: EntryProof, { out = "", withContent }: ProveOptions): Shown {
-  const digest = receipt.link.trimEnd().split("\n").at(-1) ?? "";
   const confirmed =
     receipt.anchors.length === 0 ? "no anchor has confirmed it yet" : `confirmed by ${receipt.anchors.join(", ")}`;
   return lines(
@@ -77,8 +76,7 @@ function receiptText({ paint }: Cli, receipt: EntryProof, { out = "", withConten
       ],
     ]),
     empty,
-    show`Anybody verifies it with: ${paint.cyan(`countersign-verify ${out} --policy FILE`)}`,
-    receipt.content !== null && show`and that the text is the entry's: its SHA-256 is ${digest}, as in the receipt`,
+    show`Anybody verifies it with: ${paint.cyan(`countersign-verify ${out} --policy FILE${receipt.content === null ? "" : ` --content ${out}.content`}`)}`,
   );
 }
 

@@ -73,7 +73,9 @@ function byline({ author, humans }: ReportChangeSet): string {
 
 function policyOf({ policy, requiredApprovals }: ReportChangeSet): string | undefined {
   if (policy === null) return undefined;
-  return requiredApprovals === null ? policy : `${policy}, ${requiredApprovals} approvals required`;
+  return requiredApprovals === null
+    ? policy
+    : `${policy}, ${requiredApprovals} approval${requiredApprovals === 1 ? "" : "s"} required`;
 }
 
 function voteOf(paint: Painter, vote: ReportVote): Shown {
@@ -140,7 +142,7 @@ export function reportEnd(cli: Cli, end: ReportSummary, head: ReportHeader | und
   ];
   return lines(
     empty,
-    paint.bold(`${counts.changeSets} change-sets`),
+    paint.bold(`${counts.changeSets} change-set${counts.changeSets === 1 ? "" : "s"}`),
     indent(
       facts(
         paint,
