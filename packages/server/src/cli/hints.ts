@@ -97,6 +97,13 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   signing_key_revoked: enrol,
   signature_invalid: enrol,
   illegal_transition: show,
+  erased: about("countersign change-set show ID", "countersign change-set create   (propose what is needed anew)"),
+  legal_hold: own("countersign audit holds   (why, and by whom)", "countersign audit release HOLD --reason TEXT"),
+  checkpoint_missing: own("wait a moment and give the command again", "countersign keys list"),
+  archive_unusable: own(
+    "countersign audit prune --archive OTHER   (a name that is not taken)",
+    "countersign audit archives",
+  ),
   ledger_mismatch: own("countersign audit verify   (names the row or entry that was altered)"),
   kill_switch_engaged: own(
     "countersign kill status",

@@ -12,6 +12,7 @@ import { auditReport } from "./auditReport.js";
 import { auditTail } from "./auditTail.js";
 import { auditVerify } from "./auditVerify.js";
 import { wholeNumber } from "./changeSet.js";
+import { retentionCommands } from "./retention.js";
 
 export function auditCommands(set: CommandSet, root: Command): void {
   const group = set.group(root, "audit", "the ledger: what happened, and whether the record is whole");
@@ -22,6 +23,7 @@ export function auditCommands(set: CommandSet, root: Command): void {
   auditProve(set, group);
   auditExport(set, group);
   auditPolicy(set, group);
+  retentionCommands(set, group);
 }
 
 interface LogOptions {

@@ -120,6 +120,12 @@ function summary(paint: Painter, set: ChangeSetView, nowMs: number): Shown {
     ["approvals", approvalsLine(paint, set)],
     ["decide until", set.status === "PENDING_APPROVAL" ? when(set.deadlineAt) : undefined],
     ["apply until", set.status === "APPROVED" ? when(set.approvedUntil) : undefined],
+    [
+      "erased",
+      set.erasedAt === null
+        ? undefined
+        : show`${when(set.erasedAt) ?? empty} ${paint.dim("its texts and states; what is shown is what is left")}`,
+    ],
     ["applied", when(set.appliedAt)],
     ["undo at once until", set.status === "APPLIED" ? when(set.undoUntil) : undefined],
     ["revision", show`${set.revision} ${paint.dim(set.revisionDigest)}`],
