@@ -95,8 +95,11 @@ export class Chromium {
     return answer.result ?? {};
   }
 
-  /** Opens a file in a tab of its own, offline. */
-  async open(file: string, { width = 1280, height = 900, dark = false, mobile = false } = {}): Promise<Page> {
+  /** Opens a file in a tab of its own, offline. `before`: a script that runs first. */
+  async open(
+    file: string,
+    { width = 1280, height = 900, dark = false, mobile = false, before = "" } = {},
+  ): Promise<Page> {
     const { targetId } = await this.send("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await this.send("Target.attachToTarget", { targetId, flatten: true });
     const page = new Page(this, sessionId as string, targetId as string);
@@ -112,6 +115,7 @@ export class Chromium {
     await page.send("Emulation.setEmulatedMedia", {
       features: [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }],
     });
+    await page.send("Page.addScriptToEvaluateOnNewDocument", { source: before });
     await page.navigate(pathToFileURL(file).href);
     return page;
   }
