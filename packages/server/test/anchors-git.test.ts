@@ -1,6 +1,16 @@
 /** The git anchor: what every anchor promises, and what is its own. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { AnchorContradiction, type Anchor } from "../src/ledger/anchors/index.js";
@@ -248,23 +258,41 @@ describe("with a remote", () => {
   });
 });
 
+/** As if a minute had passed since git was killed. */
+function ageLocks(directory: string): void {
+  if (!existsSync(directory)) return;
+  for (const name of readdirSync(directory, { recursive: true, encoding: "utf8" }))
+    if (name.endsWith(".lock")) utimesSync(join(directory, name), 1_000_000_000, 1_000_000_000);
+}
+
 describe("a git or a process that is killed", () => {
   const program = new URL("./support/anchorProgram.ts", import.meta.url);
 
   async function killedAt(n: number): Promise<NodeJS.Signals | null> {
     const { directory, log, open, git: run, history } = repository();
-    const child = startProgram<number | "done">(program, ["git", directory, "200,300", String(n)]);
+    const child = startProgram<number | "done">(program, ["git", directory, "300", String(n)]);
     const { signal, output } = await child.ended;
     expect(output).toBe("");
     let confirmed = 0;
     for (let message = await child.next().catch(() => "done" as const); message !== "done";)
       [confirmed, message] = [message, await child.next().catch(() => "done" as const)];
+    ageLocks(directory);
     expect((await open().submit(await log.submission(600, confirmed))).size).toBe(600);
     expect(history().at(-1)).toBe(600);
     expect(history()).toEqual(expect.arrayContaining(confirmed === 0 ? [600] : [confirmed, 600]));
     run("fsck", "--strict");
     return signal;
   }
+
+  it("leaves a lock: told while it may be held, taken away when nobody can hold it", async () => {
+    const { directory, log, open } = repository();
+    await open().submit(await log.submission(5));
+    const branch = git(directory, "symbolic-ref", "HEAD").trim();
+    for (const ref of [branch, "refs/countersign/anchored"]) writeFileSync(join(directory, ".git", `${ref}.lock`), "");
+    expect(await failure(open().submit(await log.submission(9, 5)))).toContain(".lock");
+    ageLocks(directory);
+    expect((await open().submit(await log.submission(9, 5))).size).toBe(9);
+  });
 
   it("leaves a whole commit or none", { timeout: 120_000 }, async () => {
     let killed = 0;
@@ -274,6 +302,6 @@ describe("a git or a process that is killed", () => {
       ended = signals.includes(null);
     }
     // Every other point: a process and its gits take a second.
-    expect(killed).toBeGreaterThan(8);
+    expect(killed).toBeGreaterThan(5);
   });
 });

@@ -72,7 +72,16 @@ describe("data directory", () => {
 
 describe("configuration", () => {
   test("is complete without any variable", () => {
-    expect(parseConfig({})).toEqual({ host: "127.0.0.1", port: 7117, logLevel: "info", unknownVariables: [] });
+    expect(parseConfig({})).toEqual({
+      ...{
+        host: "127.0.0.1",
+        port: 7117,
+        logLevel: "info",
+        anchorsRequired: 0,
+        selfCheckMinutes: 15,
+        unknownVariables: [],
+      },
+    });
   });
 
   test("takes every variable, and names those that look like ours", () => {
@@ -85,6 +94,8 @@ describe("configuration", () => {
         COUNTERSIGN_PORT: "0",
         COUNTERSIGN_LOG: "silent",
         COUNTERSIGN_WORKSPACE_ROOTS: "/srv/a:/srv/b",
+        COUNTERSIGN_ANCHORS: "disk file:/a, repo git:/b every=60,",
+        COUNTERSIGN_ANCHORS_REQUIRED: "2",
         COUNTERSIGN_SEALING_KEY: `${key},${Buffer.alloc(32, 7).toString("base64")}`,
       },
       ...{ COUNTERSIGN_DATA: "/x", COUNTERSIGN_PROT: "1", PATH: "/bin" },
@@ -97,6 +108,9 @@ describe("configuration", () => {
         port: 0,
         logLevel: "silent",
         workspaceRoots: ["/srv/a", "/srv/b"],
+        anchors: ["disk file:/a", "repo git:/b every=60"],
+        anchorsRequired: 2,
+        selfCheckMinutes: 15,
         sealingKeys: [Buffer.from(key, "hex"), Buffer.alloc(32, 7)],
         unknownVariables: ["COUNTERSIGN_PROT"],
       },
@@ -108,6 +122,8 @@ describe("configuration", () => {
     [{ DATABASE_URL: "postgres://h" }, "`DATABASE_URL` is not a PostgreSQL"],
     [{ COUNTERSIGN_APP_DATABASE_URL: "postgres://h/db" }, "needs `DATABASE_URL`"],
     [{ COUNTERSIGN_WORKSPACE_ROOTS: "relative" }, "`COUNTERSIGN_WORKSPACE_ROOTS` is no list of absolute paths"],
+    [{ COUNTERSIGN_ANCHORS_REQUIRED: "many" }, "`COUNTERSIGN_ANCHORS_REQUIRED` is no number of anchors"],
+    [{ COUNTERSIGN_ANCHORS_REQUIRED: "17" }, "`COUNTERSIGN_ANCHORS_REQUIRED` is no number of anchors"],
     [{ COUNTERSIGN_PORT: "65536" }, "`COUNTERSIGN_PORT` is no port"],
     [{ COUNTERSIGN_PORT: "80 " }, "`COUNTERSIGN_PORT` is no port"],
     [{ COUNTERSIGN_HOST: "a b" }, "`COUNTERSIGN_HOST` is no address"],

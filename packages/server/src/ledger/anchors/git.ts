@@ -10,7 +10,9 @@
  * - Confirmed means: committed, and pushed where there is a remote.
  */
 import { randomUUID } from "node:crypto";
-import { readdir, rename, rm } from "node:fs/promises";
+import { readdir, rename, rm, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { parseTilePath, tilePath } from "@countersign/proof";
 import { hasCode, type Clock } from "../../platform/index.js";
 import { AnchorContradiction, type Anchor, type AnchorReceipt, type Submission } from "./anchor.js";
 import { Git } from "./gitCommand.js";
@@ -84,9 +86,10 @@ export function gitAnchor(options: GitAnchorOptions): Anchor {
 
 async function submit(repository: Repository, submission: Submission): Promise<AnchorReceipt> {
   const { git } = repository;
-  await openRepository(git, submission.anchored);
+  const gitDirectory = await openRepository(git, submission.anchored);
   for (let tries = 0; tries < triesMax; tries += 1) {
     const head = await readHead(git);
+    await clearLocks(gitDirectory, [head.branch, anchoredRef, pushedRef]);
     await refuseRewritten(git, head, anchoredRef, "the branch");
     const held = await hold(repository, head, submission.origin);
     const continuation = await check(shelfOf(git, head, submission.origin), held, submission);
@@ -117,17 +120,32 @@ async function receiptFor(
   };
 }
 
-/** What is there is used; an empty or missing folder becomes a repository. */
-async function openRepository(git: Git, anchored: number): Promise<void> {
+/** What is there is used; an empty or missing folder becomes a repository. Returns where git keeps it. */
+async function openRepository(git: Git, anchored: number): Promise<string> {
   const { directory } = git;
   await openDirectory(directory, anchored);
   const names = await readdir(directory);
   if (names.length === 0) await initialize(git);
-  const { code, stderr } = await git.run(["rev-parse", "--git-dir"]);
-  if (code === 0) return;
+  const { code, stdout, stderr } = await git.run(["rev-parse", "--absolute-git-dir"]);
+  if (code === 0) return stdout.toString("utf8").trim();
   if (names.join() !== ".git")
     throw new Error(`\`${directory}\` is no git repository and not empty: ${stderr.slice(0, 300)}`);
   await git.answer(["init", "-q"]); // somebody was interrupted while making it
+  return (await git.answer(["rev-parse", "--absolute-git-dir"])).toString("utf8").trim();
+}
+
+/** A git that changes a branch holds its lock for milliseconds; one that was killed holds it for ever. */
+const lockStaleMs = 60_000;
+
+async function clearLocks(gitDirectory: string, refs: readonly string[]): Promise<void> {
+  for (const ref of refs) {
+    const lock = join(gitDirectory, `${ref}.lock`);
+    try {
+      if (Date.now() - (await stat(lock)).mtimeMs > lockStaleMs) await unlink(lock);
+    } catch (error) {
+      if (!hasCode(error, "ENOENT", "ENOTDIR")) throw error; // as it should be: there is none
+    }
+  }
 }
 
 /** Made beside it and given its name as a whole, so that of several processes one is first. */
@@ -187,13 +205,22 @@ async function hold(repository: Repository, head: Head, origin: string): Promise
   return held;
 }
 
+/** Full tiles that one question to git asks for: they are read in their order. */
+const tilesAhead = 64;
+
 /** The log's folder as a commit has it. */
 function shelfOf(git: Git, { commit }: Head, origin: string): Shelf {
   const at = (path: string): string => `${commit ?? ""}:${folderOf(origin)}${path === "" ? "" : `/${path}`}`;
+  let ahead = new Map<string, Buffer | undefined>();
   return {
     read: async (path) => {
       if (commit === undefined) return undefined;
-      return blobOf(await git.answer(["cat-file", "--batch"], { input: [`${at(path)}\n`] }));
+      if (ahead.has(path)) return ahead.get(path);
+      const paths = withFollowing(path);
+      const input = paths.map((wanted) => `${at(wanted)}\n`);
+      const blobs = blobsOf(await git.answer(["cat-file", "--batch"], { input }));
+      ahead = new Map(paths.map((wanted, index) => [wanted, blobs[index]]));
+      return ahead.get(path);
     },
     list: async (path) => {
       if (commit === undefined) return [];
@@ -209,11 +236,23 @@ function shelfOf(git: Git, { commit }: Head, origin: string): Shelf {
   };
 }
 
-/** `<oid> blob <size>\n<bytes>\n`, or `<name> missing\n`. */
-function blobOf(answer: Buffer): Buffer | undefined {
-  const line = answer.indexOf("\n");
-  const found = /^[0-9a-f]+ blob ([0-9]+)$/.exec(answer.toString("utf8", 0, line));
-  return found === null ? undefined : answer.subarray(line + 1, line + 1 + Number(found[1]));
+function withFollowing(path: string): string[] {
+  const tile = parseTilePath(path);
+  if (tile?.width !== tileLeaves) return [path];
+  return Array.from({ length: tilesAhead }, (_, more) => tilePath({ ...tile, index: tile.index + more }));
+}
+
+/** For each name `<oid> blob <size>\n<bytes>\n`, or `<name> missing\n`. */
+function blobsOf(answer: Buffer): (Buffer | undefined)[] {
+  const blobs: (Buffer | undefined)[] = [];
+  for (let at = 0; at < answer.length;) {
+    const line = answer.indexOf("\n", at);
+    const size = /^[0-9a-f]+ blob ([0-9]+)$/.exec(answer.toString("utf8", at, line))?.[1];
+    const begins = line + 1;
+    blobs.push(size === undefined ? undefined : answer.subarray(begins, begins + Number(size)));
+    at = size === undefined ? begins : begins + Number(size) + 1;
+  }
+  return blobs;
 }
 
 interface Commit {
