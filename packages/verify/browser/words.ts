@@ -59,7 +59,11 @@ function isVouchedFor({ result }: Report): boolean {
   const byKey =
     checkpoints.agreeing > 0 &&
     checkpoints.signedBy.some((key) => key.trust === "pinned" && key.revokedAtMs === undefined);
-  return byKey || completeness.anchored !== null;
+  // A receipt is the log’s own word too, kept by somebody else.
+  const byOthers = completeness.sources.some(
+    ({ kind, state }) => state === "agrees" && kind !== "own" && kind !== "receipt",
+  );
+  return byKey || byOthers;
 }
 
 function unvouched(): Verdict {
@@ -92,13 +96,13 @@ function good({ result }: Report): Verdict {
       sentence:
         "Each is proven to be in a tree signed with a key that you trust. A selection cannot show that there are no others; only a range can.",
     };
-  if (completeness.status === "not_demanded" && completeness.anchored === null)
+  if (completeness.status !== "shown")
     return {
       tone: "good",
       word: "Intact",
       headline: "Nothing was altered.",
       sentence:
-        "Every entry is what was written, and signed with a key that you trust. Your policy asks no witness or anchor, so nobody outside confirms that it is everything.",
+        "Every entry is what was written, and signed with a key that you trust. Your policy demands no witness or anchor, so whether it is everything was not asked.",
     };
   const rest = completeness.unanchored;
   return rest === 0

@@ -196,7 +196,7 @@ describe.skipIf(chromium === undefined)("in Chromium, offline", () => {
         fileOf("none.tlog-proof", "c2sp.org/tlog-proof@v1\n"),
       ],
     });
-    expect(given.text).toMatch(/good\.tlog-proof\s+entry 17 [^]*holds/i);
+    expect(given.text).toMatch(/good\.tlog-proof\s+holds\s+entry 17 /);
     expect(given.text).toMatch(/bad\.tlog-proof[^]*does not hold/);
     expect(given.text).toMatch(/none\.tlog-proof[^]*could not be read/);
   });
@@ -304,7 +304,7 @@ describe.skipIf(chromium === undefined)("in Chromium, offline", () => {
     it("with a million signatures, or a line of 64 MiB, neither hangs nor passes", async () => {
       const [header = "", , ...entries] = sample.bundle.toString("utf8").split("\n");
       const note = (await sample.checkpoint(60)).trimEnd();
-      const many = JSON.stringify({ checkpoint: `${note}\n${`${note.split("\n").at(-1) ?? ""}\n`.repeat(200_000)}` });
+      const many = JSON.stringify({ checkpoint: `${note}\n${"— a AAAA\n".repeat(1_000_000)}` });
       const long = `{"checkpoint":"${"x".repeat(64 * 1024 * 1024)}"}`;
       for (const line of [many, long]) {
         const given = await verdict({
