@@ -66,7 +66,7 @@ test("publishing stops, with both sizes; restore records it, and publishing goes
   const [data] = (await on.recorded(on.tenant, "ledger.restored")) as [JsonObject];
   expect(data).toMatchObject({ incarnation: 1, size: 10, lostSize: 16, lostRoot: hex(lost?.root ?? new Uint8Array()) });
   expect(data["root"]).toBe(hex((await publishing.edge(on.tenant, 10)).root()));
-  expect(restoreSignedBy(statementOf(data), String(data["key"]))).toBe(true);
+  expect(restoreSignedBy(statementOf(data), textOf(data, "key"))).toBe(true);
   expect(await on.recorded(deploymentTenant, "deployment.restored")).toEqual([
     { ledgers: [[on.tenant, 1, 10, 16]], total: 1, missing: [] },
   ]);
@@ -82,10 +82,16 @@ test("publishing stops, with both sizes; restore records it, and publishing goes
   expect((await refusal(before.publisher().publish(on.tenant)))[0]).toBe("publishing_stopped");
 }, 30_000);
 
+function textOf(data: JsonObject, name: string): string {
+  const value = data[name];
+  if (typeof value !== "string") throw new Error(`\`${name}\` is no text`);
+  return value;
+}
+
 /** The note that a restore entry was made of. */
 function statementOf(data: JsonObject) {
-  const bytes = (name: string): Uint8Array => Buffer.from(String(data[name]), "hex");
-  const origin = String(data["previousOrigin"]);
+  const bytes = (name: string): Uint8Array => Buffer.from(textOf(data, name), "hex");
+  const origin = textOf(data, "previousOrigin");
   const text = restoreStatementText({
     ...{ origin, incarnation: Number(data["incarnation"]), atMs: Number(data["atMs"]) },
     ...{
@@ -95,8 +101,8 @@ function statementOf(data: JsonObject) {
       lostRoot: bytes("lostRoot"),
     },
   });
-  const key = verifierKey({ name: origin, type: 1, publicKey: String(data["key"]) });
-  const signature = fromBase64Url(String(data["signature"]), 64) ?? new Uint8Array();
+  const key = verifierKey({ name: origin, type: 1, publicKey: textOf(data, "key") });
+  const signature = fromBase64Url(textOf(data, "signature"), 64) ?? new Uint8Array();
   const parsed = parseRestoreStatement(formatNote(text, [signatureLine(key, signature)]));
   if (!parsed.ok) throw new Error(parsed.problem);
   return parsed.statement;
