@@ -27,7 +27,9 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 async function exported(asked: Record<string, unknown> = {}): Promise<string> {
-  const query = new URLSearchParams(Object.entries(asked).map(([name, value]) => [name, String(value)])).toString();
+  const query = new URLSearchParams(
+    Object.entries(asked).map(([name, value]): [string, string] => [name, String(value)]),
+  ).toString();
   const response = await fetch(`${server.url}/api/ledger/audit/export?${query}`, {
     headers: { authorization: `Bearer ${ada.apiKey}` },
   });
