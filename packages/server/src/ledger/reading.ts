@@ -36,7 +36,7 @@ export async function openReading(login: pg.ClientConfig, tenant: TenantId): Pro
     // Reading everything takes as long as it takes, and sorts much.
     await client.query("set local statement_timeout = 0; set local work_mem = '64MB'; set local jit = off");
     // By keys, in their order: nothing is collected before the first row, and tables that have just grown are not compared
-    // row with row for want of statistics (400 entries with bodies took 35 s).
+    // row with row for want of statistics.
     await client.query(
       "set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off; set local enable_material = off",
     );

@@ -11,7 +11,7 @@ export const entriesOfActions = `select seq, content from countersign.entries
 /** Entries committed to a body that is not there. In canonical text `body` stands behind `at` or `counts` of the content itself. */
 export function bodiesGone(tenant: TenantId): string {
   return `select e.seq from countersign.entries as e
-  left join countersign.bodies as b on b.tenant_id = e.tenant_id and b.entry_id = e.entry_id
+  left join lateral (select x.entry_id from countersign.bodies as x where x.tenant_id = e.tenant_id and x.entry_id = e.entry_id offset 0) as b on true
  where e.tenant_id = ${quotedUuid(tenant)} and b.entry_id is null and e.content like '%,"body":{"commitment":"%'
    and e.content::jsonb #>> '{body,commitment}' is not null
  order by e.seq`;
