@@ -275,6 +275,16 @@ describe("checkpoints", () => {
     const line = `\u2014 w ${Buffer.concat([Buffer.from(key.keyId, "hex"), Buffer.alloc(72, 0xff)]).toString("base64")}`;
     expect(cosignatureOf(parse(appendSignature(text, line)), key)).toBeUndefined();
   });
+  it("a cosignature beyond the year 9999, though it verifies", async () => {
+    const text = await signCheckpoint(head, signer);
+    const key = verifierKey({ name: "w", type: 4, publicKey: witnessPair.publicKey });
+    const at = async (atSeconds: number) => {
+      const by = { name: "w", signer: signerOf(witnessPair), atSeconds };
+      return cosignatureOf(parse(appendSignature(text, await signCosignature(parse(text), by))), key);
+    };
+    expect(await at(253_402_300_799)).toEqual({ atSeconds: 253_402_300_799 });
+    expect(await at(253_402_300_800)).toBeUndefined();
+  });
   it("bodies", () => {
     expect(checkpointBody({ origin: "o", size: 0, root: Buffer.alloc(32) })).toBe(`o\n0\n${root}\n`);
   });
