@@ -13,7 +13,7 @@ import {
 import { parseAnchors } from "../src/ledger/anchors/specs.js";
 import { failed, freshState, longestPauseMs } from "../src/ledger/anchors/standing.rules.js";
 import { formatVerifierKey, verifierKey } from "@countersign/proof";
-import { logKey, MemoryLog, tenantA, tenantB } from "./support/anchors.js";
+import { logKey, MemoryLog } from "./support/anchors.js";
 import { createDatabase, type TestDatabase } from "./support/postgres.js";
 
 let database: TestDatabase;

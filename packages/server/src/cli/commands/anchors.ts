@@ -1,9 +1,9 @@
 /** `countersign anchors list`: how far each anchor is, and what is wrong with those that are not. */
 import type { Command } from "commander";
-import { anchorStatus, type AnchorReport } from "../../ops/index.js";
+import { anchorStatus, hasDatabase, type AnchorReport } from "../../ops/index.js";
 import type { Cli } from "../cli.js";
 import type { CommandSet } from "../define.js";
-import { exit, type ExitCode } from "../exit.js";
+import { CliError, exit, type ExitCode } from "../exit.js";
 import { table } from "../table.js";
 import { empty, lines, show, type Shown } from "../text.js";
 import { moment } from "../when.js";
@@ -17,11 +17,15 @@ export function anchorCommands(set: CommandSet, root: Command): void {
     ["countersign anchors list", "countersign anchors list --json"],
   );
   set.does(list, async (cli) => {
-    const anchors = await anchorStatus({
-      env: cli.terminal.env,
-      dataDirectory: cli.dataDirectory,
-      doing: "countersign anchors list",
-    });
+    const { env } = cli.terminal;
+    const request = { env, dataDirectory: cli.dataDirectory, doing: "countersign anchors list" };
+    if (!hasDatabase(request))
+      throw new CliError(
+        "database_missing",
+        `there is no database on this machine: \`${cli.dataDirectory}\` does not exist and DATABASE_URL is not set`,
+        { help: ["export COUNTERSIGN_DATA=…   (where the server keeps it)"] },
+      );
+    const anchors = await anchorStatus(request);
     await cli.answer({ anchors: anchors.map(document) }, () => listed(cli, anchors));
     return anchors.some(({ standing }) => standing === "contradicts") ? exit.refused : (exit.ok satisfies ExitCode);
   });

@@ -1,0 +1,84 @@
+/** A whole server with one anchor of each kind: what it publishes arrives there, and what is wrong there is seen. */
+import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { cosignatureOf, formatVerifierKey, parseVerifierKey, verifierKey } from "@countersign/proof";
+import { describe, expect, it } from "vitest";
+import { deadlineIn, poll } from "../src/storage/waiting.js";
+import { addLog, initWitness, openWitness, runWitness } from "../src/witness/index.js";
+import { sizeOfNote } from "./support/anchors.js";
+import { Machine } from "./support/cli.js";
+import { temporaryDirectory } from "./support/postgres.js";
+import { startTestServer } from "./support/server.js";
+
+interface Listed {
+  readonly tenant: string;
+  readonly anchor: string;
+  readonly standing: string;
+  readonly size: number;
+  readonly lastError: string | null;
+}
+
+describe("a server with a file, a git and a witness anchor", () => {
+  it("has each ledger confirmed by all of them, and shows which one is not", async () => {
+    const folder = temporaryDirectory();
+    const directory = join(folder, "witness");
+    const { vkey } = await initWitness({ directory, name: "w.example/1" });
+    const witness = await openWitness({ directory, clock: { nowMs: Date.now } });
+    const served = await runWitness({ witness, host: "127.0.0.1", port: 0, report: () => undefined });
+    const anchors = [`disk file:${folder}/disk`, `repo git:${folder}/repo`, `w1 witness:${served.url} ${vkey}`];
+    const server = await startTestServer({ anchors, anchorsRequired: 3 });
+    const { publishing, tenant } = server;
+    const machine = new Machine({
+      DATABASE_URL: server.database.ownerUrl,
+      COUNTERSIGN_APP_DATABASE_URL: server.database.appUrl,
+      COUNTERSIGN_ANCHORS: anchors.join(),
+    });
+    const list = async (): Promise<{ code: number | null; anchors: Listed[] }> => {
+      const { code, stdout } = await machine.run(["anchors", "list", "--json"]);
+      return {
+        code,
+        anchors: (JSON.parse(stdout) as { anchors: Listed[] }).anchors.filter((row) => row.tenant === tenant),
+      };
+    };
+    const ready = async (): Promise<{ name: string; ok: boolean }[]> =>
+      ((await (await fetch(`${server.url}/readyz`)).json()) as { checks: { name: string; ok: boolean }[] }).checks;
+    const standing = (name: string): string =>
+      publishing.status().anchors.find((state) => state.anchor === name && state.tenant === tenant)?.standing ?? "";
+    const until = (name: string, wanted: string): Promise<unknown> =>
+      poll(deadlineIn(45_000), () => (standing(name) === wanted ? true : undefined));
+
+    await server.firstPerson();
+    await until("w1", "failing");
+    expect((await ready()).find(({ name }) => name === "anchors")).toMatchObject({ ok: false });
+    expect((await list()).anchors.find(({ anchor }) => anchor === "w1")?.lastError).toContain("does not know the log");
+
+    const key = publishing.status().key?.publicKey ?? "";
+    const deployment = await publishing.deployment();
+    await addLog(directory, formatVerifierKey(verifierKey({ name: deployment, type: 1, publicKey: key })));
+    for (const name of ["disk", "repo", "w1"]) await until(name, "ok");
+    const latest = await publishing.latest(tenant);
+    const witnessKey = parseVerifierKey(vkey);
+    if (latest === undefined || witnessKey === undefined) throw new Error("nothing was published");
+    const { checkpoint } = latest;
+    expect(cosignatureOf(checkpoint, witnessKey)).toBeDefined();
+    expect(sizeOfNote((await witness.newest(checkpoint.origin)) ?? "")).toBe(checkpoint.size);
+    const kept = join(folder, "disk", encodeURIComponent(checkpoint.origin), "checkpoint");
+    expect(sizeOfNote(readFileSync(kept, "utf8"))).toBe(checkpoint.size);
+    const listed = await list();
+    expect(listed.code).toBe(0);
+    expect(listed.anchors.map((row) => [row.anchor, row.standing, row.size])).toEqual(
+      ["disk", "repo", "w1"].map((name) => [name, "ok", checkpoint.size]),
+    );
+
+    // The disk is exchanged for an empty one: at the next entry it is an alarm, and the others go on.
+    for (const name of readdirSync(join(folder, "disk"))) rmSync(join(folder, "disk", name), { recursive: true });
+    const { id } = await server.firstPerson();
+    const human = { type: "human", id } as const;
+    server.ledger.recordRefusal(tenant, { code: "policy_denied", actor: { ...human, humans: [] }, subject: human });
+    await until("disk", "contradicts");
+    const alarmed = await list();
+    expect([alarmed.code, alarmed.anchors.map((row) => row.standing)]).toEqual([1, ["contradicts", "ok", "ok"]]);
+    await server.close();
+    await served.close();
+  });
+});
