@@ -185,6 +185,18 @@ describe("signatures", () => {
     }
     expect(seen).toEqual(new Set([true, false]));
   });
+  it("with one key many times, also when its multiples are kept", () => {
+    const pair = nodeSignature.generateSigningKeyPair(Buffer.alloc(32, 9));
+    const [ours, theirs] = [signature.importPublicKey(pair.publicKey), nodeSignature.importPublicKey(pair.publicKey)];
+    if (ours === undefined || theirs === undefined) throw new Error("not a key");
+    for (let i = 0; i < 24; i++) {
+      const message = Buffer.from(`message ${i}`);
+      const signed = nodeSignature.signMessage(pair.privateKey, message);
+      const other = i % 3 === 0 ? Buffer.from("another") : message;
+      expect(signature.verifySignature(ours, other, signed)).toBe(i % 3 !== 0);
+      expect(nodeSignature.verifySignature(theirs, other, signed)).toBe(i % 3 !== 0);
+    }
+  });
   it("with keys that are no keys", () => {
     const prime = 2n ** 255n - 19n;
     const rows = [
