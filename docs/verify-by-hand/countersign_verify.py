@@ -4,10 +4,12 @@
 Written from docs/ledger-format.md alone, in another language than the server, so that nobody has to trust one
 implementation. It shares no code with it and is meant to be read: the sections follow the document.
 
-    python3 countersign_verify.py BUNDLE [--tenant UUID] [--json]
+    python3 countersign_verify.py BUNDLE [--policy FILE] [--require-anchored] [--tenant UUID] [--json]
+    python3 countersign_verify.py RECEIPT.tlog-proof --policy FILE
     python3 countersign_verify.py --vectors DIRECTORY
 
-Exit codes: 0 integrity holds, 1 tampered, 3 could not read, 4 malformed input, 64 usage.
+Exit codes: 0 integrity holds and what the policy demands is shown, 1 tampered, 2 integrity holds and what is
+demanded is not shown, 3 could not read, 4 malformed input, 64 usage.
 """
 
 import argparse
@@ -15,7 +17,9 @@ import base64
 import hashlib
 import json
 import math
+import os
 import re
+import subprocess
 import sys
 
 VERSION = 1
@@ -718,10 +722,11 @@ def parse_policy(data):
             define(rest[0])
             policy.witnesses.append((rest[0], key[0], key[1]))
         elif keyword == "anchor":
-            found = re.match(r"[ \t]*anchor[ \t]+[^ \t]+[ \t]+([a-z][a-z0-9-]{0,31})[ \t]+(.*?)[ \t]*\Z", line)
-            need(found is not None and found.group(2) != "", "write: anchor NAME KIND LOCATION")
+            # The location is the rest of the line: folders have spaces in their names.
+            parts = line.strip(" \t").split(None, 3) if len(rest) >= 3 else []
+            need(len(parts) == 4 and re.match(r"[a-z][a-z0-9-]{0,31}\Z", rest[1]), "write: anchor NAME KIND LOCATION")
             define(rest[0])
-            policy.anchors.append((rest[0], found.group(1), found.group(2)))
+            policy.anchors.append((rest[0], rest[1], parts[3]))
         elif keyword == "group":
             need(len(rest) >= 3, "write: group NAME all|any|K MEMBER")
             members = rest[2:]
