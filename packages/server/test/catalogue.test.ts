@@ -124,6 +124,7 @@ const samples: Readonly<Record<string, string>> = {
   uuid: "gen_random_uuid()",
   text: "'{}'",
   integer: "1",
+  smallint: "1",
   bigint: "1",
   boolean: "true",
   jsonb: "'{}'",
@@ -215,22 +216,25 @@ describe("row-level security", () => {
   });
 });
 
-test.each(["entries", "bodies", "subject_keys"])("%s: nobody updates, deletes or truncates", async (name) => {
-  const own = await createDatabase();
-  for (const login of [own.superuser, own.app]) {
-    await withClient(login, async (client) => {
-      for (const statement of [
-        `update countersign.${name} set tenant_id = tenant_id`,
-        `delete from countersign.${name}`,
-        `truncate countersign.${name} cascade`,
-      ]) {
-        await expect(client.query(statement)).rejects.toMatchObject({
-          code: login === own.superuser ? "CS003" : "42501",
-        });
-      }
-    });
-  }
-});
+test.each(["entries", "bodies", "subject_keys", "checkpoints", "tiles", "anchor_receipts"])(
+  "%s: nobody updates, deletes or truncates",
+  async (name) => {
+    const own = await createDatabase();
+    for (const login of [own.superuser, own.app]) {
+      await withClient(login, async (client) => {
+        for (const statement of [
+          `update countersign.${name} set tenant_id = tenant_id`,
+          `delete from countersign.${name}`,
+          `truncate countersign.${name} cascade`,
+        ]) {
+          await expect(client.query(statement)).rejects.toMatchObject({
+            code: login === own.superuser ? "CS003" : "42501",
+          });
+        }
+      });
+    }
+  },
+);
 
 test("the server cannot append but through the function, nor make it append for a tenant that is not its own", async () => {
   await withClient(database.app, async (client) => {

@@ -2,12 +2,15 @@
 import type { TenantId } from "@countersign/contract";
 import {
   decodeEntries,
+  generateSigningKeyPair,
   isSignedBy,
   leafHashHex,
   nodeHash,
   originOf,
   parseTilePath,
   RightEdge,
+  signCheckpoint,
+  signerOf,
   tilePath,
   verifyConsistency,
   type Checkpoint,
@@ -17,7 +20,7 @@ import { describe, expect, test } from "vitest";
 import { deploymentTenant } from "../src/tenancy/index.js";
 import { heldClock, newTenant } from "./support/ledger.js";
 import { withClient } from "./support/postgres.js";
-import { bench, refusal, until } from "./support/publishing.js";
+import { bench, copyFolder, refusal, until } from "./support/publishing.js";
 import type { Publishing } from "../src/ledger/index.js";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
@@ -179,18 +182,19 @@ test("the deployment's ledger records heads that moved, and not its own", async 
   expect((await again.publish(deploymentTenant)).checkpoint.size).toBe(covered + 1);
 });
 
+/** Changes an entry that nothing follows, and gives it the hash of what it is now. */
+function rewritten(tenant: string, seq: number): string[] {
+  const where = `where tenant_id = '${tenant}' and seq = ${seq}`;
+  return [
+    `update countersign.entries set time_ms = time_ms + 1 ${where}`,
+    `update countersign.entries set hash = sha256('\\x00'::bytea || convert_to('countersign.entry.v1' || E'\\n' || tenant_id || E'\\n' || seq || E'\\n' || time_ms || E'\\n' || encode(prev, 'hex') || E'\\n' || encode(content_hash, 'hex') || E'\\n', 'UTF8')) ${where}`,
+  ];
+}
+
 describe("nothing is signed that contradicts what was signed", () => {
   const uuid = (text: string): string => `'${text}'::uuid`;
   for (const [what, tampering, state, served] of [
-    [
-      "entries are rewritten with good hashes",
-      (t: string) => [
-        `update countersign.entries set time_ms = time_ms + 1 where tenant_id = ${uuid(t)} and seq = 19`,
-        `update countersign.entries set hash = sha256('\\x00'::bytea || convert_to('countersign.entry.v1' || E'\\n' || tenant_id || E'\\n' || seq || E'\\n' || time_ms || E'\\n' || encode(prev, 'hex') || E'\\n' || encode(content_hash, 'hex') || E'\\n', 'UTF8')) where tenant_id = ${uuid(t)} and seq = 19`,
-      ],
-      "rewritten",
-      20,
-    ],
+    ["entries are rewritten with good hashes", (t: string) => rewritten(t, 19), "rewritten", 20],
     [
       "the tail is cut",
       (t: string) => [`delete from countersign.entries where tenant_id = ${uuid(t)} and seq >= 10`],
@@ -252,6 +256,36 @@ describe("nothing is signed that contradicts what was signed", () => {
       );
       expect(sizes.rows.some((row: { size: string }) => Number(row.size) > 25)).toBe(false);
     });
+});
+
+test("a checkpoint in the table that a stranger signed is not taken for ours, even of the right tree", async () => {
+  const on = await bench();
+  await on.fill(20);
+  const first = on.publisher();
+  const { origin, size, root } = (await first.publish(on.tenant)).checkpoint;
+  await first.stop();
+  const note = await signCheckpoint({ origin, size, root }, signerOf(generateSigningKeyPair()));
+  await on.tamper(`update countersign.checkpoints set note = '${note}' where tenant_id = '${on.tenant}'`);
+  await on.fill(1);
+  const publishing = on.publisher();
+  expect((await refusal(publishing.publish(on.tenant)))[1]).toMatch(/was not signed with this deployment's key/);
+});
+
+test("what was published by another copy of the key directory binds this one too", async () => {
+  const on = await bench();
+  await on.fill(20);
+  const first = on.publisher();
+  await first.publish(on.tenant);
+  const behind = copyFolder(on.folder);
+  await on.fill(5);
+  await first.publish(on.tenant);
+  await first.stop();
+  // Entries that this copy does not remember, and the table does.
+  await on.tamper(...rewritten(on.tenant, 24));
+  const other = await bench({ database: on.database, tenants: on.tenants, folder: behind });
+  await other.fill(1);
+  const publishing = other.publisher();
+  expect((await refusal(publishing.publish(on.tenant)))[1]).toMatch(/is not the one of which checkpoint 25 was signed/);
 });
 
 test("a stored tile that is wrong is named, and proofs are right all the same", async () => {
