@@ -10,7 +10,8 @@ interface Happening {
 }
 
 type Happened = SummaryResult["applied"]["rows"][number];
-type Cell = readonly [kind: "number" | "when" | "text", text: string];
+/** `beneath`: an id that belongs to it, in small print. */
+type Cell = readonly [kind: "number" | "when" | "text" | "key", text: string, beneath?: string];
 interface Column<T> {
   readonly title: string;
   readonly cell: (row: T) => Cell;
@@ -38,7 +39,9 @@ export function happeningsOf(summary: SummaryResult): Happening[] {
     table("Restored from a backup", restored, happenedColumns),
     table("Keys enrolled, handed over, revoked", keyChanges, [
       ...happenedColumns,
-      text("fingerprint", ({ key, fingerprint }) => (fingerprint === undefined ? (key ?? "") : grouped(fingerprint))),
+      inDigits("fingerprint", ({ key, fingerprint }) =>
+        fingerprint === undefined ? (key ?? "") : grouped(fingerprint),
+      ),
     ]),
   ];
   const done = [table("Applied", applied, happenedColumns), table("Rolled back", rollbacks, happenedColumns)].filter(
@@ -78,16 +81,13 @@ const approvalColumns: readonly Column<Approval>[] = [
   },
   {
     title: "by",
-    cell: ({ voter, voterName }) => [
-      "text",
-      voterName === undefined ? visible(voter, 60) : `${visible(voterName, 60)} (${visible(voter, 60)})`,
-    ],
+    cell: ({ voter, voterName }) => ["text", visible(voterName ?? "", 60), visible(voter, 60)],
   },
-  { title: "of change-set", cell: ({ changeSet }) => ["text", visible(changeSet, 60)] },
+  { title: "of change-set", cell: ({ changeSet }) => ["text", "", visible(changeSet, 60)] },
   {
     title: "with key",
     cell: ({ key, fingerprint }) => [
-      "text",
+      "key",
       fingerprint === undefined ? visible(key, 60) : grouped(fingerprint.slice(0, 16)),
     ],
   },
@@ -97,12 +97,19 @@ const happenedColumns: readonly Column<Happened>[] = [
   seqColumn,
   timeColumn,
   { title: "what", cell: ({ action }) => ["text", visible(action, 60)] },
-  { title: "by", cell: ({ actor }) => ["text", `${visible(actor.name ?? actor.type, 60)} (${visible(actor.id, 60)})`] },
-  { title: "of", cell: ({ subject }) => ["text", `${visible(subject.type, 40)} ${visible(subject.id, 60)}`] },
+  { title: "by", cell: ({ actor }) => ["text", visible(actor.name ?? actor.type, 60), visible(actor.id, 60)] },
+  {
+    title: "of",
+    cell: ({ subject }) => ["text", visible(subject.type, 40).replaceAll("_", "-"), visible(subject.id, 60)],
+  },
 ];
 
 function text<T>(title: string, of: (row: T) => string): Column<T> {
   return { title, cell: (row) => ["text", visible(of(row), 80)] };
+}
+
+function inDigits<T>(title: string, of: (row: T) => string): Column<T> {
+  return { title, cell: (row) => ["key", visible(of(row), 80)] };
 }
 
 /** A closed table that grows by rows when asked: a page with thousands of rows at once helps nobody. */
@@ -142,8 +149,13 @@ function rowOf<T>(row: T, columns: readonly Column<T>[]): HTMLTableRowElement {
     "tr",
     {},
     ...columns.map((column) => {
-      const [kind, content] = column.cell(row);
-      return h("td", { class: kind }, kind === "text" ? h("bdi", {}, content) : content);
+      const [kind, content, beneath] = column.cell(row);
+      return h(
+        "td",
+        { class: kind },
+        kind === "text" || kind === "key" ? h("bdi", {}, content) : content,
+        beneath === undefined ? undefined : h("small", {}, h("bdi", {}, beneath)),
+      );
     }),
   );
 }
