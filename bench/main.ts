@@ -5,6 +5,7 @@
 import { cpus } from "node:os";
 import { startBenchPostgres } from "./postgres.js";
 import { median, type Bench, type Result, type Row, type Sample } from "./row.js";
+import { bundleRows } from "./rows/bundle.js";
 import { commitRows } from "./rows/commit.js";
 import { proofRows } from "./rows/proof.js";
 import { processRows } from "./rows/processes.js";
@@ -16,6 +17,7 @@ const rows: readonly Row[] = [
   ...commitRows,
   ...processRows,
   ...verifyRows,
+  ...bundleRows,
   ...proofRows,
   ...publishingRows,
   ...serverRows,

@@ -35,8 +35,15 @@ function missingPackages() {
   if (!existsSync(file)) return Object.keys(wanted);
   const installed = JSON.parse(readFileSync(file, "utf8")).packages;
   return Object.entries(wanted)
-    .filter(([path, entry]) => isMissing(path, entry, installed[path]))
+    .filter(([path, entry]) => isMissing(path, entry, installed[path]) || lacksCommand(path, entry))
     .map(([path]) => path);
+}
+
+/** A package of ours whose command npm has not linked: it was installed before the package had one. */
+function lacksCommand(path, { bin = {} }) {
+  return (
+    path.startsWith("packages/") && Object.keys(bin).some((name) => !existsSync(join(root, "node_modules/.bin", name)))
+  );
 }
 
 function isMissing(path, entry, installed) {

@@ -141,7 +141,7 @@ export class Summary {
   #takeKey(happened: Happened, { key, publicKey }: JsonObject): void {
     const raw = typeof publicKey === "string" ? fromBase64Url(publicKey, 32) : undefined;
     if (typeof key === "string" && raw !== undefined) remember(this.#fingerprints, key, sha256Hex(raw));
-    const fingerprint = this.#fingerprints.get(String(key));
+    const fingerprint = typeof key === "string" ? this.#fingerprints.get(key) : undefined;
     this.#keyChanges.add({ ...happened, key: text(key), ...(fingerprint === undefined ? {} : { fingerprint }) });
   }
 
