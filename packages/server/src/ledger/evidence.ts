@@ -14,6 +14,7 @@ import {
   leafHashHex,
   parseCheckpoint,
   type ReadNodes,
+  type TreeNode,
   verifyConsistency,
   verifyInclusion,
 } from "@countersign/proof";
@@ -41,7 +42,7 @@ export interface Confirmed {
 /** Checkpoints within a range that a bundle carries, beside those behind it: they narrow down where a rewrite began. */
 const interiorMax = 32;
 /** Proofs made with what was read for one of them. */
-const proofsAtOnce = 256;
+const proofsAtOnce = 1_024;
 
 /** Of one tenant, in one snapshot. */
 export class Evidence {
@@ -137,7 +138,7 @@ export class Evidence {
   /** What was read is kept for some proofs, which share most of it, and then let go. */
   #nodesOf(size: number): ReadNodes {
     if (this.#nodes === undefined || this.#nodes.size !== size || this.#nodes.left-- <= 0)
-      this.#nodes = { size, read: this.#tree.nodes(size), left: proofsAtOnce };
+      this.#nodes = { size, read: remembering(this.#tree.nodes(size)), left: proofsAtOnce };
     return this.#nodes.read;
   }
 
@@ -183,6 +184,18 @@ export class Evidence {
       return { incarnation, checkpoint: cosigned(checkpoint, own), anchors: own.map(({ anchor }) => anchor) };
     });
   }
+}
+
+/** A node is a hash over up to hundreds of others; neighbouring entries have nearly all of theirs in common. */
+function remembering(read: ReadNodes): ReadNodes {
+  const known = new Map<string, Uint8Array>();
+  const place = ({ level, index }: TreeNode): string => `${level}/${index}`;
+  return async (nodes) => {
+    const missing = nodes.filter((node) => !known.has(place(node)));
+    const hashes = missing.length === 0 ? [] : await read(missing);
+    missing.forEach((node, at) => known.set(place(node), hashes[at] as Uint8Array));
+    return nodes.map((node) => known.get(place(node)) as Uint8Array);
+  };
 }
 
 /** Sizes evenly from after `from` to `to`. */
