@@ -416,6 +416,7 @@ class Judge {
     const older = readFrom === "database" && ownGiven !== undefined && ownAhead === undefined && held.length > 0;
     const holders =
       known === undefined ? `as entry ${recordedHead?.seq ?? 0} of the deployment's ledger says` : this.#holders(known);
+    if (size === 0) return this.#missing(anchored, holders, known);
     this.#findings.push({
       class: older ? "ROLLED_BACK" : "TRUNCATED",
       seq: size,
@@ -427,6 +428,22 @@ class Judge {
       detail: older
         ? "the ledger is an older state of itself, and no signed restore says so"
         : `entries ${size} to ${anchored - 1} were cut from the end`,
+    });
+  }
+
+  /** Nothing at all is left of a ledger that somebody knows. */
+  #missing(anchored: number, holders: string, known: Claim | undefined): void {
+    const { tenant } = this.#evidence;
+    this.#findings.push({
+      class: "LEDGER_MISSING",
+      seq: null,
+      id: tenant,
+      have: 0,
+      anchored,
+      expected: `${anchored} entries, ${holders}`,
+      actual: "none",
+      evidence: known?.notes.map(({ text }) => text).slice(0, 1) ?? [],
+      detail: `the ledger of tenant ${tenant} is gone`,
     });
   }
 

@@ -38,6 +38,7 @@ import { openSealing, systemClock } from "../../src/platform/index.js";
 import { storageOver, type Storage } from "../../src/storage/index.js";
 import { deploymentTenant } from "../../src/tenancy/index.js";
 import { addLog, followStatements, initWitness, openWitness, runWitness } from "../../src/witness/index.js";
+import { commit, committed } from "../support/ledger.js";
 import { createDatabase, temporaryDirectory, withClient, type TestDatabase } from "../support/postgres.js";
 import { addHuman, enrol, newKey, startTestServer, type Person } from "../support/server.js";
 
@@ -154,7 +155,10 @@ export async function setStage(): Promise<Stage> {
   anchored.push(await sizeOf(database, tenant));
   await play.goOn("fourth");
   // What no anchor has seen, and the deployment's ledger neither: signed, and nothing more.
-  await withPublishing({ ...on, specs: [], headsEveryMs: 3_600_000 }, ({ anchor }) => anchor());
+  await withPublishing({ ...on, specs: [], headsEveryMs: 3_600_000 }, async ({ ledger, anchor }) => {
+    for (let n = 0; n < 5; n++) await committed(commit(ledger, tenant));
+    await anchor();
+  });
   const size = await sizeOf(database, tenant);
   await database.storage.close();
 
