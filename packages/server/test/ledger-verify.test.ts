@@ -1,8 +1,23 @@
 /** Verification of a whole tenant: versions of rows, bodies that are gone, ranges, commits while it runs. */
-import { contentHashHex, entryHashHex } from "@countersign/proof";
+import type { TenantId } from "@countersign/contract";
+import {
+  contentHashHex,
+  entryHashHex,
+  generateSigningKeyPair,
+  parseCheckpoint,
+  signCheckpoint,
+  signMessage,
+  type Trust,
+} from "@countersign/proof";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { verifyTenant, type Ledger, type TenantReport, type VerifyTenantOptions } from "../src/ledger/index.js";
+import {
+  verifyTenant,
+  type KnownTree,
+  type Ledger,
+  type TenantReport,
+  type VerifyTenantOptions,
+} from "../src/ledger/index.js";
 import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
 import { newId, systemRandom } from "../src/platform/index.js";
 import { commit, committed, entry, newTenant, openTestLedger, testSealing } from "./support/ledger.js";
@@ -107,7 +122,7 @@ describe("bodies", () => {
         [tenant],
       );
     });
-    for (const bodies of [false]) {
+    for (const bodies of [false, true]) {
       const { findings } = await verified(tenant, { bodies });
       expect({ bodies, findings }).toMatchObject({
         bodies,
@@ -115,6 +130,110 @@ describe("bodies", () => {
       });
     }
   });
+});
+
+describe("a tail", () => {
+  const sizes = [1, 2, 7, 255, 256, 300];
+
+  async function known(of: TenantId, size: number): Promise<KnownTree> {
+    const { root = "" } = await verified(of, { to: size - 1 });
+    return { size, root: Buffer.from(root, "hex") };
+  }
+  async function anchoredAt(of: TenantId, { size, root }: KnownTree): Promise<Trust> {
+    const { privateKey, publicKey } = generateSigningKeyPair();
+    const sign = (message: Uint8Array): string => signMessage(privateKey, message);
+    const text = await signCheckpoint({ origin: `some-deployment/${of}`, size, root }, { publicKey, sign });
+    const parsed = parseCheckpoint(text);
+    if (!parsed.ok) throw new Error(parsed.problem);
+    const checkpoints = [{ checkpoint: parsed.checkpoint, atMs: null }];
+    return {
+      ...{ policySource: "none", keyStatements: [] },
+      anchors: [{ name: "shelf", kind: "file", location: "/elsewhere", checkpoints }],
+    };
+  }
+
+  let tenant: TenantId;
+  beforeAll(async () => {
+    tenant = newTenant();
+    for (let i = 0; i < 3; i++)
+      await committed(commit(ledger, tenant, { entries: Array.from({ length: 100 }, () => entry()) }));
+  });
+
+  test("says of the end what reading everything says", async () => {
+    const whole = await verified(tenant);
+    for (const size of sizes) {
+      const since = await known(tenant, size);
+      const tail = await verified(tenant, { since });
+      expect(tail).toMatchObject({
+        integrity: "ok",
+        findings: [],
+        entries: 300 - size,
+        base: { size },
+        root: whole.root,
+      });
+      const anchored = await verified(tenant, { since: "anchor", trust: await anchoredAt(tenant, since) });
+      expect(anchored).toMatchObject({ integrity: "ok", entries: 300 - size, base: { size }, root: whole.root });
+    }
+  });
+
+  test("begins nowhere if the tree there has another root: everything is read", async () => {
+    const { root } = await known(tenant, 7);
+    expect(await verified(tenant, { since: { size: 8, root } })).toMatchObject({ entries: 300, integrity: "ok" });
+    expect((await verified(tenant, { since: { size: 301, root } })).base).toBeUndefined();
+  });
+
+  test("a checkpoint of the past has its root, or the history was rewritten", async () => {
+    const { anchors } = await anchoredAt(tenant, await known(tenant, 200));
+    const [right] = anchors[0]?.checkpoints ?? [];
+    const { anchors: others } = await anchoredAt(tenant, { ...(await known(tenant, 199)), size: 200 });
+    const [wrong] = others[0]?.checkpoints ?? [];
+    if (right === undefined || wrong === undefined) throw new Error("no checkpoints");
+    expect(await verified(tenant, { asOf: right.checkpoint })).toMatchObject({ integrity: "ok", entries: 200 });
+    expect((await verified(tenant, { asOf: wrong.checkpoint })).findings).toMatchObject([
+      { class: "HISTORY_REWRITTEN" },
+    ]);
+    expect((await verified(tenant, { asOf: 120 })).entries).toBe(120);
+  });
+
+  test("finds what was done to it, and to the entry before it", async () => {
+    for (const seq of [6, 7, 299]) {
+      const since = await known(tenant, 7);
+      const hash = await withClient(database.superuser, async (client) => {
+        await client.query("set session_replication_role = replica");
+        const { rows } = await client.query<{ hash: Buffer }>(
+          "select hash from countersign.entries where tenant_id = $1 and seq = $2",
+          [tenant, seq],
+        );
+        const set = "update countersign.entries set hash = $3 where tenant_id = $1 and seq = $2";
+        await client.query(set, [tenant, seq, Buffer.alloc(32, 7)]);
+        return rows[0]?.hash;
+      });
+      expect((await verified(tenant, { since })).integrity).toBe("tampered");
+      await asOwner(async (client) => {
+        await client.query("update countersign.entries set hash = $3 where tenant_id = $1 and seq = $2", [
+          tenant,
+          seq,
+          hash,
+        ]);
+      });
+    }
+    expect((await verified(tenant)).findings).toEqual([]);
+  });
+});
+
+test("a body in the place of another is found", async () => {
+  const tenant = newTenant();
+  for (let i = 0; i < 3; i++) await committed(commit(ledger, tenant, { entries: [entry({ body: { n: i } })] }));
+  await asOwner(async (client) => {
+    await client.query(
+      `update countersign.bodies as x set salt = y.salt, sealed = y.sealed
+  from countersign.bodies as y join countersign.entries as e on e.tenant_id = y.tenant_id and e.entry_id = y.entry_id and e.seq = 0
+ where y.tenant_id = $1 and x.tenant_id = $1 and x.entry_id = (select entry_id from countersign.entries where tenant_id = $1 and seq = 2)`,
+      [tenant],
+    );
+  });
+  const report = await verified(tenant, { bodies: true });
+  expect(report).toMatchObject({ integrity: "tampered", findings: [{ class: "REFERENCE_MISMATCH", seq: 2 }] });
 });
 
 test("commits while it runs are no tampering", async () => {

@@ -111,12 +111,15 @@ async function* checkCheckpointRows(client: pg.Client, tenant: TenantId): AsyncG
     while (rows.next()) {
       const [incarnation, size, root, note] = [rows.integer(), rows.integer(), rows.hex(), rows.text()];
       const parsed = parseCheckpoint(note);
-      const said = parsed.ok ? `${parsed.checkpoint.size} ${hexOf(parsed.checkpoint.root)}` : parsed.problem;
+      const place = { seq: null, table: "checkpoints", id: `${incarnation}/${size}` };
+      if (!parsed.ok) {
+        yield { class: "MALFORMED", expected: "a signed checkpoint", actual: parsed.problem, ...place };
+        continue;
+      }
+      const said = `${parsed.checkpoint.size} ${hexOf(parsed.checkpoint.root)}`;
       if (said === `${size} ${root}`) continue;
-      yield {
-        ...{ class: "COLUMN_MISMATCH", seq: null, expected: said, actual: `${size} ${root}` },
-        ...{ table: "checkpoints", id: `${incarnation}/${size}`, detail: "the columns are not what the note says" },
-      };
+      const detail = "the columns are not what the note says";
+      yield { class: "COLUMN_MISMATCH", expected: said, actual: `${size} ${root}`, detail, ...place };
     }
   }
 }

@@ -4,9 +4,10 @@
  *
  * Promises: what nobody touched gives no finding; a database that cannot be read to the end is `undecided`, never tampered.
  */
-import type { TenantId } from "@countersign/contract";
+import { RefusalError, type TenantId } from "@countersign/contract";
 import {
   quorumSize,
+  RightEdge,
   verifyEntries,
   type Checkpoint,
   type EntryBatch,
@@ -117,9 +118,10 @@ export async function verifyTenant(
       whole && options.state !== false ? await verifyOwnLog(reading.client, tenant, { chain, options }) : nothingToSay;
     const other =
       (options.state ?? whole) ? await verifyState(reading, tenant, stateOptions(parts, options)) : nothingToSay;
-    const root = await rootOf(reading.client, tenant, { chain, reachable: from === 0 || base !== undefined });
+    const root = await rootOf(reading.client, tenant, { chain, base, reachable: from === 0 || base !== undefined });
+    const past = wasSo(options.asOf, chain, root);
     return {
-      ...report(chain, [log, other], startedMs),
+      ...report(chain, [past, log, other], startedMs),
       ...(base === undefined ? {} : { base: { size: base.size } }),
       ...(root === undefined ? {} : { root }),
     };
@@ -181,7 +183,7 @@ async function verifyChain(reading: Reading, parts: VerifyParts, given: Chain): 
   const prevHash = base?.prevHash ?? (before?.seq === from - 1 ? before.hash : undefined);
   const source =
     given.bodies === true
-      ? readEntries(client, tenant, { from, to }, parts.openBody)
+      ? readEntries(client, tenant, { from, to }, openingOf(parts.openBody))
       : readEntryBytes(client, tenant, { from, to });
   return verifyEntries(given.gentle === true ? gently<EntryBatch>(source) : source, {
     tenant,
@@ -197,6 +199,22 @@ async function verifyChain(reading: Reading, parts: VerifyParts, given: Chain): 
     ...trustOf(given, tenant),
     ...passedOn(given),
   });
+}
+
+/**
+ * A body that its key is there for and that does not open was altered or put in another's place: as text of another commitment
+ * it is a finding. One whose key is not known is a question of this server's configuration: nothing can be decided then.
+ */
+function openingOf(openBody: OpenBody): OpenBody {
+  return (tenant, entryId, body) => {
+    try {
+      return openBody(tenant, entryId, body);
+    } catch (error) {
+      if (error instanceof RefusalError && error.refusal.code === "sealed_unreadable" && error.cause !== undefined)
+        return new Uint8Array();
+      throw error;
+    }
+  };
 }
 
 /** Works for some milliseconds, then rests as long. */
@@ -262,12 +280,43 @@ async function verifyOwnLog(
   }
 }
 
+/** The checkpoint asked for has the root that the entries give, whoever signed it. */
+function wasSo(asOf: number | Checkpoint | undefined, chain: VerifyResult, root: string | undefined): StateVerdict {
+  if (asOf === undefined || typeof asOf === "number" || chain.integrity !== "ok") return nothingToSay;
+  const expected = Buffer.from(asOf.root).toString("hex");
+  const isThere = (chain.head?.seq ?? -1) + 1 === asOf.size;
+  if (isThere && root === expected) return nothingToSay;
+  const finding: Finding = isThere
+    ? {
+        class: "HISTORY_REWRITTEN",
+        seq: null,
+        expected,
+        actual: root ?? "none",
+        detail: "the ledger was another at this size",
+      }
+    : {
+        class: "TRUNCATED",
+        seq: null,
+        expected: `${asOf.size} entries`,
+        actual: `${chain.entries}`,
+        have: chain.entries,
+        anchored: asOf.size,
+      };
+  return { ...nothingToSay, findings: [finding] };
+}
+
 async function rootOf(
   client: pg.Client,
   tenant: TenantId,
-  { chain, reachable }: { readonly chain: VerifyResult; readonly reachable: boolean },
+  {
+    chain,
+    base,
+    reachable,
+  }: { readonly chain: VerifyResult; readonly base: Base | undefined; readonly reachable: boolean },
 ): Promise<string | undefined> {
   if (chain.head?.root !== undefined) return chain.head.root;
+  if (chain.head === undefined && base !== undefined && chain.integrity === "ok")
+    return Buffer.from(new RightEdge(base.size, base.edge).root()).toString("hex");
   if (!reachable || chain.integrity !== "ok" || chain.head === undefined) return undefined;
   return Buffer.from(await rootAt(client, tenant, chain.head.seq + 1)).toString("hex");
 }

@@ -54,6 +54,8 @@ export interface SelfCheckOptions {
   readonly log: Pick<Log, "error" | "warn" | "info">;
   /** Between two rounds; 0: none but those that are asked for. */
   readonly everyMinutes: number;
+  /** How often a process looks whether something is due; 2000. */
+  readonly lookMs?: number;
   /** Told of every report, for metrics. */
   readonly onReport?: (tenant: TenantId, kind: Kind, report: TenantReport) => void;
 }
@@ -73,8 +75,7 @@ export interface SelfChecks {
 }
 
 const dayMs = 86_400_000;
-/** How often a process looks whether somebody asked, in its own or another one. */
-const lookMs = 2_000;
+const lookMsDefault = 2_000;
 const progressMs = 1_000;
 const checksKept = 500;
 const alertsRead = 200;
@@ -154,7 +155,7 @@ class Checks {
       this.#running = this.#running
         .then(() => this.#turn())
         .then(() => {
-          if (!this.#given.signal.aborted) this.#again(lookMs);
+          if (!this.#given.signal.aborted) this.#again(this.#options.lookMs ?? lookMsDefault);
         });
     }, ms).unref();
   }

@@ -29,7 +29,7 @@ export function verifyView(result: Verified): VerifyReport {
     },
     entries: result.entries,
     from: result.from,
-    to: result.head?.seq ?? null,
+    to: result.head?.seq ?? (result.base === undefined ? null : result.base.size - 1),
     head: result.head?.hash ?? null,
     root: result.root ?? result.head?.root ?? null,
     base: result.base?.size ?? null,
