@@ -231,10 +231,10 @@ describe("a selection", () => {
 
 describe("whatever is flipped", () => {
   it("one bit anywhere in a small bundle is found", async () => {
-    const short = ledger.slice(0, 2);
+    // No vote and no key statement: 6,000 times some signatures would be minutes in the browser's arithmetic.
+    const short = chainOf([plain(0), plain(1)]);
     const { hash, timeMs } = short[1] as StoredEntry;
-    const note = (await checkpointAt(ledger, 2)).text;
-    const proofs = { edge: [], keyStatements: statements, checkpoints: [{ note }] };
+    const proofs = { edge: [], checkpoints: [{ note: (await checkpointAt(short, 2)).text }] };
     const bytes = Buffer.from(textOf(headerOf({ to: 1, head: { seq: 1, hash, timeMs } }), short, proofs));
     expect(exitCodeOf(await check(bytes))).toBe(0);
     for (let place = 0; place < bytes.length; place++) {
