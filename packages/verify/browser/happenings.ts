@@ -152,7 +152,7 @@ function rowOf<T>(row: T, columns: readonly Column<T>[]): HTMLTableRowElement {
       const [kind, content, beneath] = column.cell(row);
       return h(
         "td",
-        { class: kind },
+        { class: kind, "data-title": column.title },
         kind === "text" || kind === "key" ? h("bdi", {}, content) : content,
         beneath === undefined ? undefined : h("small", {}, h("bdi", {}, beneath)),
       );

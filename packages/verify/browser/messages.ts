@@ -2,11 +2,21 @@
 import type { BundleResult, SummaryResult } from "@countersign/proof";
 import type { TrustReport } from "./trust.js";
 
+/** What there is of one log in an anchor: a file with its checkpoints, or a folder with tiles too. */
+export interface AnchorFiles {
+  /** Of the file or the folder that was dropped. */
+  readonly name: string;
+  /** Known from the folder; "" if it was a file by itself. */
+  readonly origin: string;
+  readonly files: readonly File[];
+  readonly tiles: readonly { readonly index: number; readonly width: number; readonly file: File }[];
+}
+
 export interface Job {
   readonly bundle: File;
   readonly archives: readonly File[];
   readonly policies: readonly File[];
-  readonly anchors: readonly File[];
+  readonly anchors: readonly AnchorFiles[];
   readonly receipts: readonly File[];
   readonly keys: readonly File[];
   readonly requireAnchored: boolean;

@@ -4,7 +4,8 @@
  */
 import { byId, h } from "./dom.js";
 import { runJob } from "./engine.js";
-import type { Answer, Job, Report } from "./messages.js";
+import { anchorsIn, filesIn, type FileAt } from "./folders.js";
+import type { AnchorFiles, Answer, Job, Report } from "./messages.js";
 import { headBytes, recognise, type FileKind } from "./recognise.js";
 import { factsOf, firstParts, restParts } from "./report.js";
 import { emptySeal, sealOf } from "./seal.js";
@@ -14,6 +15,8 @@ import { verdictOf } from "./words.js";
 interface HeldFile {
   readonly file: File;
   readonly kind: FileKind | "archive";
+  /** The folder it stands for. */
+  readonly anchor?: AnchorFiles;
 }
 
 const kindNames = {
@@ -85,6 +88,12 @@ type Take = (found: readonly HeldFile[]) => void;
 
 /** A picker says what its file is; only further evidence is told apart, and there a bundle is an archive. */
 function takeFromPickers(take: Take): void {
+  const folder = byId<HTMLInputElement>("choose-folder");
+  folder.addEventListener("change", () => {
+    const files = [...(folder.files ?? [])].map((file) => ({ path: `/${file.webkitRelativePath}`, file }));
+    folder.value = "";
+    take(heldFolders(files));
+  });
   for (const slot of ["bundle", "policy", "evidence"] as const) {
     const input = byId<HTMLInputElement>(`choose-${slot}`);
     input.addEventListener("change", () => {
@@ -112,7 +121,24 @@ function takeFromDrops(take: Take): void {
     root.removeAttribute("data-dragging");
     const target = event.target instanceof Element ? event.target : null;
     const asArchive = target?.closest("#slot-evidence") != null;
-    void sorted([...(event.dataTransfer?.files ?? [])], asArchive ? "archive" : "bundle").then(take);
+    void dropped(event.dataTransfer, asArchive ? "archive" : "bundle").then(take);
+  });
+}
+
+/** Folders are anchors; files are told apart. What was dropped has to be asked for before anything is awaited. */
+async function dropped(given: DataTransfer | null, firstBundle: "bundle" | "archive"): Promise<HeldFile[]> {
+  const entries = [...(given?.items ?? [])].map((item) => item.webkitGetAsEntry());
+  const folders = entries.filter((entry) => entry?.isDirectory === true);
+  const files = [...(given?.files ?? [])].filter((_, i) => entries[i]?.isDirectory !== true);
+  const found = await Promise.all(folders.map((entry) => (entry === null ? [] : filesIn(entry).catch(() => []))));
+  return [...(await sorted(files, firstBundle)), ...found.flatMap(heldFolders)];
+}
+
+function heldFolders(files: readonly FileAt[]): HeldFile[] {
+  const name = files[0]?.path.split("/")[1] ?? "folder";
+  return anchorsIn(name, files).flatMap((anchor) => {
+    const [file] = anchor.files;
+    return file === undefined ? [] : [{ file, kind: "anchor" as const, anchor }];
   });
 }
 
@@ -139,7 +165,9 @@ function jobOf(held: readonly HeldFile[], requireAnchored: boolean): Job {
     bundle,
     archives: of("archive"),
     policies: of("policy"),
-    anchors: of("anchor"),
+    anchors: held
+      .filter(({ kind }) => kind === "anchor")
+      .map(({ file, anchor }) => anchor ?? { name: file.name, origin: "", files: [file], tiles: [] }),
     receipts: of("receipt"),
     keys: of("keys"),
     requireAnchored,
@@ -175,7 +203,10 @@ function runSomewhere(script: string, job: Job, answer: (answer: Answer) => void
     }
     worker.onmessage = (event: MessageEvent<Answer>) => {
       heard = true;
-      if (event.data.kind !== "progress") worker?.terminate();
+      if (event.data.kind !== "progress") {
+        worker?.terminate();
+        URL.revokeObjectURL(address);
+      }
       if (!stopped) answer(event.data);
     };
     worker.onerror = (event) => {
@@ -294,8 +325,8 @@ function showHeld(held: readonly HeldFile[], remove: (gone: HeldFile) => void): 
         h(
           "span",
           {},
-          h("bdi", {}, visible(one.file.name, 120)),
-          h("span", { class: "size" }, `${kindNames[one.kind]}, ${formatBytes(one.file.size)}`),
+          h("bdi", {}, visible(one.anchor?.name ?? one.file.name, 120)),
+          h("span", { class: "size" }, heldAs(one)),
         ),
         button,
       );
@@ -305,6 +336,11 @@ function showHeld(held: readonly HeldFile[], remove: (gone: HeldFile) => void): 
     if (slot !== "evidence") byId(`label-${slot}`).textContent = `Choose ${mine.length > 0 ? "another" : "a"} ${slot}`;
     byId(`held-${slot}`).replaceChildren(...rows, ...more);
   }
+}
+
+function heldAs({ kind, file, anchor }: HeldFile): string {
+  if (anchor === undefined) return `${kindNames[kind]}, ${formatBytes(file.size)}`;
+  return `folder of an anchor, ${counted(anchor.tiles.length, "tile")}: ${visible(anchor.origin, 120)}`;
 }
 
 function save(report: Report): void {

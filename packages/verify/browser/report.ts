@@ -16,7 +16,17 @@ export function firstParts(report: Report): HTMLElement[] {
     part("Two questions", undefined, twoQuestions(report)),
     ...(first === undefined
       ? []
-      : [part(first.class === "MALFORMED" ? "Where it shows" : "The first bad entry", undefined, findingBlock(first))]),
+      : [
+          part(
+            first.class === "MALFORMED"
+              ? "Where it shows"
+              : first.seq === null
+                ? "What was found"
+                : "The first bad entry",
+            undefined,
+            findingBlock(first),
+          ),
+        ]),
     ...(result.findingsTotal > 1 ? [otherFindings(report)] : []),
   ];
 }

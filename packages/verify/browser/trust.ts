@@ -16,7 +16,7 @@ import {
   type Trust,
 } from "@countersign/proof";
 import { textOfUtf8 } from "./primitives/bytes.js";
-import type { Job } from "./messages.js";
+import type { AnchorFiles, Job } from "./messages.js";
 import { counted, formatCount } from "./visible.js";
 
 export interface ReceiptReport {
@@ -52,6 +52,7 @@ export interface LoadedTrust {
 const checkpointsMax = 10_000;
 /** 64 MiB: some 200,000 checkpoints. */
 const anchorBytesMax = 64 * 1024 * 1024;
+const tileBytesMax = 256 * 32;
 const smallBytesMax = 2 * 1024 * 1024;
 const filesMax = 1000;
 
@@ -60,10 +61,13 @@ export async function loadTrust(job: Job): Promise<LoadedTrust> {
   const { policy, report } = await loadPolicy(job.policies[0]);
   const receipts = await Promise.all(job.receipts.slice(0, filesMax).map(loadReceipt));
   const anchors: AnchorView[] = [];
-  for (const file of job.anchors.slice(0, filesMax)) {
-    const read = await readAnchor(file);
-    if (typeof read === "string") unused.push({ name: file.name, why: read });
-    else anchors.push(...viewsOf(file.name, read, policy));
+  for (const { name, origin, files, tiles } of job.anchors.slice(0, filesMax)) {
+    const leafTile = await loadTiles(origin, tiles);
+    for (const file of files.slice(0, filesMax)) {
+      const read = await readAnchor(file);
+      if (typeof read === "string") unused.push({ name: file.name, why: read });
+      else anchors.push(...viewsOf(name, read, policy).map((view) => ({ ...view, ...leafTile })));
+    }
   }
   for (const { name, bytes } of receipts) {
     const parsed = bytes === undefined ? undefined : parseTlogProof(bytes);
@@ -108,6 +112,19 @@ async function readWhole(file: File, bytesMax: number): Promise<Uint8Array | str
 }
 
 // ---- anchors --------------------------------------------------------------------------------------------------------
+
+/** The leaves that an anchor keeps: with them the first altered entry is named, not only the checkpoints around it. */
+async function loadTiles(origin: string, tiles: AnchorFiles["tiles"]): Promise<Pick<AnchorView, "leafTile">> {
+  if (tiles.length === 0) return {};
+  const widest = new Map<number, { readonly width: number; readonly file: File }>();
+  for (const tile of tiles) if (tile.width > (widest.get(tile.index)?.width ?? 0)) widest.set(tile.index, tile);
+  const leaves = new Map<number, Uint8Array>();
+  for (const [index, { file }] of widest) {
+    const bytes = await readWhole(file, tileBytesMax);
+    if (typeof bytes !== "string") leaves.set(index, bytes);
+  }
+  return { leafTile: (index, of) => (of === origin ? leaves.get(index) : undefined) };
+}
 
 /** Records of a file anchor (`<bytes> <received, ms>` and the note, again and again), or one signed note by itself. */
 async function readAnchor(file: File): Promise<AnchoredCheckpoint[] | string> {
@@ -189,11 +206,19 @@ function joined(views: readonly AnchorView[]): AnchorView[] {
   const byName = new Map<string, AnchorView>();
   for (const view of views) {
     const id = JSON.stringify([view.kind, view.name, view.location]);
-    const before = byName.get(id)?.checkpoints ?? [];
+    const known = byName.get(id);
+    const before = known?.checkpoints ?? [];
     const checkpoints = [...before, ...view.checkpoints].sort((a, b) => a.checkpoint.size - b.checkpoint.size);
-    byName.set(id, { ...view, checkpoints: thinned(checkpoints) });
+    byName.set(id, { ...known, ...view, checkpoints: thinned(checkpoints), ...tilesOf(known, view) });
   }
   return [...byName.values()];
+}
+
+/** Each log of an anchor brings its own tiles. */
+function tilesOf(one: AnchorView | undefined, other: AnchorView): Pick<AnchorView, "leafTile"> {
+  const [first, second] = [one?.leafTile, other.leafTile];
+  if (first === undefined || second === undefined) return {};
+  return { leafTile: (index, origin) => first(index, origin) ?? second(index, origin) };
 }
 
 /** Anchors and witnesses that the policy names and nobody dropped: what they would say is not known. */

@@ -125,7 +125,8 @@ function tampered({ result }: Report): Verdict {
   const { headline } = first === undefined ? { headline: "This record was altered." } : meaningOf(first.class);
   const others = result.findingsTotal - 1;
   const more = others > 0 ? ` ${counted(others, "more finding")} below.` : "";
-  const where = first?.seq === null || first === undefined ? "" : `It shows first at entry ${formatCount(first.seq)}.`;
+  const place = result.findings.find(({ seq }) => seq !== null)?.seq;
+  const where = place === undefined || place === null ? "" : `It shows first at entry ${formatCount(place)}.`;
   return {
     tone: "bad",
     word: "Tampered",

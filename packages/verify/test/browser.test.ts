@@ -1,12 +1,12 @@
 /** verify.html in a real browser, from a file, without a network: what auditors open. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { buildVerifier } from "../../../scripts/buildVerifier.mjs";
 import { Chromium, findChromium, type Page } from "./support/chromium.js";
-import { draftsOf, sampleOf, type Sample } from "./support/samples.js";
+import { draftsOf, origin, sampleOf, type Sample } from "./support/samples.js";
 
 const html = fileURLToPath(new URL("../dist/verify.html", import.meta.url));
 const chromium = findChromium();
@@ -151,6 +151,33 @@ describe.skipIf(chromium === undefined)("in Chromium, offline", () => {
     });
     expect(given).toMatchObject({ tone: "bad", word: "Tampered" });
     expect(given.text).toMatch(/EQUIVOCATION|ANCHOR_MISMATCH|HISTORY_REWRITTEN/);
+  });
+
+  it("names the first rewritten entry, given the anchor's folder with its tiles", async () => {
+    const drafts = draftsOf(60);
+    drafts[30] = {
+      action: "change_set.created",
+      subject: { type: "change_set", id: "0199c000-0000-7000-8ccc-0000000000ff" },
+    };
+    const other = await sampleOf(drafts);
+    const log = join(folder, "mine", encodeURIComponent(origin));
+    mkdirSync(join(log, "tile/0"), { recursive: true });
+    writeFileSync(join(log, "checkpoints"), await sample.anchor(20, 60));
+    const leaves = sample.entries.map(({ hash }) => Buffer.from(hash, "hex"));
+    for (const width of [20, 60]) {
+      mkdirSync(join(log, "tile/0/000.p"), { recursive: true });
+      writeFileSync(join(log, `tile/0/000.p/${width}`), Buffer.concat(leaves.slice(0, width)));
+    }
+    page = await browser.open(html);
+    await page.choose("#choose-policy", [fileOf("policy", sample.policyWithAnchor)]);
+    await page.choose("#choose-folder", [join(folder, "mine")]);
+    await page.until(`document.querySelectorAll("#held-evidence li").length === 1`);
+    await page.choose("#choose-bundle", [fileOf("ledger.bundle", other.bundle)]);
+    await page.until(done);
+    const given = await shown();
+    expect(given).toMatchObject({ tone: "bad", word: "Tampered" });
+    expect(given.text).toMatch(/folder of an anchor, 2 tiles/);
+    expect(given.text).toMatch(/It shows first at entry 30\.[^]*ANCHOR_MISMATCH · entry 30/);
   });
 
   it("names the first bad entry, with what was expected and what to do", async () => {

@@ -16,8 +16,8 @@ import {
 } from "@countersign/proof";
 import { chainOf, enrolled, plain, tenant, uuid, voted, voterOf, type Draft } from "../../../proof/test/chains.js";
 
-export const deployment = "countersign-4be1c0ffee00beef";
-const origin = `${deployment}/${tenant}`;
+const deployment = "countersign-4be1c0ffee00beef";
+export const origin = `${deployment}/${tenant}`;
 const logKey = generateSigningKeyPair(Buffer.alloc(32, 7));
 
 export const ada = voterOf(1);
