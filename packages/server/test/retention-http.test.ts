@@ -1,5 +1,5 @@
 /** Erasures, holds and prunings over HTTP and the command line: who may, with which proof, and what is answered again. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { signMessage, voteSigningBytes } from "@countersign/proof";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Machine } from "./support/cli.js";
@@ -145,8 +145,8 @@ test("from the command line: looked at before, held, listed", async () => {
   expect(dry.stdout).toMatch(/would be erased/);
   expect(dry.stdout).toMatch(/Not reached:/);
   expect((await cli("audit", "erase", "--subject", `change_set:${number}`)).code).toBe(64);
-  const held = await cli("audit", "hold", "--subject", `change_set:${number}`, "--reason", "case 12", "--json");
-  const { hold } = JSON.parse(held.stdout) as { hold: { id: string } };
+  const placed = await cli("audit", "hold", "--subject", `change_set:${number}`, "--reason", "case 12", "--json");
+  const { hold } = JSON.parse(placed.stdout) as { hold: { id: string } };
   const refused = await cli(
     "audit",
     "erase",
@@ -163,6 +163,17 @@ test("from the command line: looked at before, held, listed", async () => {
   // Without the key there is no proof, and without a proof no release.
   expect((await cli("audit", "release", hold.id, "--reason", "x")).code).toBe(1);
   expect((await cli("audit", "archives")).stdout).toMatch(/first\.bundle/);
+  const { rows } = (await ada.call("listArchives", {})).body;
+  const offline = (file: string) =>
+    machine.run(["audit", "verify", "--archive", file], {
+      env: { DATABASE_URL: server.database.ownerUrl, COUNTERSIGN_APP_DATABASE_URL: server.database.appUrl },
+    });
+  const held = await offline(rows[0]?.file ?? "");
+  expect([held.code, held.stdout]).toEqual([0, expect.stringMatching(/^ok: .* named by entry/)]);
+  const other = `${machine.home}/other.bundle`;
+  writeFileSync(other, readFileSync(rows[0]?.file ?? "", "utf8").replace("change_set.created", "change_set.forgered"));
+  expect((await offline(other)).code).toBe(1);
+  expect((await offline("nothing.bundle")).code).toBe(4);
   expect((await cli("audit", "prune", "--before", "1d")).code).toBe(4);
   expect((await cli("audit", "prune")).code).toBe(64);
 });

@@ -149,7 +149,7 @@ describe("a pruning", () => {
 
   it("the archive is the ledger's, hash for hash; another file is not, nor one byte less", async () => {
     const path = join(world.dataDirectory, "archives", "first.bundle");
-    const check = (file: string) => checkArchive(database.app, world.tenant, file);
+    const check = (file: string) => checkArchive(database.app, file, world.tenant);
     const [entry] = await world.ledger.snapshot(world.tenant, listPrunings);
     expect(await check(path)).toMatchObject({ namedBy: entry?.seq, findings: [], entries: entry?.upTo });
     const forged = join(world.dataDirectory, "forged.bundle");

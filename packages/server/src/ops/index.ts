@@ -26,4 +26,5 @@ export {
   release,
   type RetentionDesk,
   startKeeper,
+  verifyArchive,
 } from "./retention.js";

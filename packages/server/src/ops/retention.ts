@@ -7,7 +7,9 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type ArchiveView,
+  asTenantId,
   isRefusal,
+  isUuid,
   type LegalHoldView,
   type PruningPreview,
   refused,
@@ -17,8 +19,10 @@ import {
 } from "@countersign/contract";
 import { loadConfiguration } from "../governance/index.js";
 import {
+  type ArchiveCheck,
   type ArchiveFacts,
   archivePath,
+  checkArchive,
   decidePruning,
   finishPruning,
   type HoldResult,
@@ -40,6 +44,7 @@ import {
 import type { Log } from "../platform/index.js";
 import { type Caller, principalNames, systemCaller } from "../tenancy/index.js";
 import { type ErasureDesk, finishAll, resolveSubject } from "./erasure.js";
+import { type OfflineRequest, withStorage } from "./open.js";
 
 export interface RetentionDesk extends ErasureDesk {
   readonly ledger: Pick<Ledger, "snapshot" | "exportBundle" | "firstSeqAt" | "transact">;
@@ -289,6 +294,17 @@ async function filesBySize(folder: string): Promise<ReadonlyMap<number, string[]
     bySize.set(size, [...(bySize.get(size) ?? []), path]);
   }
   return bySize;
+}
+
+/** An archive's file against the ledger of this machine's database. */
+export function verifyArchive(
+  request: OfflineRequest,
+  asked: { readonly path: string; readonly tenant?: string | undefined },
+): Promise<ArchiveCheck> {
+  if (asked.tenant !== undefined && !isUuid(asked.tenant))
+    throw new RefusalError(refused("invalid_request", `\`${asked.tenant}\` is no tenant id`));
+  const tenant = asked.tenant === undefined ? undefined : asTenantId(asked.tenant);
+  return withStorage(request, (storage) => checkArchive(storage.applicationLogin, asked.path, tenant));
 }
 
 // ── The keeper ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ import { CliError, exit, type ExitCode } from "../exit.js";
 import { exitOf, progress, reportText } from "../render/report.js";
 import { lines, show } from "../text.js";
 import { wholeNumber } from "./changeSet.js";
-import { verifyLocally } from "./offline.js";
+import { verifyArchiveLocally, verifyLocally } from "./offline.js";
 
 interface VerifyOptions {
   readonly tenant?: string;
@@ -25,6 +25,7 @@ interface VerifyOptions {
   readonly sinceAnchor?: boolean;
   readonly asOf?: string;
   readonly bodies?: boolean;
+  readonly archive?: string;
   readonly remote?: boolean;
   readonly full?: boolean;
 }
@@ -55,6 +56,7 @@ export function auditVerify(set: CommandSet, group: Command): void {
       "the ledger as it was: a number of entries, or a checkpoint's file, whose root it must have",
     )
     .option("--bodies", "open every text and check it too; slower")
+    .option("--archive <file>", "an archive of `audit prune`: whether it is the one the ledger names, entry for entry")
     .option("--tenant <id>", "only this tenant; else all of the database")
     .option("--from <seq>", "begin with this entry; what came before is not shown to be whole")
     .option("--to <seq>", "end with this entry")
@@ -65,6 +67,7 @@ export function auditVerify(set: CommandSet, group: Command): void {
       "\nExit codes: 0 whole, 1 tampered, 2 completeness demanded and not shown, 3 could not decide (database away), 4 malformed, 64 usage.",
     );
   set.does<VerifyOptions>(command, async (cli, options, bundle) => {
+    if (options.archive !== undefined) return verifyArchiveLocally(cli, options.archive, options.tenant);
     const range = rangeOf(options);
     if (bundle !== "") return verifyFile(cli, bundle, options);
     if (options.remote === true) return verifyRemotely(cli, range.from, options.full === true);

@@ -1,4 +1,5 @@
 /** What works with the server away: `migrate …`, and `audit verify` of the database on this machine. */
+import { existsSync } from "node:fs";
 import { exitCodeOf } from "@countersign/proof";
 import type { Command } from "commander";
 import {
@@ -6,6 +7,7 @@ import {
   hasDatabase,
   migrate,
   migrations,
+  verifyArchive,
   verifyDatabase,
   verifyView,
   type OfflineRequest,
@@ -51,6 +53,37 @@ export async function verifyLocally(
     lines(...reports.flatMap((report, index) => [...(index === 0 ? [] : [empty]), reportText(cli, report)])),
   );
   return exitOfAll(found);
+}
+
+/** An archive of a pruning: whether the ledger names it, and whether each of its entries is the ledger's. */
+export async function verifyArchiveLocally(cli: Cli, file: string, tenant: string | undefined): Promise<ExitCode> {
+  const path = cli.path(file);
+  const asked = request(cli, "countersign audit verify --archive");
+  if (!existsSync(path)) throw new CliError("file_unreadable", `cannot read \`${file}\`: there is no such file`);
+  if (!hasDatabase(asked))
+    throw new CliError(
+      "database_missing",
+      "an archive is held against the ledger, and there is no database on this machine",
+      {
+        help: ["countersign audit verify ARCHIVE   (by itself, as the bundle it is)"],
+      },
+    );
+  const found = await verifyArchive(asked, { path, tenant });
+  const malformed = found.findings.some((finding) => finding.class === "MALFORMED");
+  const fine = found.namedBy !== null && found.findings.length === 0;
+  await cli.answer(found, () =>
+    lines(
+      fine
+        ? show`${cli.paint.green("ok")}: ${found.entries} entries, named by entry ${found.namedBy ?? ""}, each the ledger's`
+        : show`${cli.paint.red("not what was taken away")}: ${found.undecided ?? (found.namedBy === null ? "no entry of the ledger names this file" : "its entries differ")}`,
+      show`sha-256 ${found.sha256}`,
+      found.findings
+        .slice(0, 20)
+        .map((finding) => show`  ${finding.class} at entry ${finding.seq ?? "?"}: ${finding.detail ?? ""}`),
+    ),
+  );
+  if (fine) return exit.ok;
+  return malformed ? exit.malformed : found.undecided !== undefined ? exit.unreachable : exit.refused;
 }
 
 function worst(reports: readonly TenantReport[]): TenantReport["integrity"] {

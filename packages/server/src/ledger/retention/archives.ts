@@ -7,7 +7,7 @@
 import { createReadStream } from "node:fs";
 import { link, mkdir, open, realpath, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
-import { isRefusal, refused, type Refusal, type TenantId } from "@countersign/contract";
+import { asTenantId, isRefusal, refused, type Refusal, type TenantId } from "@countersign/contract";
 import { readBundle, Sha256Stream, verifyBundle, type BundleHeader, type Finding } from "@countersign/proof";
 import type pg from "pg";
 import { hasCode, newId, syncFolder } from "../../platform/index.js";
@@ -167,11 +167,11 @@ const findingsMax = 100;
 
 /**
  * Holds an archive against the ledger: that an entry names its digest, that it verifies by itself, and that each of its entries
- * is the row of the ledger, hash for hash.
+ * is the row of the ledger, hash for hash. `of`: the tenant it must be of; else the one it names.
  */
-export async function checkArchive(login: pg.ClientConfig, tenant: TenantId, path: string): Promise<ArchiveCheck> {
+export async function checkArchive(login: pg.ClientConfig, path: string, of?: TenantId): Promise<ArchiveCheck> {
   const read = new Digested(path);
-  const result = await verifyBundle(read.chunks(), { tenant });
+  const result = await verifyBundle(read.chunks(), of === undefined ? {} : { tenant: of });
   const header = result.header ?? null;
   const findings: Finding[] = result.findings.filter(
     (finding) => !(finding.class === "ERASED_WITHOUT_ENTRY" && finding.expected === "body"),
@@ -180,6 +180,7 @@ export async function checkArchive(login: pg.ClientConfig, tenant: TenantId, pat
   const malformed = findings.some((finding) => finding.class === "MALFORMED");
   if (result.undecided !== undefined || header === null || malformed)
     return { ...said, namedBy: null, findings, undecided: result.undecided ?? "it is not in the format of a bundle" };
+  const tenant = of ?? asTenantId(header.tenant);
   const reading = await openReading(login, tenant);
   try {
     const { rows } = await reading.client.query<PrunedRow>(prunings(tenant).text, [tenant]);
