@@ -172,7 +172,11 @@ const rows: readonly Row[] = [
   ["1 content edited", run(editContent), { class: "CONTENT_MISMATCH", seq: 7 }],
   ["2 content and its hash edited", run(editContentAndHash), { class: "LINK_BROKEN", seq: 8, suspect: 7 }],
   ["3 deleted in the middle", run(`delete from countersign.entries where ${at(7)}`), { class: "GAP", seq: 7 }],
-  ["3 the first deleted", run(`delete from countersign.entries where ${at(0)}`), { class: "GAP", seq: 0 }],
+  [
+    "3 the first deleted",
+    run(`delete from countersign.entries where ${at(0)}`),
+    { class: "PRUNED_WITHOUT_ENTRY", seq: 0 },
+  ],
   ["4 duplicated", run(...freeOfKeys, copyOfEntry(7, 7)), { class: "DUPLICATE_SEQ", seq: 7 }],
   [
     "4 inserted",
