@@ -42,8 +42,8 @@ export interface Call<K extends OperationId> {
   readonly recheck: () => Promise<Refusal | undefined>;
 }
 
-/** Streamed operations, as the contract has them; a test holds the two together. */
-export type Streamed = "exportAudit" | "tailAudit" | "reportAudit";
+/** Streamed operations, as the contract marks them. */
+type Streamed = "exportAudit" | "tailAudit" | "reportAudit";
 type Answered<K extends OperationId> = K extends Streamed ? TextStream : Promise<OperationOutput<K> | Refusal>;
 export type Handlers = { readonly [K in OperationId]: (call: Call<K>) => Answered<K> };
 
