@@ -83,7 +83,7 @@ const approvalColumns: readonly Column<Approval>[] = [
     title: "by",
     cell: ({ voter, voterName }) => ["text", visible(voterName ?? "", 60), visible(voter, 60)],
   },
-  { title: "of change-set", cell: ({ changeSet }) => ["text", "", visible(changeSet, 60)] },
+  { title: "of change-set", cell: ({ changeSet }) => ["key", visible(changeSet, 60)] },
   {
     title: "with key",
     cell: ({ key, fingerprint }) => [

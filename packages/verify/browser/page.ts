@@ -130,7 +130,7 @@ async function dropped(given: DataTransfer | null, firstBundle: "bundle" | "arch
   const entries = [...(given?.items ?? [])].map((item) => item.webkitGetAsEntry());
   const folders = entries.filter((entry) => entry?.isDirectory === true);
   const files = [...(given?.files ?? [])].filter((_, i) => entries[i]?.isDirectory !== true);
-  const found = await Promise.all(folders.map((entry) => (entry === null ? [] : filesIn(entry).catch(() => []))));
+  const found = await Promise.all(folders.map(async (entry) => (entry === null ? [] : filesIn(entry).catch(() => []))));
   return [...(await sorted(files, firstBundle)), ...found.flatMap(heldFolders)];
 }
 
