@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { writeFileSync } from "node:fs";
 import { formatVerifierKey, verifierKey, type NoteClass } from "@countersign/proof";
-import { listKeys, restore, restoreAsClone, rotateKeys, type Ledger } from "../../src/ledger/index.js";
+import { listKeys, openLedger, restore, restoreAsClone, rotateKeys, type Ledger } from "../../src/ledger/index.js";
+import { openSealing } from "../../src/platform/index.js";
 import { commit, committed } from "../support/ledger.js";
 import type { OpenedScene, Scene, Stage, Verdict } from "./stage.js";
 
@@ -86,6 +87,38 @@ export const goodCases: readonly GoodCase[] = [
       await anchor();
     }),
     note: "KEY_REVOKED",
+  },
+  {
+    done: "the texts of a change-set erased by the command for it",
+    act: async (scene, stage) => {
+      await scene.serve(async (ada) => {
+        const subject = `change_set:${stage.applied[0] ?? ""}`;
+        const erased = await ada.call("eraseSubject", { subject, reason: "on request", policy: "gdpr-art-17" });
+        if (erased.status !== 200) throw new Error(JSON.stringify(erased.body));
+      });
+      return undefined;
+    },
+    note: "ERASED",
+  },
+  {
+    done: "the beginning pruned after it was archived",
+    act: async (scene, stage) => {
+      await scene.serve(async (ada) => {
+        const pruned = await ada.call("pruneLedger", { upTo: stage.anchored[1] ?? 0, archive: "first" });
+        if (pruned.status !== 200 && pruned.status !== 201) throw new Error(JSON.stringify(pruned.body));
+      });
+      return undefined;
+    },
+    note: "PRUNED",
+  },
+  {
+    done: "the clock of the server four seconds behind",
+    act: opened(async ({ storage, dataDirectory }, stage) => {
+      const clock = { nowMs: () => Date.now() - 4_000 };
+      const ledger = await openLedger({ storage, sealing: openSealing({ dataDirectory }), clock });
+      await goOn(ledger, stage, 5);
+      await ledger.close();
+    }),
   },
   {
     done: "an older backup restored, and said so with a signed entry",

@@ -40,7 +40,8 @@ import { deploymentTenant } from "../../src/tenancy/index.js";
 import { addLog, followStatements, initWitness, openWitness, runWitness } from "../../src/witness/index.js";
 import { commit, committed } from "../support/ledger.js";
 import { createDatabase, temporaryDirectory, withClient, type TestDatabase } from "../support/postgres.js";
-import { addHuman, enrol, newKey, startTestServer, type Person } from "../support/server.js";
+import { startServer } from "../../src/server.js";
+import { addHuman, enrol, newKey, quietLog, startTestServer, type Person } from "../support/server.js";
 
 export interface Stage {
   readonly tenant: TenantId;
@@ -93,6 +94,8 @@ export interface Scene {
   sql(work: (client: pg.Client) => Promise<void>): Promise<void>;
   run(...statements: readonly string[]): Promise<void>;
   verify(request?: VerifyRequest): Promise<Verdict>;
+  /** A server on the copy, and the first person of the tenant, signed in. */
+  serve<T>(work: (ada: Person) => Promise<T>): Promise<T>;
   /** The operator's own programs, on the copy. */
   open<T>(work: (opened: OpenedScene) => Promise<T>): Promise<T>;
   drop(): Promise<void>;
@@ -100,6 +103,7 @@ export interface Scene {
 
 export interface OpenedScene extends OpenedPublishing {
   readonly storage: Storage;
+  readonly dataDirectory: string;
   readonly parts: RestoreParts;
 }
 
@@ -172,7 +176,7 @@ export async function setStage(): Promise<Stage> {
   writeFileSync(witnessPolicy, `${logLine}${witnessLine}quorum w1\n`);
 
   const scene = (from: Pick<Logins, "name">): Promise<Scene> =>
-    copyOf({ database, from, dataDirectory, policy, names: on.names });
+    copyOf({ database, from, dataDirectory, policy, names: on.names, play });
   return {
     ...{ tenant, other, deployment, anchored, size, policy, witnessPolicy, logLine, auditor },
     applied: play.applied,
@@ -199,6 +203,14 @@ class Play {
   constructor(database: TestDatabase, dataDirectory: string) {
     this.#database = database;
     this.#dataDirectory = dataDirectory;
+  }
+
+  get ada(): Person {
+    return this.#ada as Person;
+  }
+
+  get port(): number {
+    return this.#port;
   }
 
   async begin(): Promise<Names> {
@@ -366,7 +378,11 @@ async function backupOf(database: TestDatabase): Promise<string> {
 async function copyDatabase(database: Pick<Logins, "superuser">, from: string, to: string): Promise<void> {
   await withClient(loginTo(database.superuser, "postgres"), async (admin) => {
     await admin.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", [from]);
-    await admin.query(`create database ${to} template ${from}`);
+    const found = await admin.query<{ owner: string }>(
+      "select quote_ident(rolname) as owner from pg_database join pg_roles on pg_roles.oid = datdba where datname = $1",
+      [from],
+    );
+    await admin.query(`create database ${to} template ${from} owner ${found.rows[0]?.owner ?? ""}`);
   });
 }
 
@@ -387,8 +403,9 @@ async function copyOf(given: {
   readonly dataDirectory: string;
   readonly policy: string;
   readonly names: Names;
+  readonly play: Pick<Play, "ada" | "port">;
 }): Promise<Scene> {
-  const { database, from, policy, names } = given;
+  const { database, from, policy, names, play } = given;
   const name = `cs_scene_${randomUUID().replaceAll("-", "")}`;
   await copyDatabase(database, from.name, name);
   const dataDirectory = temporaryDirectory();
@@ -415,6 +432,20 @@ async function copyOf(given: {
         for (const statement of statements) await client.query(statement);
       }),
     verify: (request = {}) => verdictOf({ env, dataDirectory, policy, ...request }),
+    serve: async (work) => {
+      const server = await startServer({
+        dataDirectory,
+        databaseUrl: logins.ownerUrl,
+        applicationDatabaseUrl: logins.appUrl,
+        port: play.port,
+        log: quietLog,
+      });
+      try {
+        return await work(play.ada);
+      } finally {
+        await server.close();
+      }
+    },
     open: async (work) => {
       const storage = storageOver({
         ...{ kind: "external", how: "connected", at: "test" },
@@ -423,7 +454,7 @@ async function copyOf(given: {
       });
       try {
         return await withPublishing({ storage, dataDirectory, specs: [], names }, (opened) =>
-          work({ ...opened, storage }),
+          work({ ...opened, storage, dataDirectory }),
         );
       } finally {
         await storage.close();
