@@ -67,7 +67,7 @@ async function readHeads(client: pg.Client, tenant: TenantId): Promise<Map<strin
       const parsed = parseEntryContent(content);
       const list = parsed.ok ? parsed.content.data["heads"] : undefined;
       for (const head of Array.isArray(list) ? list : []) {
-        const [of, size, root] = Array.isArray(head) ? head : [];
+        const [of, size, root] = Array.isArray(head) ? (head as unknown[]) : [];
         if (typeof of !== "string" || typeof size !== "number" || typeof root !== "string") continue;
         const bytes = Buffer.from(root, "hex");
         // The newest counts, also where it is smaller: after a restore it is.

@@ -103,11 +103,12 @@ export async function verifyTenant(
   const from = options.from ?? 0;
   const to = lastOf(options);
   let reading: Reading | undefined;
+  const giveUp = (): void => void reading?.close();
   try {
     // Before the snapshot: what is recorded later may be ahead of it.
     const record = options.record ?? (await readRecord(parts));
     reading = await openReading(parts.login, tenant);
-    options.signal?.addEventListener("abort", reading.close);
+    options.signal?.addEventListener("abort", giveUp);
     options.signal?.throwIfAborted();
     const own = await readOwnCheckpoints(reading.client, tenant);
     const given = { ...options, from, to, record, own };
@@ -128,7 +129,7 @@ export async function verifyTenant(
   } catch (error) {
     return report(await verifyEntries(failing(error), { tenant, from, clock }), [], startedMs);
   } finally {
-    if (reading !== undefined) options.signal?.removeEventListener("abort", reading.close);
+    options.signal?.removeEventListener("abort", giveUp);
     await reading?.close();
   }
 }
