@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { exitCodeOf, noTrust, parsePolicy, sha256Hex, verifyBundle } from "@countersign/proof";
 import { buildVerifier } from "../../../scripts/buildVerifier.mjs";
 import { Chromium, findChromium, type Page } from "./support/chromium.js";
 import { draftsOf, origin, sampleOf, type Sample } from "./support/samples.js";
@@ -228,18 +229,27 @@ describe.skipIf(chromium === undefined)("in Chromium, offline", () => {
     expect(given.text).toMatch(/none\.tlog-proof[^]*could not be read/);
   });
 
-  it("saves what it shows", async () => {
-    await verdict({ bundle: fileOf("ledger.bundle", sample.bundle), policy: fileOf("policy", sample.policy) });
+  it.each([
+    ["intact", (text: string) => text],
+    ["altered", (text: string) => text.replace('\\"revision\\":23', '\\"revision\\":24')],
+    ["cut off", (text: string) => text.slice(0, -100)],
+  ])("saves what it shows, and that is what the core says on Node: %s", async (_, change) => {
+    const bundle = Buffer.from(change(sample.bundle.toString("utf8")));
+    await verdict({ bundle: fileOf("ledger.bundle", bundle), policy: fileOf("policy", sample.policy) });
     const saved = await page.evaluate<string>(`new Promise((resolve) => {
       const create = URL.createObjectURL;
       URL.createObjectURL = (blob) => { blob.text().then(resolve); return create(blob); };
       document.getElementById("save").click();
     })`);
-    expect(JSON.parse(saved)).toMatchObject({
-      exitCode: 0,
-      result: { integrity: "ok", entries: 60 },
-      trust: { policy: { name: "policy" } },
+    const policy = parsePolicy(sample.policy);
+    if (!policy.ok) throw new Error("not a policy");
+    const onNode = await verifyBundle([bundle], {
+      trust: { ...noTrust, policy: policy.policy, policySource: "policy" },
     });
+    const report = JSON.parse(saved) as { exitCode: number; result: object; file: object };
+    expect(report.exitCode).toBe(exitCodeOf(onNode));
+    expect({ ...report.result, durationMs: 0 }).toEqual(JSON.parse(JSON.stringify({ ...onNode, durationMs: 0 })));
+    expect(report.file).toMatchObject({ bytes: bundle.length, sha256: sha256Hex(bundle) });
   });
 
   it("says the same where no worker is allowed", async () => {
