@@ -22,8 +22,9 @@ export function digestMismatches({
     revisionDigestOfItems(revision.nonce, items.map(partsOf)) !== revision.digest
   )
     wrong.push(`revisions \`${revision.id}\` (its items are not those of its digest)`);
-  // Back with its author, it has nothing to be approved; what the revision was approved as before is history.
-  if (changeSet.status === "DRAFT") return wrong;
+  // Back with its author, it has nothing to be approved, nor if it ended there; what the revision was approved as before is history.
+  if (changeSet.status === "DRAFT" || (changeSet.approval_digest === null && endedUnapplied.has(changeSet.status)))
+    return wrong;
   if (changeSet.approval_digest !== revision.approval_digest)
     wrong.push(`revisions \`${revision.id}\` (another approval digest)`);
   if (revision.approval_digest === null || revision.approval_digest === undefined) return wrong;
@@ -41,6 +42,9 @@ export function digestMismatches({
     wrong.push(`revisions \`${revision.id}\` (route, risk or policy are not those of the approval digest)`);
   return wrong;
 }
+
+/** Ends that a change-set can come to from its author's desk. */
+const endedUnapplied: ReadonlySet<string> = new Set(["CANCELLED", "REJECTED", "ARCHIVED"]);
 
 function partsOf({ sequence, position, input, effects, reversibility }: ItemRow) {
   return { sequence, position, input: input as unknown as JsonObject, effects, reversibility };
