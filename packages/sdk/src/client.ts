@@ -80,7 +80,8 @@ class Client {
     const { response, done } = await this.#send(id, input as Readonly<Record<string, unknown>>, options);
     const answer = await readJson(response, id).finally(done);
     // Repeated while the first request's run is under way (its answer was lost): wait for the end, as that would have.
-    if (response.status === 202 && operationRow(id).status !== 202)
+    const { status, job } = operationRow(id);
+    if (response.status === 202 && status !== 202 && job === undefined)
       return (await this.#ended(answer as ApplicationAnswer, options)) as OperationOutput<K>;
     return answer as OperationOutput<K>;
   }

@@ -122,6 +122,14 @@ describe("requests", () => {
     expect(waits).toEqual([200, 250, 375]);
   });
 
+  test("a job that was begun is the answer, not a run to wait for", async () => {
+    const verification = { id: "v1", kind: "requested", state: "queued" };
+    const { url, asked } = await serve({ status: 202, body: { kind: "job", verification } });
+    const answer = await impatient(url).client.verifyChain({ full: "true" });
+    expect(answer).toMatchObject({ kind: "job", verification: { id: "v1" } });
+    expect(asked).toHaveLength(1);
+  });
+
   test("lists are read page after page", async () => {
     const { url, asked } = await serve(
       { body: { rows: [{ seq: 3 }, { seq: 2 }], nextCursor: "n" } },
