@@ -15,9 +15,10 @@ import {
   type BundleHeader,
   type BundleProofs,
 } from "./bundle.js";
-import { bytesOfHex, concatBytes, isUtf8, textOfUtf8, utf8Length } from "./bytes.js";
+import { bytesOfHex, concatBytes, isUtf8, textOfUtf8 } from "./bytes.js";
 import { hasLoneSurrogate } from "./canonicalJson.js";
 import { contentLengthMax, hashPattern, uuidPattern } from "./entry.js";
+import { LineReader, type EntryLine, type EntryLines } from "./entryLines.js";
 import { Sha256Stream } from "./hash.js";
 import { MalformedSourceError, type StoredEntry } from "./storedEntry.js";
 
@@ -28,17 +29,33 @@ export type BundlePart =
   | { readonly kind: "entries"; readonly entries: readonly BundleEntry[] }
   | { readonly kind: "end"; readonly intact: boolean; readonly expected: string; readonly actual: string };
 
+type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
 /** Reads a bundle. Throws `MalformedSourceError` where it is not in the format; what `chunks` throws passes through. */
-export async function* readBundle(
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-): AsyncGenerator<BundlePart, void, undefined> {
+export async function* readBundle(chunks: Chunks): AsyncGenerator<BundlePart, void, undefined> {
   const reader = new BundleReader();
+  // Without being asked for there are no lines.
+  for await (const chunk of chunks) for (const part of reader.take(chunk)) if (part.kind !== "lines") yield part;
+  reader.close();
+}
+
+/** Entries of a range, each read from its line when it is asked for; all must be, before the next part. */
+export interface BundleLines {
+  readonly kind: "lines";
+  readonly lines: EntryLines;
+}
+
+/** The same for those who can look at entries in the memory they arrived in. */
+export async function* readBundleLines(chunks: Chunks): AsyncGenerator<BundlePart | BundleLines, void, undefined> {
+  const reader = new BundleReader(true);
   for await (const chunk of chunks) yield* reader.take(chunk);
   reader.close();
 }
 
-/** Cuts bytes into lines and lines into parts. */
+/** Cuts bytes into lines and lines into parts. `asLines`: entries of a range come as lines. */
 export class BundleReader {
+  readonly #asLines: boolean;
+  readonly #line = new LineReader(() => this.#entryOfLine());
   readonly #digest = new Sha256Stream();
   /** Bytes of a line that has not ended. */
   #rest: Uint8Array[] = [];
@@ -50,15 +67,31 @@ export class BundleReader {
   #entries = 0;
   #lines = 0;
   #ended = false;
+  /** Whole lines that are being read; each ends with "\n". */
+  #block: Uint8Array = new Uint8Array(0);
+  /** Where the next of them begins. */
+  #at = 0;
+  /** Where the line begins that was handed out last. */
+  #lineAt = 0;
 
-  *take(chunk: Uint8Array): Generator<BundlePart, void, undefined> {
-    const end = chunk.lastIndexOf(0x0a);
-    if (end < 0) return this.#keep(chunk);
-    const block = concatBytes([...this.#rest, chunk.subarray(0, end)]);
-    this.#rest = [];
-    this.#restBytes = 0;
-    this.#keep(chunk.subarray(end + 1));
-    yield* this.#takeLines(block);
+  constructor(asLines = false) {
+    this.#asLines = asLines;
+  }
+
+  *take(chunk: Uint8Array): Generator<BundlePart | BundleLines, void, undefined> {
+    const end = chunk.lastIndexOf(0x0a) + 1;
+    if (end === 0) return this.#keep(chunk);
+    let start = 0;
+    if (this.#restBytes > 0) {
+      // Only the line that began in an earlier chunk is put together; the others are read where they are.
+      start = chunk.indexOf(0x0a) + 1;
+      const line = concatBytes([...this.#rest, chunk.subarray(0, start)]);
+      this.#rest = [];
+      this.#restBytes = 0;
+      yield* this.#takeBlock(line);
+    }
+    if (start < end) yield* this.#takeBlock(chunk.subarray(start, end));
+    this.#keep(chunk.subarray(end));
   }
 
   close(): void {
@@ -73,30 +106,82 @@ export class BundleReader {
     if (bytes.byteLength > 0) this.#rest.push(Uint8Array.prototype.slice.call(bytes));
   }
 
-  *#takeLines(block: Uint8Array): Generator<BundlePart, void, undefined> {
+  /** What was read before a line that is wrong is handed on first: the verdict does not depend on how the bytes are cut. */
+  *#takeBlock(block: Uint8Array): Generator<BundlePart | BundleLines, void, undefined> {
     if (!isUtf8(block)) throw this.#malformed("not UTF-8");
-    const lines = textOfUtf8(block).split("\n");
+    this.#block = block;
+    this.#at = 0;
     const entries: BundleEntry[] = [];
-    for (const line of lines) {
-      this.#lines++;
-      if (this.#ended) throw this.#malformed("something follows the last line");
-      const value = this.#parse(line);
-      const header = this.#header;
-      if (header === undefined) yield this.#takeHeader(value);
-      else if ("sha256" in value) {
-        this.#digest.update(block.subarray(0, block.byteLength - utf8Length(line)));
-        if (entries.length === 0) yield* this.#endProofs();
-        yield { kind: "entries", entries };
-        yield this.#end(value);
-        return this.#requireLast(lines, line);
-      } else if (!this.#takeProof(value, line)) {
-        if (entries.length === 0) yield* this.#endProofs();
-        entries.push(this.#readEntry(value, line, header));
-        this.#entries++;
+    try {
+      while (this.#at < block.byteLength) {
+        if (this.#isLineNext()) {
+          if (entries.length > 0) yield { kind: "entries", entries: entries.splice(0) };
+          yield { kind: "lines", lines: { next: () => this.#nextEntryLine() } };
+        } else yield* this.#takeLine(entries);
       }
+    } catch (error) {
+      if (entries.length > 0) yield { kind: "entries", entries };
+      throw error;
     }
-    this.#digest.update(block).update(lineFeed);
     if (entries.length > 0) yield { kind: "entries", entries };
+    if (!this.#ended) this.#digest.update(block);
+  }
+
+  *#takeLine(entries: BundleEntry[]): Generator<BundlePart, void, undefined> {
+    const start = this.#at;
+    const line = this.#nextLine();
+    const value = this.#parse(line);
+    if (this.#header === undefined) yield this.#takeHeader(value);
+    else if ("sha256" in value) {
+      this.#digest.update(this.#block.subarray(0, start));
+      yield* this.#endProofs();
+      yield { kind: "entries", entries: entries.splice(0) };
+      yield this.#end(value);
+      if (this.#at < this.#block.byteLength) throw this.#malformed("something follows the last line");
+    } else if (!this.#takeProof(value, line)) {
+      yield* this.#endProofs();
+      entries.push(this.#readEntry(value, line, this.#header));
+      this.#entries++;
+    }
+  }
+
+  /** The line at `#at`, which is passed over. */
+  #nextLine(): string {
+    this.#lines++;
+    if (this.#ended) throw this.#malformed("something follows the last line");
+    const end = this.#block.indexOf(0x0a, this.#at);
+    const line = textOfUtf8(this.#block.subarray(this.#at, end));
+    this.#at = end + 1;
+    return line;
+  }
+
+  // ---- entries as lines ---------------------------------------------------------------------------------------------
+
+  /** After the proofs, in a range, what begins as an entry does. In a selection each has its proof. */
+  #isLineNext(): boolean {
+    if (!this.#asLines || this.#proofs !== undefined || this.#ended) return false;
+    return this.#header?.selection === "range" && isEntryStart(this.#block, this.#at);
+  }
+
+  #nextEntryLine(): EntryLine | undefined {
+    const [block, at] = [this.#block, this.#at];
+    if (!isEntryStart(block, at)) return undefined;
+    this.#lines++;
+    this.#entries++;
+    this.#lineAt = at;
+    this.#at = this.#line.read(block, at) + 1;
+    if (this.#at === 0) this.#at = block.indexOf(0x0a, at) + 1;
+    return this.#line;
+  }
+
+  /** Of the line that was handed out last. */
+  #entryOfLine(): BundleEntry {
+    const end = this.#block.indexOf(0x0a, this.#lineAt);
+    this.#at = end + 1; // a line that only looked like an entry may end before
+    const line = textOfUtf8(this.#block.subarray(this.#lineAt, end));
+    const value = this.#parse(line);
+    if ("sha256" in value) throw this.#malformed("not a last line");
+    return this.#readEntry(value, line, this.#header as BundleHeader);
   }
 
   #takeHeader(value: Record<string, unknown>): BundlePart {
@@ -127,11 +212,6 @@ export class BundleReader {
     // Half of a surrogate pair has no UTF-8, so nothing could be hashed; only an escape can bring one here.
     if (line.includes("\\ud") && !isWellFormed(entry)) this.#refuse("a lone surrogate");
     return entry;
-  }
-
-  #requireLast(lines: readonly string[], line: string): void {
-    if (lines.at(-1) !== line || lines.indexOf(line) !== lines.length - 1)
-      throw this.#malformed("something follows the last line");
   }
 
   #end(value: Record<string, unknown>): BundlePart {
@@ -167,7 +247,11 @@ export class BundleReader {
   }
 }
 
-const lineFeed = Uint8Array.of(0x0a);
+/** `{"body"` or `{"content"`, and nothing else that may stand behind the proofs. */
+function isEntryStart(block: Uint8Array, at: number): boolean {
+  const first = block[at + 2];
+  return (first === 0x63 || first === 0x62) && block[at] === 0x7b && block[at + 1] === 0x22;
+}
 
 /** The lines between header and entries, in their order: edge, key statements, checkpoints. */
 class ProofLines {

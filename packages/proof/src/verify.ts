@@ -17,11 +17,12 @@ import {
   zeroHash,
   type Link,
 } from "./entry.js";
-import { bytesOfHex, hexOf } from "./bytes.js";
+import { bytesOfHex, hexOf, utf8Length } from "./bytes.js";
 import { isCanonical } from "./canonicalJson.js";
 import { parseOrigin, type Checkpoint } from "./checkpoint.js";
 import { judge, type Evidence, type Judgement } from "./completeness.js";
 import { Lane, type EntryBytes, type EntryRows } from "./entryBytes.js";
+import { LineLane, type EntryLine } from "./entryLines.js";
 import { Findings, Notes, type Finding, type FindingClass, type VerifyResult } from "./findings.js";
 import { verifyInclusion } from "./merkle.js";
 import { LedgerRecords } from "./records.js";
@@ -136,10 +137,11 @@ export class ChainVerifier {
   readonly #hash: ReturnType<typeof entryHasher>;
   readonly #findings: Findings;
   readonly #votes: VoteChecker;
-  /** Made when entries come as bytes, which they do from a database. */
-  #laneMade: Lane | undefined;
-  /** The last entry is the lane's; `#last` is older. */
-  #inLane = false;
+  /** Made when entries come as bytes, which they do from a database, or as lines, as from a bundle. */
+  #rowLane: Lane | undefined;
+  #lineLane: LineLane | undefined;
+  /** The last entry is this lane's; `#last` is older. */
+  #inLane: Lane | LineLane | undefined;
   #laneMs = 0;
   /** Entries with the last sequence number in order; more than one only after a duplicate. */
   #last: Candidate[] = [];
@@ -179,11 +181,36 @@ export class ChainVerifier {
   /** `add` from the bytes of an entry: the same verdict, sooner where nothing is wrong. */
   addBytes(row: EntryBytes): void {
     const { bytes, seq, timeMs, contentAt, contentEnd } = row;
-    const inPlace = row.isPlain && seq === this.#next && Number.isSafeInteger(timeMs) && this.#mayFollow(timeMs);
+    const lane = (this.#rowLane ??= new Lane(this.#tenant));
+    const inPlace = row.isPlain && seq === this.#next && Number.isSafeInteger(timeMs) && this.#mayFollow(timeMs, lane);
     if (!inPlace) return this.add(row.entry());
     const content = bytes.subarray(contentAt, contentEnd);
-    if (!this.#lane.follow(row, content)) return this.add(row.entry());
-    this.#inLane = true;
+    if (!lane.follow(row, content)) return this.add(row.entry());
+    this.#takeFollowed(seq, timeMs, content, lane);
+  }
+
+  /** The same from an entry's line in a bundle of this tenant that is a range. */
+  addLine(line: EntryLine): void {
+    const lane = (this.#lineLane ??= new LineLane(this.#tenant));
+    const inPlace = line.isPlain && line.seq === this.#next && this.#mayFollow(line.timeMs, lane);
+    if (!inPlace || !lane.follow(line)) return this.add(line.entry());
+    this.#takeFollowed(line.seq, line.timeMs, line.content, lane);
+  }
+
+  /** Nothing is wrong with the entry before, and it is not later. */
+  #mayFollow(timeMs: number, lane: Lane | LineLane): boolean {
+    if (this.#inLane === lane) return timeMs >= this.#laneMs;
+    this.#leaveLane();
+    const before = this.#last[0];
+    if (before === undefined || this.#last.length > 1 || this.#options.thorough === true) return false;
+    if (before.explained || before.computed !== before.stored || timeMs < before.link.timeMs) return false;
+    lane.enter(before.computed);
+    return true;
+  }
+
+  /** What a lane followed continues the chain; what it says is still to be asked. */
+  #takeFollowed(seq: number, timeMs: number, content: Buffer, lane: Lane | LineLane): void {
+    this.#inLane = lane;
     this.#laneMs = timeMs;
     this.#next++;
     this.#entries++;
@@ -191,30 +218,16 @@ export class ChainVerifier {
     if ((this.#entries & progressMask) === 0) this.#options.onProgress?.(this.#entries, this.#bytes);
     this.#checkVotes(seq, content);
     this.#takeRecord(seq, timeMs, content, undefined);
-    this.#tree?.take(this.#lane.hashBytes);
-    if (seq === this.#hashWanted) this.#keepHash(seq, this.#lane.hash);
+    this.#tree?.take(lane.hashBytes);
+    if (seq === this.#hashWanted) this.#keepHash(seq, lane.hash);
     this.#countBody(seq, content);
-  }
-
-  get #lane(): Lane {
-    return (this.#laneMade ??= new Lane(this.#tenant));
-  }
-
-  /** Nothing is wrong with the entry before, and it is not later. */
-  #mayFollow(timeMs: number): boolean {
-    if (this.#inLane) return timeMs >= this.#laneMs;
-    const before = this.#last[0];
-    if (before === undefined || this.#last.length > 1 || this.#options.thorough === true) return false;
-    if (before.explained || before.computed !== before.stored || timeMs < before.link.timeMs) return false;
-    this.#lane.enter(before.computed);
-    return true;
   }
 
   /** The last entry of the lane, as all others need it. */
   #leaveLane(): void {
-    if (!this.#inLane) return;
-    this.#inLane = false;
-    const { prev, contentHash, hash } = this.#lane;
+    if (this.#inLane === undefined) return;
+    const { prev, contentHash, hash } = this.#inLane;
+    this.#inLane = undefined;
     const link = { tenant: this.#tenant, seq: this.#next - 1, timeMs: this.#laneMs, prev, contentHash };
     this.#last = [{ link, stored: hash, computed: hash, explained: false, linkBroken: false }];
   }
@@ -350,7 +363,7 @@ export class ChainVerifier {
       this.#records.excuses.gone(seq, "content");
       return false;
     }
-    this.#bytes += content.length;
+    this.#bytes += typeof content === "string" ? utf8Length(content) : content.length;
     const actual = contentHashHex(content);
     if (actual === contentHash) return true;
     this.#find("CONTENT_MISMATCH", seq, contentHash, actual);

@@ -1,7 +1,8 @@
 /** Verifies a bundle with nothing but its bytes and what the verifier brings: keys and anchors, or none. */
 import type { BundleHeader, BundleProofs } from "./bundle.js";
-import { readBundle } from "./bundleReader.js";
+import { readBundleLines } from "./bundleReader.js";
 import { parseCheckpoint, parseOrigin, type Checkpoint } from "./checkpoint.js";
+import type { EntryLines } from "./entryLines.js";
 import type { Finding, VerifyResult } from "./findings.js";
 import { noTrust, type Trust } from "./trust.js";
 import { ChainVerifier, MalformedSourceError, type VerifyOptions } from "./verify.js";
@@ -28,8 +29,9 @@ export async function verifyBundle(chunks: Chunks, options: VerifyBundleOptions 
   const reading = new BundleVerifier(options);
   let unreadable: string | undefined;
   try {
-    for await (const part of readBundle(chunks)) {
-      if (part.kind === "entries") reading.entries(part.entries);
+    for await (const part of readBundleLines(chunks)) {
+      if (part.kind === "lines") reading.lines(part.lines);
+      else if (part.kind === "entries") reading.entries(part.entries);
       else if (part.kind === "header") await reading.header(part.header, part.version);
       else if (part.kind === "proofs") reading.proofs(part.proofs);
       else reading.end(part);
@@ -115,6 +117,15 @@ class BundleVerifier {
 
   entries(entries: readonly Parameters<ChainVerifier["add"]>[0][]): void {
     for (const entry of entries) this.#verifier.add(entry);
+  }
+
+  lines(lines: EntryLines): void {
+    // Of another tenant than asked for, every single one is: that is said of entries.
+    const isAsked = (this.#options.tenant ?? this.#header?.tenant) === this.#header?.tenant;
+    for (let line = lines.next(); line !== undefined; line = lines.next()) {
+      if (isAsked) this.#verifier.addLine(line);
+      else this.#verifier.add(line.entry());
+    }
   }
 
   end(part: { readonly intact: boolean; readonly expected: string; readonly actual: string }): void {

@@ -1,0 +1,235 @@
+/**
+ * Entries of a bundle in the memory they arrived in, followed without making strings and objects of them. `LineReader` knows the
+ * one form in which the writer writes an entry without body and proof, byte by byte; `LineLane` asks whether it continues the
+ * chain. Everything else is read as JSON and looked at in full.
+ *
+ * INVARIANT: the reader takes a line only if JSON.parse would read the same members from it and no others, and the lane says yes
+ * only where `ChainVerifier.add` would find nothing in content, hashes and place. In doubt both say no.
+ * Measured on 300,000 entries of 800 bytes: 4.4 µs an entry all told, against 12 by way of JSON.parse and objects; hashing
+ * content, link, file and tree alone takes 3.5.
+ */
+import { utf8Bytes } from "./bytes.js";
+import type { BundleEntry } from "./bundle.js";
+import { linkTextStart } from "./entry.js";
+import { sha256Hex } from "./hash.js";
+
+/** One entry's line. The object, and what it refers to, are used again for the next one. Places are offsets in `bytes`. */
+export interface EntryLine {
+  /** The line is an entry in the usual form; else only `entry()` means something. */
+  readonly isPlain: boolean;
+  readonly bytes: Uint8Array;
+  readonly seq: number;
+  readonly timeMs: number;
+  readonly content: Buffer;
+  /** 64 characters each. */
+  readonly contentHashAt: number;
+  readonly hashAt: number;
+  readonly prevAt: number;
+  /** Where the numbers stand as they are written. */
+  readonly seqAt: number;
+  readonly seqEnd: number;
+  readonly timeAt: number;
+  readonly timeEnd: number;
+  /** The same, read as JSON. Throws `MalformedSourceError` if it is no entry. */
+  entry(): BundleEntry;
+}
+
+/** A batch of them, each good until the next is asked for. */
+export interface EntryLines {
+  next(): EntryLine | undefined;
+}
+
+const [quote, backslash, newline, zero, closing] = [0x22, 0x5c, 0x0a, 0x30, 0x7d];
+const space = 0x20;
+/** What stands between the members of an entry in canonical JSON. */
+const beforeContent = utf8Bytes('{"content":"');
+const beforeContentHash = utf8Bytes(',"contentHash":"');
+const beforeHash = utf8Bytes('","hash":"');
+const beforePrev = utf8Bytes('","prev":"');
+const beforeSeq = utf8Bytes('","seq":');
+const beforeTime = utf8Bytes(',"timeMs":');
+const hashLength = 64;
+/** More digits than are surely exact are not read here. */
+const digitsMax = 15;
+/** Longer contents are rare, and read as JSON. */
+const contentBytesMax = 64 * 1024;
+
+export class LineReader implements EntryLine {
+  readonly entry: () => BundleEntry;
+  isPlain = false;
+  bytes: Uint8Array = new Uint8Array(0);
+  seq = 0;
+  timeMs = 0;
+  contentHashAt = 0;
+  hashAt = 0;
+  prevAt = 0;
+  seqAt = 0;
+  seqEnd = 0;
+  timeAt = 0;
+  timeEnd = 0;
+  #number = 0;
+  #length = 0;
+  /** The content without its escapes. */
+  readonly #text = Buffer.alloc(contentBytesMax);
+  /** Beginnings of it by length: the same few over and over. */
+  readonly #texts: Buffer[] = [];
+
+  /** `entry` reads the line that was read last as JSON. */
+  constructor(entry: () => BundleEntry) {
+    this.entry = entry;
+  }
+
+  get content(): Buffer {
+    return (this.#texts[this.#length] ??= this.#text.subarray(0, this.#length));
+  }
+
+  /** Reads the line at `at`, in bytes that are UTF-8. Returns the place of its line end, or -1 if it is not in the usual form. */
+  read(bytes: Uint8Array, at: number): number {
+    this.isPlain = false;
+    if (!isAt(bytes, at, beforeContent)) return -1;
+    const contentEnd = this.#readContent(bytes, at + beforeContent.length);
+    if (contentEnd < 0 || !isAt(bytes, contentEnd, beforeContentHash)) return -1;
+    this.contentHashAt = contentEnd + beforeContentHash.length;
+    let next = this.contentHashAt + hashLength;
+    if (!isAt(bytes, next, beforeHash)) return -1;
+    this.hashAt = next + beforeHash.length;
+    next = this.hashAt + hashLength;
+    if (!isAt(bytes, next, beforePrev)) return -1;
+    this.prevAt = next + beforePrev.length;
+    next = this.prevAt + hashLength;
+    if (!isAt(bytes, next, beforeSeq)) return -1;
+    this.seqAt = next + beforeSeq.length;
+    this.seqEnd = this.#readNumber(bytes, this.seqAt);
+    this.seq = this.#number;
+    if (this.seqEnd < 0 || !isAt(bytes, this.seqEnd, beforeTime)) return -1;
+    this.timeAt = this.seqEnd + beforeTime.length;
+    this.timeEnd = this.#readNumber(bytes, this.timeAt);
+    this.timeMs = this.#number;
+    if (this.timeEnd < 0 || bytes[this.timeEnd] !== closing || bytes[this.timeEnd + 1] !== newline) return -1;
+    this.bytes = bytes;
+    this.isPlain = true;
+    return this.timeEnd + 1;
+  }
+
+  /** Takes the escapes that canonical JSON of ids and digests needs. Returns the place behind the closing quote, or -1. */
+  #readContent(bytes: Uint8Array, at: number): number {
+    const text = this.#text;
+    const end = Math.min(bytes.length, at + contentBytesMax);
+    let length = 0;
+    for (let i = at; i < end; i++) {
+      let byte = bytes[i] as number;
+      if (byte <= quote) {
+        if (byte === quote) {
+          this.#length = length;
+          return i + 1;
+        }
+        if (byte < space) return -1;
+      } else if (byte === backslash) {
+        byte = bytes[++i] as number;
+        if (byte !== quote && byte !== backslash) return -1;
+      }
+      text[length++] = byte;
+    }
+    return -1;
+  }
+
+  /** An integer as JSON writes it, into `#number`. Returns where its digits end, or -1. */
+  #readNumber(bytes: Uint8Array, at: number): number {
+    let [value, end] = [0, at];
+    for (; end - at <= digitsMax; end++) {
+      const digit = (bytes[end] as number) - zero;
+      if (!(digit >= 0 && digit <= 9)) break;
+      value = value * 10 + digit;
+    }
+    this.#number = value;
+    const length = end - at;
+    return length === 0 || length > digitsMax || (length > 1 && bytes[at] === zero) ? -1 : end;
+  }
+}
+
+const nibbles = new Uint8Array(128);
+for (let value = 0; value < 16; value++) nibbles[value.toString(16).charCodeAt(0)] = value;
+
+export class LineLane {
+  readonly #start: Uint8Array;
+  /** Put together from the right, since numbers differ in length: `… time "\n" prev "\n" contentHash "\n"`. */
+  readonly #link: Uint8Array;
+  readonly #prevPlace: number;
+  readonly #contentHashPlace: number;
+  /** Where `#start` was written last. */
+  #startAt = -1;
+  /** By the place of its start. */
+  readonly #links: Uint8Array[] = [];
+  readonly #hashBytes = new Uint8Array(32);
+  /** Of the last entry that was followed. Only its hash counts after `enter`. */
+  prev = "";
+  contentHash = "";
+  hash = "";
+
+  constructor(tenant: string) {
+    this.#start = utf8Bytes(`\u0000${linkTextStart(tenant)}`);
+    this.#link = new Uint8Array(this.#start.length + 2 * (digitsMax + 1) + 2 * (hashLength + 1)).fill(newline);
+    this.#contentHashPlace = this.#link.length - 1 - hashLength;
+    this.#prevPlace = this.#contentHashPlace - 1 - hashLength;
+  }
+
+  /** Begins behind an entry with this hash (64 hex digits). */
+  enter(hash: string): void {
+    this.hash = hash;
+    this.#link.set(utf8Bytes(hash), this.#prevPlace);
+  }
+
+  /** Of the last entry; overwritten by the next. */
+  get hashBytes(): Uint8Array {
+    const [hash, into] = [this.hash, this.#hashBytes];
+    for (let i = 0; i < 32; i++)
+      into[i] = ((nibbles[hash.charCodeAt(2 * i)] as number) << 4) | (nibbles[hash.charCodeAt(2 * i + 1)] as number);
+    return into;
+  }
+
+  /** True if the entry continues the one before, and is whole. The caller has checked seq and time. */
+  follow(line: EntryLine): boolean {
+    const { bytes, prevAt, contentHashAt, hashAt, content } = line;
+    const [link, prevPlace] = [this.#link, this.#prevPlace];
+    for (let i = 0; i < hashLength; i++) if (bytes[prevAt + i] !== link[prevPlace + i]) return false;
+    const contentHash = sha256Hex(content);
+    if (!isWrittenAt(bytes, contentHashAt, contentHash)) return false;
+    write(link, this.#contentHashPlace, contentHash);
+    const hash = sha256Hex(this.#linkOf(line));
+    if (!isWrittenAt(bytes, hashAt, hash)) return false;
+    write(link, prevPlace, hash);
+    this.prev = this.hash;
+    this.contentHash = contentHash;
+    this.hash = hash;
+    return true;
+  }
+
+  /** The leaf data behind its prefix, as in `entryHasher`; both hashes are in place. */
+  #linkOf({ bytes, seqAt, seqEnd, timeAt, timeEnd }: EntryLine): Uint8Array {
+    const link = this.#link;
+    let at = this.#prevPlace - 1;
+    for (let i = timeEnd - 1; i >= timeAt; i--) link[--at] = bytes[i] as number;
+    link[--at] = newline;
+    for (let i = seqEnd - 1; i >= seqAt; i--) link[--at] = bytes[i] as number;
+    at -= this.#start.length;
+    if (at !== this.#startAt) {
+      link.set(this.#start, at);
+      this.#startAt = at;
+    }
+    return (this.#links[at] ??= link.subarray(at));
+  }
+}
+
+function isWrittenAt(bytes: Uint8Array, at: number, text: string): boolean {
+  for (let i = 0; i < hashLength; i++) if (bytes[at + i] !== text.charCodeAt(i)) return false;
+  return true;
+}
+
+function write(into: Uint8Array, at: number, text: string): void {
+  for (let i = 0; i < hashLength; i++) into[at + i] = text.charCodeAt(i);
+}
+
+function isAt(bytes: Uint8Array, at: number, text: Uint8Array): boolean {
+  for (let i = 0; i < text.length; i++) if (bytes[at + i] !== text[i]) return false;
+  return true;
+}
