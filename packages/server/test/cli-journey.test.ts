@@ -488,7 +488,7 @@ describe("the record", () => {
     const done = await run(["audit", "log", "--csv", "--limit", "0", "--since", "1d", "--order", "asc"]);
     const rows = done.stdout.split("\r\n");
     expect(rows[0]).toBe(
-      "seq,at,actor_type,actor_id,actor_name,action,subject_type,subject_id,subject_label,change_set,data,hash",
+      "seq,at,actor_type,actor_id,actor_name,action,subject_type,subject_id,subject_label,change_set,data,hash,body",
     );
     expect(rows[1]?.startsWith("0,20")).toBe(true);
     expect(rows.length).toBeGreaterThan(60);

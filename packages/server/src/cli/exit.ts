@@ -86,6 +86,8 @@ const undecided: ReadonlySet<ErrorCode> = new Set([
   "configuration_invalid",
   "sealing_key_invalid",
   "sealed_unreadable",
+  "log_key_unusable",
+  "witness_unusable",
   "schema_behind",
   "migration_edited",
   "migration_missing",

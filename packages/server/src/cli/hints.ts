@@ -181,6 +181,17 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   migration_missing: own("countersign migrate status"),
   migration_newer: own("install the version of countersign that made the database newer"),
   migration_failed: own("countersign migrate status"),
+  log_key_unusable: own(
+    "countersign keys list   (what the key directory holds)",
+    "countersign keys repair   (takes statements from the deployment's ledger)",
+  ),
+  publishing_stopped: own(
+    "countersign keys list",
+    "countersign restore --reason TEXT   (if an older backup was put in place)",
+  ),
+  not_published: own("countersign start   (the server makes the log's key and publishes)"),
+  nothing_to_restore: own("countersign audit verify"),
+  witness_unusable: own("countersign witness list", "countersign witness init --name NAME   (in an empty folder)"),
   schema_behind: own("countersign migrate up"),
   down_refused: own("countersign migrate status"),
   sealing_key_invalid: own("restore the data directory's sealing key from your backup, or set COUNTERSIGN_SEALING_KEY"),
