@@ -1001,7 +1001,7 @@ class Verifier:
         self.notes = []
         self.gone = {"content": [], "body": []}
         self.pruned, self.restores = [], []
-        self.complete = None
+        self.complete, self.undecided = None, False
         self.note_root()
         self.before = None  # {"seq", "time", "computed", "stored"}
         self.missing = []  # [first, last] of each gap
@@ -1212,6 +1212,7 @@ class Verifier:
         judgement = Judgement(self)
         judgement.judge()
         self.complete = judgement.completeness()
+        self.undecided = judgement.is_selection_undecided()
         if not digest_holds and self.total == 0:
             self.find("CONTENT_MISMATCH", None, "the bundle's bytes are not those its last line names")
             if self.complete["status"] == "shown":
@@ -1382,11 +1383,21 @@ class Judgement:
         return sorted(claims.values(), key=lambda claim: claim.size)
 
     def restore_holds(self, by, data, root):
-        raw = from_base64url(data["key"], 32)
-        if raw not in self.keys.keys or data["size"] > by or (root is not None and root.hex() != data["root"]):
+        """Stated of this ledger, true of it as far as can be seen, and signed by a key that counts."""
+        if parse_origin(data["previousOrigin"])[:2] != (self.deployment, self.v.tenant):
             return False
+        raw = from_base64url(data["key"], 32)
+        if raw not in self.keys.keys or data["size"] > by:
+            return False
+        for known in (root, self.v.roots.get(data["size"])):
+            if known is not None and known.hex() != data["root"]:
+                return False
         point, signature = public_key_point(raw), from_base64url(data["signature"], 64)
-        return point is not None and signature_verifies(raw, point, restore_text(data).encode("utf-8"), signature)
+        if point is None or not signature_verifies(raw, point, restore_text(data).encode("utf-8"), signature):
+            return False
+        return self.keys.keys[raw] is None or any(
+            one.size > by and self.compare_roots(one) == "agrees" and self.trusts(one) == "trusted" for one in self.claims
+        )
 
     def compare(self, claim):
         plain = self.compare_roots(claim)
@@ -1491,8 +1502,13 @@ class Judgement:
                 trusted_up_to = claim.size
             elif trust == "untrusted":
                 return self.v.find("KEY_UNTRUSTED", trusted_up_to, "a checkpoint of %d entries signed by no key that counts" % claim.size)
-            elif trust == "revoked":
+            elif trust == "revoked" and not self.is_covered(claim):
                 return self.v.find("KEY_REVOKED", claim.size, "a checkpoint signed after its key was revoked")
+
+    def is_covered(self, claim):
+        """Signed too late, and yet nothing is wrong: a later checkpoint that counts has the same tree."""
+        return claim.state == "agrees" and any(
+            other.size >= claim.size and other.state == "agrees" and self.trusts(other) == "trusted" for other in self.claims)
 
     def diverged(self, differs, claims, own):
         agrees = max([self.v.first] + [one.size for one in claims if one.state == "agrees" and one.size < differs.size])
@@ -1520,8 +1536,34 @@ class Judgement:
         cosigned = self.cosigned_first(claim)
         return cosigned is not None and cosigned + 10000 < self.v.read_at_ms
 
+    def is_selection_undecided(self):
+        """A selection stands on its checkpoint alone."""
+        if not self.v.selected:
+            return False
+        size = self.v.proofs.checkpoints[-1].size
+        of = [one for one in self.claims if one.own and one.size == size and one.state == "agrees"]
+        return any(self.trusts(one) == "undecided" for one in of)
+
+    def note_unknown_keys(self):
+        """An anchor holds later checkpoints of another or a longer ledger, by keys that no statement brings."""
+        if self.policy is None or not self.keys.keys:
+            return False
+        for place, view in enumerate(self.v.anchors):
+            later = []
+            for claim in self.claims:
+                if not any(where == place for where, _ in claim.held):
+                    continue
+                later = later + [claim] if self.trusts(claim) == "untrusted" else []
+            covered = [one for one in later if one.state in ("ahead", "contradicts") and self.policy.pinned(one.origin)]
+            if any(self.is_held_against(one) for one in covered):
+                why = "anchor %s holds later checkpoints signed by a key that is not known" % view.name
+                self.v.notes.append({"class": "KEY_UNKNOWN", "seq": None, "detail": why})
+                return True
+        return False
+
     def completeness(self):
         v, policy = self.v, self.policy
+        unknown = self.note_unknown_keys()
         confirmed = {}
         good = [claim for claim in self.claims if claim.state == "agrees" and self.trusts(claim) == "trusted"]
         for claim in good:
@@ -1539,11 +1581,11 @@ class Judgement:
         unanchored = 0 if v.selected and anchored is not None else max(0, size - covered)
         keys_matter = policy is None or bool(self.keys.keys)
         own_word = v.trust.require_anchored and policy is None
-        demanded = v.trust.require_anchored or (policy is not None and (policy.quorum is not None or not keys_matter))
+        demanded = v.trust.require_anchored or unknown or (policy is not None and (policy.quorum is not None or not keys_matter))
         beyond = any(claim.state == "ahead" and claim.held for claim in self.claims)
         whole = unanchored == 0 and not (beyond and v.reaches_end)
-        enough = (anchored is not None or size == 0) and (not v.trust.require_anchored or whole)
-        shown_to_be = enough and keys_matter and not own_word and v.total == 0
+        enough = anchored is not None and (not v.trust.require_anchored or whole)
+        shown_to_be = enough and not unknown and keys_matter and not own_word and v.total == 0
         status = "not_demanded" if not demanded else "shown" if shown_to_be else "not_shown"
         return {"status": status, "anchored": anchored, "unanchored": unanchored}
 
@@ -1624,6 +1666,8 @@ def exit_code(verifier):
         return 1
     if verifier.total > 0:
         return 4
+    if verifier.undecided:
+        return 3
     return 2 if verifier.complete is not None and verifier.complete["status"] == "not_shown" else 0
 
 
@@ -1731,7 +1775,7 @@ def report_receipt(result, as_json):
 
 def report(header, verifier, as_json):
     code = exit_code(verifier)
-    integrity = {0: "ok", 1: "tampered", 2: "ok", 4: "undecided"}[code]
+    integrity = {0: "ok", 1: "tampered", 2: "ok", 3: "undecided", 4: "undecided"}[code]
     findings = sorted(verifier.findings, key=lambda finding: -1 if finding["seq"] is None else finding["seq"])
     if as_json:
         summary = {

@@ -25,14 +25,18 @@ export interface Restore {
   readonly by: number;
   /** The incarnation that began. */
   readonly incarnation: number;
+  /** Of which ledger it was stated: a statement about another excuses nothing here. */
+  readonly previousOrigin: string;
   readonly previousIncarnation: number;
   /** Entries kept, and entries the publisher remembered. */
   readonly size: number;
+  readonly root: Uint8Array;
   readonly lostSize: number;
   /** False: the root it names is not that of the entries kept. */
   readonly rootHolds: boolean;
-  /** True if a key of these (base64url) signed it. */
-  isSignedBy(publicKey: string): boolean;
+  /** The key (base64url) that is said to have signed it, and whether it did. */
+  readonly key: string;
+  isSigned(): boolean;
 }
 
 /** Everything that was learnt while reading. */
@@ -75,6 +79,8 @@ export interface Judgement {
   readonly notes: readonly VerifyNote[];
   readonly completeness: Completeness;
   readonly checkpoints: CheckpointSummary;
+  /** Why nothing can be said of entries that are shown by one checkpoint alone. */
+  readonly undecided?: string;
 }
 
 /** agrees · contradicts · ahead: of entries that are not there · lost: given up by a signed restore · unknown: nothing to compare with. */
@@ -116,12 +122,12 @@ class Judge {
 
   constructor(evidence: Evidence) {
     this.#evidence = evidence;
-    const { trust, deployment, ownStatements } = evidence;
+    const { trust, deployment, tenant, ownStatements } = evidence;
     this.#policy = trust.policy;
-    const statements = [trust.keyStatements, ownStatements];
-    this.#keys = new LogKeys({ deployment, policy: trust.policy, statements });
-    this.#restores = evidence.restores.filter((restore) => this.#restoreHolds(restore));
+    const [kept, statements] = [trust.keyStatements, ownStatements];
+    this.#keys = new LogKeys({ deployment, tenant, policy: trust.policy, kept, statements });
     this.#claims = this.#collect();
+    this.#restores = evidence.restores.filter((restore) => this.#restoreHolds(restore));
     this.#incarnation = this.#incarnationNow();
     for (const claim of this.#claims) claim.comparison = this.#compare(claim);
   }
@@ -133,7 +139,8 @@ class Judge {
     this.#noteKeys();
     this.#noteRestores();
     const completeness = this.#complete();
-    return { findings: this.#findings, notes: this.#notes, completeness, checkpoints: this.#summary() };
+    const told = { findings: this.#findings, notes: this.#notes, completeness, checkpoints: this.#summary() };
+    return this.#isSelectionUndecided ? { ...told, undecided: undecidedSelection } : told;
   }
 
   // ---- what is claimed ----------------------------------------------------------------------------------------------
@@ -192,8 +199,23 @@ class Judge {
     return this.#evidence.from === 0 && this.#evidence.selection === undefined;
   }
 
+  /** Stated of this ledger, true of it as far as can be seen, and signed by a key that counts. */
   #restoreHolds(restore: Restore): boolean {
-    return restore.rootHolds && this.#keys.keys.some(({ publicKey }) => restore.isSignedBy(publicKey));
+    const { tenant, deployment, rootAt } = this.#evidence;
+    const of = parseOrigin(restore.previousOrigin);
+    if (of?.tenant !== tenant || of.deployment !== deployment || !restore.rootHolds) return false;
+    const root = rootAt(restore.size);
+    if (root !== undefined && !equalBytes(root, restore.root)) return false;
+    const key = this.#keys.keys.find(({ publicKey }) => publicKey === restore.key);
+    if (key === undefined || !restore.isSigned()) return false;
+    return key.revokedAtMs === undefined || this.#isVouchedFor(restore.by);
+  }
+
+  /** An entry has no time but its own word: that it was there before its key was revoked, a checkpoint that counts and covers it shows. */
+  #isVouchedFor(seq: number): boolean {
+    return this.#claims.some(
+      (claim) => claim.size > seq && this.#compareRoots(claim) === "agrees" && this.#trustOf(claim) === "trusted",
+    );
   }
 
   #compare(claim: Claim): Comparison {
@@ -246,10 +268,9 @@ class Judge {
   }
 
   #askTrust(claim: Claim, notes: readonly Checkpoint[] = claim.notes): SignatureTrust {
-    const { logs } = this.#policy ?? {};
-    if (logs !== undefined && !logs.some((log) => coversOrigin(log, claim.origin))) return "untrusted";
+    if (!this.#isCovered(claim)) return "untrusted";
     // No key is known at all: what the ledger brings can still disagree with itself.
-    if (logs === undefined && this.#keys.keys.length === 0) return "trusted";
+    if (this.#policy === undefined && this.#keys.keys.length === 0) return "trusted";
     const order: readonly SignatureTrust[] = ["trusted", "undecided", "revoked", "untrusted"];
     const all = notes.map((note) => this.#keys.trustOf(note, () => this.#timesOf(claim)));
     return order.find((trust) => all.includes(trust)) ?? "untrusted";
@@ -302,12 +323,18 @@ class Judge {
     if (this.#keys.keys.length === 0) return;
     let trustedUpTo = 0;
     let undecided = 0;
+    let covered = 0;
     let told = false;
     for (const claim of this.#claims.filter(({ ownNotes }) => ownNotes.length > 0)) {
       // Its own note: that an anchor holds a good one of the same tree says nothing about the key used here.
       const trust = this.#askTrust(claim, claim.ownNotes);
       if (trust === "trusted") trustedUpTo = claim.size;
       if (trust === "undecided") undecided++;
+      // A revocation from a moment in the past reaches checkpoints that were honestly signed: a later one that counts has the same tree.
+      if (trust === "revoked" && claim.comparison === "agrees" && this.#isVouchedFor(claim.size - 1)) {
+        covered++;
+        continue;
+      }
       if (told || (trust !== "untrusted" && trust !== "revoked")) continue;
       told = true;
       this.#findings.push(trust === "untrusted" ? untrusted(claim, trustedUpTo) : this.#revoked(claim));
@@ -318,6 +345,19 @@ class Judge {
         seq: null,
         detail: `${undecided} of the ledger's own checkpoints are signed by a revoked key and cosigned by no witness: nobody can tell whether before the revocation, so they do not count`,
       });
+    if (covered > 0)
+      this.#notes.push({
+        class: "KEY_REVOKED",
+        seq: null,
+        detail: `${covered} of the ledger's own checkpoints were signed when their key was already revoked; they do not count, and a later one that does covers what they say`,
+      });
+  }
+
+  /** A selection stands on its checkpoint alone, whatever the policy demands. */
+  get #isSelectionUndecided(): boolean {
+    const { selection } = this.#evidence;
+    const of = this.#claims.filter(({ size, ownNotes }) => size === selection?.size && ownNotes.length > 0);
+    return of.some((claim) => claim.comparison === "agrees" && this.#trustOf(claim) === "undecided");
   }
 
   #revoked(claim: Claim): Finding {
@@ -502,14 +542,16 @@ class Judge {
     const covered = Math.min(anchored ?? 0, size);
     const unanchored = selection !== undefined && anchored !== null ? 0 : Math.max(0, size - Math.max(covered, from));
     const untrusted = this.#noteUntrustedSources();
-    const demanded = this.#isDemanded || untrusted;
+    const unknown = this.#noteUnknownKeys();
+    const demanded = this.#isDemanded || untrusted || unknown;
     const beyond = this.#claims.some(({ comparison, anchors }) => comparison === "ahead" && anchors.length > 0);
     const whole = unanchored === 0 && !(beyond && this.#evidence.reachesEnd);
-    const enough = (anchored !== null || size === 0) && (trust.requireAnchored !== true || whole);
-    const shown = enough && !untrusted && this.#evidence.holds && this.#findings.length === 0 && this.#keysMatter;
+    const enough = anchored !== null && (trust.requireAnchored !== true || whole);
+    const holds = this.#evidence.holds && this.#findings.length === 0;
+    const shown = enough && !untrusted && !unknown && holds && this.#keysMatter;
     const status = !demanded ? "not_demanded" : shown ? "shown" : "not_shown";
     if (unanchored > 0 && (anchored !== null || trust.anchors.length > 0)) this.#noteUnanchored(unanchored);
-    const statement = this.#statement({ status, anchored, unanchored, untrusted });
+    const statement = this.#statement({ status, anchored, unanchored, untrusted, unknown });
     return { status, anchored, unanchored, statement, sources };
   }
 
@@ -548,6 +590,34 @@ class Judge {
       detail: `${inside.join(", ")}: ${why}; whoever changed the one could change the other`,
     });
     return true;
+  }
+
+  /**
+   * True if an anchor of the policy holds later checkpoints of another or a longer ledger, signed by keys nobody told us about. Statements
+   * may be held back so that those do not count. INVARIANT: never a finding, since whoever writes to the anchor could put them there.
+   */
+  #noteUnknownKeys(): boolean {
+    const { anchors } = this.#evidence.trust;
+    if (this.#policy === undefined || !this.#keysMatter) return false;
+    const hidden = anchors.flatMap(({ name, sameSource }, place) => {
+      if (sameSource === true) return [];
+      const held = this.#claims.filter((claim) => claim.anchors.some((anchor) => anchor.place === place));
+      const known = held.findLastIndex((claim) => this.#trustOf(claim) !== "untrusted");
+      const disagrees = ({ comparison }: Claim): boolean => comparison === "ahead" || comparison === "contradicts";
+      const later = held
+        .slice(known + 1)
+        .filter((claim) => disagrees(claim) && this.#isCovered(claim) && this.#isHeldAgainst(claim));
+      return later.length === 0 ? [] : [`${name} (up to ${(later.at(-1) as Claim).size} entries)`];
+    });
+    if (hidden.length === 0) return false;
+    const detail = `${hidden.slice(0, 5).join(", ")}: later checkpoints of this ledger, signed by a key that no statement given here brings; statements about keys may have been held back`;
+    this.#notes.push({ class: "KEY_UNKNOWN", seq: null, detail });
+    return true;
+  }
+
+  /** The policy is about its origin. */
+  #isCovered({ origin }: Claim): boolean {
+    return this.#policy?.logs.some((log) => coversOrigin(log, origin)) !== false;
   }
 
   /** Entries that the quorum confirmed; without a quorum, any anchor or witness of the policy. */
@@ -663,13 +733,17 @@ class Judge {
 
   // ---- in words -----------------------------------------------------------------------------------------------------
 
-  #statement(of: Pick<Completeness, "status" | "anchored" | "unanchored"> & { untrusted: boolean }): string {
+  #statement(
+    of: Pick<Completeness, "status" | "anchored" | "unanchored"> & { untrusted: boolean; unknown: boolean },
+  ): string {
     const { policySource } = this.#evidence.trust;
     if (this.#findings.length > 0) return "what is known elsewhere of this ledger disagrees with it: see the findings";
     if (of.untrusted)
       return "the keys or anchors asked lie inside what is verified; they show nothing (ANCHOR_SOURCE_UNTRUSTED)";
     if (!this.#keysMatter)
       return `the policy ${policySource} names no log key for \`${this.#evidence.deployment ?? "this ledger"}\``;
+    if (of.unknown)
+      return "anchors hold later checkpoints by keys that are not known; nothing is shown until statements say whose they are (KEY_UNKNOWN)";
     const covers = this.#covers(of);
     if (of.status === "shown") return covers;
     if (of.status === "not_shown") {
@@ -696,6 +770,9 @@ class Judge {
     return `entries up to ${(anchored ?? 0) - 1} are confirmed outside, the ${unanchored} after them not yet`;
   }
 }
+
+const undecidedSelection =
+  "the checkpoint that vouches for it is signed by a revoked key, and nobody says whether before the revocation";
 
 function untrusted(claim: Claim, trustedUpTo: number): Finding {
   return {

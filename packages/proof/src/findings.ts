@@ -64,6 +64,7 @@ export const noteClasses = [
   "RESTORED",
   "KEY_ROTATED",
   "KEY_REVOKED",
+  "KEY_UNKNOWN",
   "UNANCHORED",
   "ANCHOR_SOURCE_UNTRUSTED",
   "ANCHOR_UNREADABLE",

@@ -3,6 +3,7 @@
  * statements; without a policy they are the ledger's own, and then show nothing but that it agrees with itself.
  */
 import { isSignedBy, type Checkpoint } from "./checkpoint.js";
+import { parseNote } from "./note.js";
 import { coversOrigin, type Policy } from "./policy.js";
 import { readKeyHistory } from "./statements.js";
 
@@ -26,9 +27,12 @@ export interface SignatureTimes {
 
 export interface LogKeysGiven {
   readonly deployment: string | undefined;
+  readonly tenant: string;
   readonly policy: Policy | undefined;
-  /** The verifier's own statements, and those of the ledger. */
-  readonly statements: readonly (readonly string[])[];
+  /** Statements that the verifier kept: what the ledger brings may continue them, not replace them. */
+  readonly kept: readonly string[];
+  /** Those of the ledger. */
+  readonly statements: readonly string[];
 }
 
 export class LogKeys {
@@ -38,14 +42,17 @@ export class LogKeys {
   readonly problems: readonly string[];
   readonly #signers = new Map<string, string | undefined>();
 
-  constructor({ deployment, policy, statements }: LogKeysGiven) {
-    const pinned = deployment === undefined || policy === undefined ? [] : pinnedKeys(policy, deployment);
+  constructor({ deployment, tenant, policy, kept, statements }: LogKeysGiven) {
+    const pinned =
+      deployment === undefined || policy === undefined ? [] : pinnedKeys(policy, `${deployment}/${tenant}`);
     this.pinned = policy !== undefined;
     const known = new Map<string, LogKey>(
       pinned.map((publicKey) => [publicKey, { publicKey, from: 0, fromMs: 0 } as const]),
     );
     const problems: string[] = [];
-    for (const list of deployment === undefined ? [] : statements) {
+    const lists = [kept, ...(continues(statements, kept) ? [statements] : [])];
+    if (lists.length === 1) problems.push("the ledger's statements are others than those that were kept");
+    for (const list of deployment === undefined ? [] : lists) {
       if (list.length === 0) continue;
       const roots = this.pinned ? pinned : rootsOf(list, deployment as string);
       const history = readKeyHistory(list, { deployment: deployment as string, pinned: roots });
@@ -78,11 +85,25 @@ export class LogKeys {
   }
 }
 
-function pinnedKeys(policy: Policy, deployment: string): string[] {
-  // A log line for one tenant pins its key for that origin alone; whether it covers the origin is asked with the checkpoint.
+/** A log line for one tenant pins its key for that one alone. `origin`: of the first incarnation. */
+function pinnedKeys(policy: Policy, origin: string): string[] {
   return policy.logs
-    .filter((log) => coversOrigin(log, deployment) || log.key.name.startsWith(`${deployment}/`))
+    .filter((log) => coversOrigin(log, origin) || log.key.name.startsWith(`${origin}/`))
     .map((log) => log.key.publicKey);
+}
+
+/**
+ * Whether both are one chain, of which one may be longer. A key that was stolen and revoked can still sign a chain that forks off before
+ * its revocation; whoever kept the true one is not to be led along it.
+ */
+function continues(statements: readonly string[], kept: readonly string[]): boolean {
+  return statements.slice(0, kept.length).every((text, i) => textOf(text) === textOf(kept[i] as string));
+}
+
+/** Without signatures: their order says nothing. */
+function textOf(statement: string): string {
+  const parsed = parseNote(statement);
+  return parsed.ok ? parsed.note.text : statement;
 }
 
 /** Without a pinned key: the first key of the ledger's own history stands for itself. */

@@ -87,7 +87,7 @@ function verified(read: Read): ReceiptResult {
   const undecided =
     trusted.policy === undefined && trusted.keyStatements.length === 0
       ? "no policy was given, so nobody's signature on the checkpoint could be checked"
-      : undefined;
+      : judgement.undecided;
   return {
     ...empty,
     integrity: all.length > 0 ? "tampered" : undecided !== undefined ? "undecided" : "ok",

@@ -44,17 +44,20 @@ export class LedgerRecords {
     if (read === undefined) return "not a whole restore statement";
     if (this.#restores.length >= restoresMax) return "too many restores";
     const { statement, key, signature } = read;
-    // The root is known here only if nothing was written between the restore and its entry, which is so when it was done properly.
+    // The root is known here if nothing was written between the restored state and the entry; else where a checkpoint is of that size.
     const computed = statement.size === by ? root() : undefined;
     const message = utf8Bytes(restoreStatementText(statement));
     this.#restores.push({
       by,
       incarnation: statement.incarnation,
+      previousOrigin: statement.origin,
       previousIncarnation: parseOrigin(statement.origin)?.incarnation ?? 0,
       size: statement.size,
+      root: statement.root,
       lostSize: statement.lostSize,
       rootHolds: statement.size <= by && (computed === undefined || equalBytes(computed, statement.root)),
-      isSignedBy: (publicKey) => publicKey === key && verifySignature(key, message, signature),
+      key,
+      isSigned: () => verifySignature(key, message, signature),
     });
     return undefined;
   }

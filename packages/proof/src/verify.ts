@@ -274,8 +274,9 @@ export class ChainVerifier {
     const readToTheEnd = unreadable === undefined && !this.#sourceMalformed;
     this.#closeLast(undefined);
     if (readToTheEnd) this.#checkEnd();
-    const undecided = this.#settle(readToTheEnd) ?? unreadable;
-    const { completeness, checkpoints } = this.#judge(readToTheEnd && undecided === undefined);
+    const unsettled = this.#settle(readToTheEnd) ?? unreadable;
+    const judgement = this.#judge(readToTheEnd && unsettled === undefined);
+    const { completeness, checkpoints, undecided = unsettled } = judgement;
     const findings = this.#findings.sorted;
     const head = this.#last[0];
     const decided = undecided === undefined && this.#findings.total === 0;
