@@ -17,9 +17,13 @@ import {
 } from "@countersign/proof";
 import { loadTrust } from "@countersign/proof/load";
 import { temporaryDirectory } from "./support/postgres.js";
+import { buildVerifier } from "../../../scripts/buildVerifier.mjs";
+import { Chromium, findChromium, type Page } from "../../verify/test/support/chromium.js";
 import { setStage, type Scene, type Stage } from "./attacks/stage.js";
 import { Tamper } from "./attacks/tamper.js";
 
+const html = fileURLToPath(new URL("../../verify/dist/verify.html", import.meta.url));
+const chromium = findChromium();
 const script = fileURLToPath(new URL("../../../docs/verify-by-hand/countersign_verify.py", import.meta.url));
 const python = spawnSync("python3", ["-c", "import sys; print(sys.version_info >= (3, 8))"], { encoding: "utf8" });
 const absent = python.stdout?.trim() === "True" ? undefined : "python3 (3.8 or later) is not on this machine";
@@ -190,6 +194,51 @@ describe.skipIf(absent !== undefined)("both offline verifiers", () => {
       expect(ours[0], `byte ${at}`).not.toBe(0);
       expect(theirs[0], `byte ${at}`).toBe(ours[0]);
     }
+  });
+
+  describe.skipIf(chromium === undefined)("and verify.html, in a browser without a network", () => {
+    let browser: Chromium;
+    beforeAll(async () => {
+      await buildVerifier();
+      browser = await Chromium.start(chromium as string);
+    });
+    afterAll(() => browser.stop());
+
+    /** `good`, `doubt` or `bad`, with nothing but the bundle and the policy. */
+    async function tone(bundle: string | Uint8Array): Promise<unknown> {
+      const path = join(folder, "dropped.bundle");
+      writeFileSync(path, bundle);
+      const page: Page = await browser.open(html);
+      try {
+        await page.choose("#choose-policy", [stage.witnessPolicy]);
+        await page.choose("#choose-bundle", [path]);
+        await page.until('document.documentElement.dataset.state === "done"');
+        expect(page.requests).toEqual([]);
+        return await page.evaluate("document.documentElement.dataset.tone");
+      } finally {
+        await page.close();
+      }
+    }
+
+    it.each(names)("%s: all three say that it holds", async (name) => {
+      const { ours, theirs } = await both(text(name), { policy: stage.witnessPolicy });
+      expect([ours[0], theirs[0], await tone(text(name))]).toEqual([0, 0, "good"]);
+    });
+
+    it("a flipped bit: none of the three does", async () => {
+      const whole = Buffer.from(text("whole"));
+      for (let n = 0; n < 12; n++) {
+        const changed = Buffer.from(whole);
+        const at = Math.floor((n * whole.length) / 12) + n;
+        changed[at] = (changed[at] ?? 0) ^ (1 << (n % 8));
+        const { ours, theirs } = await both(changed, { policy: stage.witnessPolicy });
+        expect([ours[0] === 0, theirs[0] === 0, (await tone(changed)) === "good"], `byte ${at}`).toEqual([
+          false,
+          false,
+          false,
+        ]);
+      }
+    });
   });
 });
 
