@@ -3,7 +3,7 @@
  * `npm run build`, and by itself: `npm run build:verifier`.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 import { browserTwins } from "../packages/verify/browser/twins.mjs";
@@ -87,7 +87,10 @@ export async function buildVerifier() {
   );
   const html = page.replace("<!doctype html>\n", () => `<!doctype html>\n${notices()}`);
   mkdirSync(path("packages/verify/dist"), { recursive: true });
-  writeFileSync(path("packages/verify/dist/verify.html"), html);
+  // Whole or not at all: two test files may build it at once.
+  const made = path(`packages/verify/dist/verify.${process.pid}.partial`);
+  writeFileSync(made, html);
+  renameSync(made, path("packages/verify/dist/verify.html"));
   return { bytes: Buffer.byteLength(html), sha256: createHash("sha256").update(html).digest("hex") };
 }
 
