@@ -8,7 +8,7 @@
  * Measured on 300,000 entries of 800 bytes: 4.4 µs an entry all told, against 12 by way of JSON.parse and objects; hashing
  * content, link, file and tree alone takes 3.5.
  */
-import { utf8Bytes } from "./bytes.js";
+import { utf8Bytes, writeLatin1 } from "./bytes.js";
 import type { BundleEntry } from "./bundle.js";
 import { linkTextStart } from "./entry.js";
 import { sha256Hex } from "./hash.js";
@@ -18,6 +18,8 @@ export interface EntryLine {
   /** The line is an entry in the usual form; else only `entry()` means something. */
   readonly isPlain: boolean;
   readonly bytes: Uint8Array;
+  /** The same bytes. */
+  readonly words: DataView;
   readonly seq: number;
   readonly timeMs: number;
   readonly content: Buffer;
@@ -40,7 +42,6 @@ export interface EntryLines {
 }
 
 const [quote, backslash, newline, zero, closing] = [0x22, 0x5c, 0x0a, 0x30, 0x7d];
-const space = 0x20;
 /** What stands between the members of an entry in canonical JSON. */
 const beforeContent = utf8Bytes('{"content":"');
 const beforeContentHash = utf8Bytes(',"contentHash":"');
@@ -58,6 +59,7 @@ export class LineReader implements EntryLine {
   readonly entry: () => BundleEntry;
   isPlain = false;
   bytes: Uint8Array = new Uint8Array(0);
+  words = viewOf(this.bytes);
   seq = 0;
   timeMs = 0;
   contentHashAt = 0;
@@ -70,7 +72,8 @@ export class LineReader implements EntryLine {
   #number = 0;
   #length = 0;
   /** The content without its escapes. */
-  readonly #text = Buffer.alloc(contentBytesMax);
+  readonly #text = Buffer.alloc(contentBytesMax + 8);
+  readonly #textWords = viewOf(this.#text);
   /** Beginnings of it by length: the same few over and over. */
   readonly #texts: Buffer[] = [];
 
@@ -106,31 +109,45 @@ export class LineReader implements EntryLine {
     this.timeEnd = this.#readNumber(bytes, this.timeAt);
     this.timeMs = this.#number;
     if (this.timeEnd < 0 || bytes[this.timeEnd] !== closing || bytes[this.timeEnd + 1] !== newline) return -1;
-    this.bytes = bytes;
     this.isPlain = true;
     return this.timeEnd + 1;
   }
 
   /** Takes the escapes that canonical JSON of ids and digests needs. Returns the place behind the closing quote, or -1. */
   #readContent(bytes: Uint8Array, at: number): number {
-    const text = this.#text;
-    const end = Math.min(bytes.length, at + contentBytesMax);
-    let length = 0;
-    for (let i = at; i < end; i++) {
-      let byte = bytes[i] as number;
-      if (byte <= quote) {
-        if (byte === quote) {
-          this.#length = length;
-          return i + 1;
-        }
-        if (byte < space) return -1;
-      } else if (byte === backslash) {
-        byte = bytes[++i] as number;
-        if (byte !== quote && byte !== backslash) return -1;
+    const [text, into, from] = [this.#text, this.#textWords, this.#wordsOf(bytes)];
+    // Never to the end of the bytes: an entry's other members are still to come.
+    const end = Math.min(bytes.length - 4, at + contentBytesMax);
+    for (let [i, length] = [at, 0]; i < end;) {
+      const word = from.getInt32(i, true);
+      into.setInt32(length, word, true);
+      const found = findSpecial(word);
+      if (found === 0) {
+        i += 4;
+        length += 4;
+        continue;
       }
-      text[length++] = byte;
+      const before = (31 - Math.clz32(found & -found)) >> 3;
+      i += before;
+      length += before;
+      const special = bytes[i++];
+      if (special === quote) {
+        this.#length = length;
+        return i;
+      }
+      const escaped = bytes[i++] as number;
+      if (special !== backslash || (escaped !== quote && escaped !== backslash)) return -1;
+      text[length++] = escaped;
     }
     return -1;
+  }
+
+  #wordsOf(bytes: Uint8Array): DataView {
+    if (bytes !== this.bytes) {
+      this.bytes = bytes;
+      this.words = viewOf(bytes);
+    }
+    return this.words;
   }
 
   /** An integer as JSON writes it, into `#number`. Returns where its digits end, or -1. */
@@ -147,13 +164,29 @@ export class LineReader implements EntryLine {
   }
 }
 
+/**
+ * Four bytes at once: of those that are a quote, a backslash or a control character the top bit is set in the result. Borrows can
+ * set more, but only above one of them: the lowest is right, and so is 0. (Mycroft's test for a zero byte, three times.)
+ */
+function findSpecial(word: number): number {
+  const [quotes, backslashes] = [word ^ 0x22222222, word ^ 0x5c5c5c5c];
+  const controls = (word - 0x20202020) & ~word;
+  const others = ((quotes - 0x01010101) & ~quotes) | ((backslashes - 0x01010101) & ~backslashes);
+  return (controls | others) & 0x80808080;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 const nibbles = new Uint8Array(128);
 for (let value = 0; value < 16; value++) nibbles[value.toString(16).charCodeAt(0)] = value;
 
 export class LineLane {
   readonly #start: Uint8Array;
   /** Put together from the right, since numbers differ in length: `… time "\n" prev "\n" contentHash "\n"`. */
-  readonly #link: Uint8Array;
+  readonly #link: Buffer;
+  readonly #words: DataView;
   readonly #prevPlace: number;
   readonly #contentHashPlace: number;
   /** Where `#start` was written last. */
@@ -168,7 +201,9 @@ export class LineLane {
 
   constructor(tenant: string) {
     this.#start = utf8Bytes(`\u0000${linkTextStart(tenant)}`);
-    this.#link = new Uint8Array(this.#start.length + 2 * (digitsMax + 1) + 2 * (hashLength + 1)).fill(newline);
+    this.#link = Buffer.alloc(this.#start.length + 2 * (digitsMax + 1) + 2 * (hashLength + 1));
+    this.#link.fill(newline);
+    this.#words = viewOf(this.#link);
     this.#contentHashPlace = this.#link.length - 1 - hashLength;
     this.#prevPlace = this.#contentHashPlace - 1 - hashLength;
   }
@@ -176,7 +211,7 @@ export class LineLane {
   /** Begins behind an entry with this hash (64 hex digits). */
   enter(hash: string): void {
     this.hash = hash;
-    this.#link.set(utf8Bytes(hash), this.#prevPlace);
+    writeLatin1(this.#link, this.#prevPlace, hash);
   }
 
   /** Of the last entry; overwritten by the next. */
@@ -189,18 +224,24 @@ export class LineLane {
 
   /** True if the entry continues the one before, and is whole. The caller has checked seq and time. */
   follow(line: EntryLine): boolean {
-    const { bytes, prevAt, contentHashAt, hashAt, content } = line;
-    const [link, prevPlace] = [this.#link, this.#prevPlace];
-    for (let i = 0; i < hashLength; i++) if (bytes[prevAt + i] !== link[prevPlace + i]) return false;
+    const { words, prevAt, contentHashAt, hashAt, content } = line;
+    if (!this.#hasHash(this.#prevPlace, words, prevAt)) return false;
     const contentHash = sha256Hex(content);
-    if (!isWrittenAt(bytes, contentHashAt, contentHash)) return false;
-    write(link, this.#contentHashPlace, contentHash);
+    writeLatin1(this.#link, this.#contentHashPlace, contentHash);
+    if (!this.#hasHash(this.#contentHashPlace, words, contentHashAt)) return false;
     const hash = sha256Hex(this.#linkOf(line));
-    if (!isWrittenAt(bytes, hashAt, hash)) return false;
-    write(link, prevPlace, hash);
+    writeLatin1(this.#link, this.#prevPlace, hash);
+    if (!this.#hasHash(this.#prevPlace, words, hashAt)) return false;
     this.prev = this.hash;
     this.contentHash = contentHash;
     this.hash = hash;
+    return true;
+  }
+
+  /** The link holds the same hash as the line. */
+  #hasHash(place: number, words: DataView, at: number): boolean {
+    for (let i = 0; i < hashLength; i += 4)
+      if (this.#words.getInt32(place + i) !== words.getInt32(at + i)) return false;
     return true;
   }
 
@@ -218,15 +259,6 @@ export class LineLane {
     }
     return (this.#links[at] ??= link.subarray(at));
   }
-}
-
-function isWrittenAt(bytes: Uint8Array, at: number, text: string): boolean {
-  for (let i = 0; i < hashLength; i++) if (bytes[at + i] !== text.charCodeAt(i)) return false;
-  return true;
-}
-
-function write(into: Uint8Array, at: number, text: string): void {
-  for (let i = 0; i < hashLength; i++) into[at + i] = text.charCodeAt(i);
 }
 
 function isAt(bytes: Uint8Array, at: number, text: Uint8Array): boolean {

@@ -5,7 +5,7 @@
  * Everything that verifies takes what an attacker may have chosen: it answers false, never throws, and does no more work than
  * the number of bits of a size.
  */
-import { nodeHash, sha256Bytes } from "./hash.js";
+import { nodeHash, nodeHashInto, sha256Bytes } from "./hash.js";
 
 /** A complete subtree: the leaves from index · 2^level up to, not including, (index + 1) · 2^level. */
 export interface TreeNode {
@@ -24,7 +24,8 @@ const hashBytes = 32;
  */
 export class RightEdge {
   #size: number;
-  readonly #hashes: Uint8Array[];
+  /** By level, from the leaves: 0x01, then room for two siblings. The left one is there where `size` has the level's bit set. */
+  readonly #pairs: Buffer[] = [];
 
   /** Throws RangeError if the hashes are not as many as `size` has bits set, or not of 32 bytes. */
   constructor(size = 0, hashes: readonly Uint8Array[] = []) {
@@ -35,35 +36,58 @@ export class RightEdge {
       );
     if (hashes.some((hash) => hash.length !== hashBytes)) throw new RangeError("a hash that is not 32 bytes");
     this.#size = size;
-    this.#hashes = [...hashes];
+    let next = hashes.length;
+    for (let [left, level] = [size, 0]; left > 0; left = Math.floor(left / 2), level++)
+      if (left % 2 === 1) this.#pair(level).set(hashes[--next] as Uint8Array, leftAt);
   }
 
   get size(): number {
     return this.#size;
   }
 
+  /** The hash is copied. */
   append(leafHash: Uint8Array): void {
-    let hash = leafHash;
+    let left = this.#size++;
+    this.#pair(0).set(leafHash, placeOf(left));
     // As many subtrees are completed as the old size ends with bits that are set: one in two leaves completes none.
-    for (let left = this.#size; left % 2 === 1; left = (left - 1) / 2)
-      hash = nodeHash(this.#hashes.pop() as Uint8Array, hash);
-    this.#hashes.push(hash);
-    this.#size++;
+    for (let level = 0; left % 2 === 1; level++) {
+      left = (left - 1) / 2;
+      nodeHashInto(this.#pair(level), this.#pair(level + 1), placeOf(left));
+    }
+  }
+
+  #pair(level: number): Buffer {
+    let pair = this.#pairs[level];
+    if (pair === undefined) {
+      pair = this.#pairs[level] = Buffer.alloc(1 + 2 * hashBytes);
+      pair[0] = 1;
+    }
+    return pair;
   }
 
   /** Of no leaves: SHA-256 of nothing. */
   root(): Uint8Array {
-    return rootOfSubtrees(this.#hashes);
+    return rootOfSubtrees(this.hashes());
   }
 
   /** From left to right. */
   hashes(): Uint8Array[] {
-    return [...this.#hashes];
+    return subtreesOf(this.#size).map(({ level }) =>
+      Uint8Array.from(this.#pair(level).subarray(leftAt, leftAt + hashBytes)),
+    );
   }
 
   clone(): RightEdge {
-    return new RightEdge(this.#size, this.#hashes);
+    return new RightEdge(this.#size, this.hashes());
   }
+}
+
+/** In a pair, behind its 0x01. */
+const leftAt = 1;
+
+/** Where the subtree that begins after `before` of its size stands in its pair. */
+function placeOf(before: number): number {
+  return before % 2 === 0 ? leftAt : leftAt + hashBytes;
 }
 
 function rootOfSubtrees(hashes: readonly Uint8Array[]): Uint8Array {

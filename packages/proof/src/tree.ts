@@ -51,9 +51,8 @@ export class TreeFollower {
   /** The leaf hash of entry `size`. It is copied. */
   take(leafHash: Uint8Array): void {
     const place = this.#size % tileWidth;
-    const copy = leafHash.slice();
-    this.#tile.set(copy, place * hashBytes);
-    this.#edge?.append(copy);
+    if (this.#tiles.length > 0) this.#tile.set(leafHash, place * hashBytes);
+    this.#edge?.append(leafHash);
     this.#size++;
     if (place === tileWidth - 1) this.#compareTile();
     if (this.#size >= (this.#sizes[this.#nextSize] ?? Infinity)) this.#note();

@@ -17,7 +17,7 @@ import {
   zeroHash,
   type Link,
 } from "./entry.js";
-import { bytesOfHex, hexOf, utf8Length } from "./bytes.js";
+import { bytesOfHex, hexOf, utf8Bytes, utf8Length } from "./bytes.js";
 import { isCanonical } from "./canonicalJson.js";
 import { parseOrigin, type Checkpoint } from "./checkpoint.js";
 import { judge, type Evidence, type Judgement } from "./completeness.js";
@@ -753,9 +753,16 @@ function hasId(content: string | Uint8Array, id: string): boolean {
 }
 
 function hasCommitment(content: string | Uint8Array): boolean {
-  const start = ',"body":{"commitment":"';
-  return typeof content === "string" ? content.includes(start) : bufferOf(content).includes(start, 0, "latin1");
+  if (typeof content === "string") return content.includes(',"body":{"commitment":"');
+  const buffer = bufferOf(content);
+  for (let at = buffer.indexOf(rareInCommitment); at >= 0; at = buffer.indexOf(rareInCommitment, at + 1))
+    if (beforeRare.every((byte, i) => buffer[at - beforeRare.length + i] === byte)) return true;
+  return false;
 }
+
+// Searched for by its first byte: a comma or a quote would be met at every turn.
+const rareInCommitment = utf8Bytes('mmitment":"');
+const beforeRare = utf8Bytes(',"body":{"co');
 
 function textOf(content: string | Uint8Array): string {
   return typeof content === "string" ? content : bufferOf(content).toString("utf8");

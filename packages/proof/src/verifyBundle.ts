@@ -1,6 +1,6 @@
 /** Verifies a bundle with nothing but its bytes and what the verifier brings: keys and anchors, or none. */
 import type { BundleHeader, BundleProofs } from "./bundle.js";
-import { readBundleLines } from "./bundleReader.js";
+import { readBundleLines, type BundleLines, type BundlePart } from "./bundleReader.js";
 import { parseCheckpoint, parseOrigin, type Checkpoint } from "./checkpoint.js";
 import type { EntryLines } from "./entryLines.js";
 import type { Finding, VerifyResult } from "./findings.js";
@@ -25,11 +25,19 @@ export type VerifyBundleOptions = Pick<
 type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
 /** Exit code: `exitCodeOf(result)`. */
-export async function verifyBundle(chunks: Chunks, options: VerifyBundleOptions = {}): Promise<BundleResult> {
+export function verifyBundle(chunks: Chunks, options: VerifyBundleOptions = {}): Promise<BundleResult> {
+  return verifyBundleParts(readBundleLines(chunks), options);
+}
+
+/** The same verdict, whether entries come as lines or as objects. */
+export async function verifyBundleParts(
+  parts: AsyncIterable<BundlePart | BundleLines>,
+  options: VerifyBundleOptions = {},
+): Promise<BundleResult> {
   const reading = new BundleVerifier(options);
   let unreadable: string | undefined;
   try {
-    for await (const part of readBundleLines(chunks)) {
+    for await (const part of parts) {
       if (part.kind === "lines") reading.lines(part.lines);
       else if (part.kind === "entries") reading.entries(part.entries);
       else if (part.kind === "header") await reading.header(part.header, part.version);

@@ -96,6 +96,10 @@ describe("what the core asks of bytes", () => {
         expect(plain(coreBytes.concatBytes([a, b]))).toEqual(plain(nodeBytes.concatBytes([a, b])));
         expect(coreBytes.hexOf(a)).toBe(nodeBytes.hexOf(a));
         expect(plain(coreBytes.bytesOfHex(nodeBytes.hexOf(a)))).toEqual(plain(a));
+        const [into, intoNode] = [Buffer.alloc(300), Buffer.alloc(300)];
+        coreBytes.writeLatin1(into, 7, nodeBytes.hexOf(a.subarray(0, 100)));
+        nodeBytes.writeLatin1(intoNode, 7, nodeBytes.hexOf(a.subarray(0, 100)));
+        expect(plain(into)).toEqual(plain(intoNode));
         expect(coreBytes.equalBytes(a, b)).toBe(nodeBytes.equalBytes(a, b));
         expect(coreBytes.equalBytes(a, Uint8Array.from(a))).toBe(true);
       }),
@@ -116,6 +120,10 @@ describe("hashes", () => {
         expect(hash.sha256PartsHex(text, value)).toBe(nodeHash.sha256PartsHex(text, value));
         const [left, right] = [hash.sha256Bytes(value), hash.sha256Bytes(text)];
         expect(plain(hash.nodeHash(left, right))).toEqual(plain(nodeHash.nodeHash(left, right)));
+        const [into, intoNode] = [Buffer.alloc(40), Buffer.alloc(40)];
+        hash.nodeHashInto(value, into, 3);
+        nodeHash.nodeHashInto(value, intoNode, 3);
+        expect(plain(into)).toEqual(plain(intoNode));
         const streams = [new hash.Sha256Stream(), new nodeHash.Sha256Stream()];
         expect(streams.map((stream) => stream.update(value).update(value).bytes)).toEqual([
           value.length * 2,

@@ -13,6 +13,10 @@ export function utf8Bytes(text: string): Uint8Array {
   return utf8(text);
 }
 
+export function writeLatin1(into: Uint8Array, at: number, text: string): void {
+  for (let i = 0; i < text.length; i++) into[at + i] = text.charCodeAt(i);
+}
+
 export function utf8Length(text: string): number {
   let length = text.length;
   for (let i = 0; i < text.length; i++) {

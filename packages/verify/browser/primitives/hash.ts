@@ -52,6 +52,10 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   return Buffer.from(sha256.create().update(nodePrefix).update(left).update(right).digest());
 }
 
+export function nodeHashInto(preimage: Uint8Array, into: Uint8Array, at: number): void {
+  into.set(sha256(preimage), at);
+}
+
 export function timingSafeEqual(a: Uint8Array | string, b: Uint8Array | string): boolean {
   const [left, right] = [sha256(bytesOf(a)), sha256(bytesOf(b))];
   let difference = 0;
