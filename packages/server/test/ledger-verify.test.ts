@@ -3,10 +3,13 @@ import type { TenantId } from "@countersign/contract";
 import {
   contentHashHex,
   entryHashHex,
+  formatVerifierKey,
   generateSigningKeyPair,
   parseCheckpoint,
+  parsePolicy,
   signCheckpoint,
   signMessage,
+  verifierKey,
   type Trust,
 } from "@countersign/proof";
 import type pg from "pg";
@@ -139,10 +142,13 @@ describe("a tail", () => {
     const { root = "" } = await verified(of, { to: size - 1 });
     return { size, root: Buffer.from(root, "hex") };
   }
-  async function anchoredAt(of: TenantId, { size, root }: KnownTree): Promise<Trust> {
-    const { privateKey, publicKey } = generateSigningKeyPair();
+  async function anchoredAt(
+    of: TenantId,
+    { size, root }: KnownTree,
+    { privateKey, publicKey } = generateSigningKeyPair(),
+  ): Promise<Trust> {
     const sign = (message: Uint8Array): string => signMessage(privateKey, message);
-    const text = await signCheckpoint({ origin: `some-deployment/${of}`, size, root }, { publicKey, sign });
+    const text = await signCheckpoint({ origin: `ledger.example.org/main/${of}`, size, root }, { publicKey, sign });
     const parsed = parseCheckpoint(text);
     if (!parsed.ok) throw new Error(parsed.problem);
     const checkpoints = [{ checkpoint: parsed.checkpoint, atMs: null }];
@@ -173,6 +179,23 @@ describe("a tail", () => {
       });
       const anchored = await verified(tenant, { since: "anchor", trust: await anchoredAt(tenant, since) });
       expect(anchored).toMatchObject({ integrity: "ok", entries: 300 - size, base: { size }, root: whole.root });
+    }
+  });
+
+  test("begins at no checkpoint of an anchor that nobody who counts signed", async () => {
+    const [logKey, other] = [generateSigningKeyPair(), generateSigningKeyPair()];
+    const vkey = formatVerifierKey(verifierKey({ name: "some-deployment", type: 1, publicKey: logKey.publicKey }));
+    const parsed = parsePolicy(`log ${vkey}\nanchor shelf file /elsewhere\nquorum none\n`);
+    if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
+    const since = await known(tenant, 256);
+    const record = { name: "some-deployment", keyStatements: [], heads: new Map() };
+    for (const [key, base] of [
+      [logKey, { size: 256 }],
+      [other, undefined],
+    ] as const) {
+      const trust = { ...(await anchoredAt(tenant, since, key)), policy: parsed.policy };
+      const report = await verified(tenant, { since: "anchor", trust, record });
+      expect([report.base, report.entries]).toEqual([base, base === undefined ? 300 : 44]);
     }
   });
 

@@ -46,17 +46,30 @@ export async function readDeploymentRecord(
   const reading = await openReading(login, deploymentTenant);
   try {
     const { client } = reading;
-    const withSnapshot = <T>(_: TenantId, work: (of: pg.Client) => Promise<T>): Promise<T> => work(client);
-    const storage = { withSnapshot } as unknown as Parameters<typeof recordedStatements>[0]["storage"];
-    const recorded = await recordedStatements({ storage, deploymentTenant });
-    return {
-      name: recorded.deployment,
-      keyStatements: recorded.statements,
-      heads: await readHeads(client, deploymentTenant),
-    };
+    return { ...(await keysIn(client, deploymentTenant)), heads: await readHeads(client, deploymentTenant) };
   } finally {
     await reading.close();
   }
+}
+
+/** The log's keys alone, as of now. */
+export async function readKeyRecord(
+  login: pg.ClientConfig,
+  deploymentTenant: TenantId,
+): Promise<Omit<DeploymentRecord, "heads">> {
+  const reading = await openReading(login, deploymentTenant);
+  try {
+    return await keysIn(reading.client, deploymentTenant);
+  } finally {
+    await reading.close();
+  }
+}
+
+async function keysIn(client: pg.Client, deploymentTenant: TenantId): Promise<Omit<DeploymentRecord, "heads">> {
+  const withSnapshot = <T>(_: TenantId, work: (of: pg.Client) => Promise<T>): Promise<T> => work(client);
+  const storage = { withSnapshot } as unknown as Parameters<typeof recordedStatements>[0]["storage"];
+  const recorded = await recordedStatements({ storage, deploymentTenant });
+  return { name: recorded.deployment, keyStatements: recorded.statements };
 }
 
 async function readHeads(client: pg.Client, tenant: TenantId): Promise<Map<string, RecordedHead>> {
