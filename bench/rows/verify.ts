@@ -3,13 +3,18 @@
  * least that checking it can cost (the hash of the same bytes, in memory).
  */
 import { hash } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import pg from "pg";
 import { asTenantId, type TenantId } from "../../packages/contract/src/index.js";
 import { entryContentText } from "../../packages/proof/src/index.js";
-import { verifyTenant } from "../../packages/server/src/ledger/index.js";
-import { newId, systemRandom } from "../../packages/server/src/platform/index.js";
+import { openPublishing, verifyTenant } from "../../packages/server/src/ledger/index.js";
+import { newId, systemClock, systemRandom } from "../../packages/server/src/platform/index.js";
+import { deploymentTenant } from "../../packages/server/src/tenancy/index.js";
 import { withClient } from "../postgres.js";
 import type { Bench, BenchDatabase, Measured, Row, Sample } from "../row.js";
+import { openBenchLedger } from "./commit.js";
 
 const entriesMax = Number(process.env["COUNTERSIGN_BENCH_ENTRIES"] ?? 1_000_000);
 const batch = 5_000;
@@ -141,6 +146,55 @@ async function measureIn200ms(bench: Bench): Promise<Measured> {
   return { ours, close: stays };
 }
 
+let published: Promise<(size: number) => Promise<Uint8Array>> | undefined;
+
+/** Publishes the filled ledger, so that tiles are stored as in use. Gives the root of its tree at a size. */
+async function publish(bench: Bench): Promise<(size: number) => Promise<Uint8Array>> {
+  const { database, tenant } = await (filled ??= fill(bench));
+  const folder = mkdtempSync(join(tmpdir(), "countersign-bench-log-"));
+  const ledger = await openBenchLedger(database);
+  const publishing = openPublishing({
+    ...{ storage: database.storage, ledger, clock: systemClock, deploymentTenant, folder },
+    tenants: () => Promise.resolve([deploymentTenant, tenant]),
+  });
+  publishing.start();
+  await publishing.publish(tenant);
+  await publishing.stop();
+  await ledger.close();
+  rmSync(folder, { recursive: true });
+  await withClient(database.superuser, (client) => client.query("vacuum analyze"));
+  return async (size) => (await publishing.edge(tenant, size)).root();
+}
+
+/** From a checkpoint that somebody kept: only what came after it is read, and the tree before it is shown by its tiles. */
+async function measureSince(bench: Bench, after: number): Promise<Measured> {
+  const { database, tenant } = await (filled ??= fill(bench));
+  const size = Math.max(1, entriesMax - after);
+  const root = await (await (published ??= publish(bench)))(size);
+  const ours = async (): Promise<Sample> => {
+    const begin = performance.now();
+    const report = await verifyTenant({ login: database.app, openBody }, tenant, {
+      since: { size, root },
+      state: false,
+    });
+    const value = performance.now() - begin;
+    if (report.integrity !== "ok" || report.base?.size !== size || report.entries !== entriesMax - size)
+      throw new Error(`not verified: ${JSON.stringify(report.findings)} ${report.undecided ?? ""}`);
+    return { value };
+  };
+  return { ours, close: stays };
+}
+
+const since = (after: number): Row => ({
+  name: `verify-since-${after}`,
+  work: `verified from a checkpoint ${after.toLocaleString("en")} entries ago, connection included`,
+  unit: "ms",
+  conditions: `${entriesMax.toLocaleString("en")} entries of about 800 bytes, one tenant, published`,
+  referenceIs: "",
+  goal: { text: "≤ 200 ms", valueMax: 200 },
+  prepare: (bench) => measureSince(bench, after),
+});
+
 const conditions = `${entriesMax.toLocaleString("en")} entries of about 800 bytes, one tenant, one connection, chain only`;
 
 export const verifyRows: readonly Row[] = [
@@ -171,4 +225,6 @@ export const verifyRows: readonly Row[] = [
     goal: { text: "≥ 80,000", valueMin: 80_000 },
     prepare: measureIn200ms,
   },
+  since(100),
+  since(10_000),
 ];
