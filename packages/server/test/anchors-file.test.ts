@@ -235,6 +235,7 @@ function tryChattr(): boolean {
     execFileSync("chattr", ["-a", file], { stdio: "ignore" });
     return true;
   } catch {
-    return false; // no such attribute here, or not ours to set
+    console.warn("append-only files are not tested: `chattr +a` is not to be had here, or not ours to set");
+    return false;
   }
 }

@@ -109,23 +109,15 @@ export function attacks(stage: Stage): Attack[] {
     },
     {
       number: 8,
-      done: "rewritten after the last anchor, the ledger's own checkpoint taken away",
-      attack: (scene, tamper) =>
-        scene.sql(async (client) => {
-          await tamper.rewrite(client, size - 3);
-          await tamper.dropCheckpoints(client, size - 3);
-        }),
+      done: "rewritten after the last anchor, where nobody has seen it",
+      attack: (scene, tamper) => scene.sql((client) => tamper.rewrite(client, size - 3)),
       expected: { class: "UNANCHORED", seq: third },
       exit: 0,
     },
     {
       number: 8,
       done: "the same, where the last entry is demanded to be anchored",
-      attack: (scene, tamper) =>
-        scene.sql(async (client) => {
-          await tamper.rewrite(client, size - 3);
-          await tamper.dropCheckpoints(client, size - 3);
-        }),
+      attack: (scene, tamper) => scene.sql((client) => tamper.rewrite(client, size - 3)),
       verify: () => ({ requireAnchored: true }),
       expected: { class: "UNANCHORED", seq: third },
       exit: 2,
@@ -364,7 +356,7 @@ export function attacks(stage: Stage): Attack[] {
       number: 24,
       done: "a checkpoint of two thousand signatures in the database",
       attack: sql(
-        `update countersign.checkpoints set note = note || repeat('— a AAAAAAAAAAAA' || chr(10), 2000) where tenant_id = '${tenant}' and size = ${size}`,
+        `update countersign.checkpoints set note = note || repeat('— a AAAAAAAAAAAA' || chr(10), 2000) where tenant_id = '${tenant}' and size = (select max(size) from countersign.checkpoints where tenant_id = '${tenant}')`,
       ),
       expected: { class: "MALFORMED" },
       exit: 4,

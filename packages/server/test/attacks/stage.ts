@@ -158,11 +158,14 @@ export async function setStage(): Promise<Stage> {
   await withPublishing(on, ({ anchor }) => anchor());
   anchored.push(await sizeOf(database, tenant));
   await play.goOn("fourth");
-  // What no anchor has seen, and the deployment's ledger neither: signed, and nothing more.
-  await withPublishing({ ...on, specs: [], headsEveryMs: 3_600_000 }, async ({ ledger, anchor }) => {
-    for (let n = 0; n < 5; n++) await committed(commit(ledger, tenant));
-    await anchor();
+  // What nobody has seen: no anchor, no checkpoint, no head in the deployment's ledger.
+  const alone = await openLedger({
+    storage: database.storage,
+    sealing: openSealing({ dataDirectory }),
+    clock: systemClock,
   });
+  for (let n = 0; n < 5; n++) await committed(commit(alone, tenant));
+  await alone.close();
   const size = await sizeOf(database, tenant);
   await database.storage.close();
 
@@ -301,8 +304,6 @@ async function startWitness(folder: string, closers: (() => Promise<void>)[]) {
 }
 
 interface PublishingOn {
-  /** Default: at once, so that every round of anchoring has them. */
-  readonly headsEveryMs?: number;
   readonly storage: Storage;
   readonly dataDirectory: string;
   readonly specs: readonly AnchorSpec[];
@@ -327,8 +328,8 @@ async function withPublishing<T>(on: PublishingOn, work: (opened: OpenedPublishi
   const publishing = openPublishing({
     ...{ storage, ledger, clock: systemClock, deploymentTenant, folder },
     tenants: () => Promise.resolve(names),
-    intervalMs: 1,
-    headsEveryMs: on.headsEveryMs ?? 1,
+    intervalMs: 25,
+    headsEveryMs: 1,
     anchors: (source) =>
       (anchors = openAnchors({ storage, clock: systemClock, source, anchors: anchorsFrom(specs, systemClock) })),
   });
