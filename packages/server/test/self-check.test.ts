@@ -117,6 +117,29 @@ describe("self-check", () => {
     await checks.stop();
   });
 
+  test("a forged check of the future, or of no time at all, puts nothing off", async () => {
+    const tenant = await filled(2);
+    const forged = async (startedMs: string, finished: boolean) =>
+      database.storage.inTenant(tenant, (client) =>
+        client.query(
+          'insert into countersign.self_checks (tenant_id, id, kind, started_ms, finished_ms, from_seq, verdict) values ($1, $2, \'full\', $3, $4, 0, \'{"state":"done","report":{"integrity":"ok","to":1,"root":"00"}}\')',
+          [tenant, newId(), startedMs, finished ? startedMs : null],
+        ),
+      );
+    await forged(String(Date.parse("2226-11-21T12:00:00Z")), true);
+    await forged("9000000000000000000", true);
+    await forged("9000000000000000000", false);
+    const { checks, clock, next } = checking([tenant]);
+    checks.start();
+    expect(await next()).toMatchObject({ kind: "full", report: { integrity: "ok", entries: 2 } });
+    expect((await checks.list(tenant, 10)).length).toBe(4);
+    // Forged anew each day: what the process has seen itself counts.
+    clock.now += 7 * 86_400_000;
+    await forged(String(clock.now - 1000), true);
+    expect(await next()).toMatchObject({ kind: "full" });
+    await checks.stop();
+  });
+
   test("two processes take turns", async () => {
     const tenant = await filled(3);
     const [a, b] = [checking([tenant], 0), checking([tenant], 0)];

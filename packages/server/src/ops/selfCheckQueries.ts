@@ -57,16 +57,16 @@ export function newestChecks(tenant: TenantId, limit: number): Query {
   };
 }
 
-/** The newest finished one of each kind. By self_checks_by_start. */
-export function newestFinished(tenant: TenantId): Query {
+/** The newest finished one of each kind; none that begins later than now, which would put off every other. By self_checks_by_start. */
+export function newestFinished(tenant: TenantId, nowMs: number): Query {
   return {
     name: "countersign_newest_finished",
     text: `select c.* from unnest(array['incremental', 'full', 'requested']) as k (kind)
  cross join lateral (
    select ${columns} from countersign.self_checks
-    where tenant_id = $1 and kind = k.kind and finished_ms is not null and verdict ->> 'state' = 'done' order by started_ms desc limit 1
+    where tenant_id = $1 and kind = k.kind and finished_ms is not null and started_ms <= $2 and verdict ->> 'state' = 'done' order by started_ms desc limit 1
  ) as c`,
-    values: [tenant],
+    values: [tenant, nowMs],
   };
 }
 
