@@ -231,7 +231,7 @@ class Judge {
   }
 
   #compareRoots({ size, root }: Claim): Comparison {
-    const { evidence } = { evidence: this.#evidence };
+    const evidence = this.#evidence;
     const { selection } = evidence;
     if (selection !== undefined) {
       if (selection.size !== size) return "unknown";
