@@ -2,7 +2,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readBundle, readBundleLines } from "../src/bundleReader.js";
-import { BundleWriter, sha256Hex, Summary, type BundleHeader, type StoredEntry } from "../src/index.js";
+import {
+  BundleWriter,
+  contentHashHex,
+  leafHashHex,
+  linkText,
+  sha256Hex,
+  Summary,
+  type BundleHeader,
+  type StoredEntry,
+} from "../src/index.js";
 import { verifyBundleParts, type BundleResult, type VerifyBundleOptions } from "../src/verifyBundle.js";
 import {
   chainOf,
@@ -137,7 +146,10 @@ describe("entries of a bundle as lines", () => {
   it("a bundle of another tenant than asked for", async () => {
     expect((await verdict(withheld, [], { tenant: otherTenant })).integrity).toBe("tampered");
     const foreign = ledger.map((entry) => ({ ...entry, tenantId: otherTenant }));
-    expect((await verdict(bundleOf(foreign, { tenant: otherTenant }), [], { tenant })).integrity).toBe("tampered");
+    const bundle = bundleOf(foreign, { tenant: otherTenant }).replace(/^\{"checkpoint".*\n/gm, "");
+    const { findings } = await verdict(resealed(bundle), [], { tenant, findingsMax: 1000 });
+    // Every single entry, and the bundle.
+    expect(findings.filter(({ class: name }) => name === "FOREIGN_ENTRY").length).toBe(size + 1);
   });
 
   it("thoroughly", async () => {
@@ -171,6 +183,10 @@ describe("entries of a bundle as lines", () => {
     "a hash that is none": inLine(20, /"hash":"../, '"hash":"zz'),
     "a hash with a line end": inLine(20, /"hash":"../, '"hash":"\n\n'),
     "a hash that ends the text": inLine(20, /"hash":"...../, '"hash":"","x'),
+    "a prev that is none": inLine(20, /"prev":"../, '"prev":"zz'),
+    "a prev in capitals": inLine(20, /"prev":"[^"]*"/, `"prev":"${(ledger[20]?.prev ?? "").toUpperCase()}"`),
+    "a content's hash that is none": inLine(20, /"contentHash":"../, '"contentHash":"zz'),
+    "an escape of what needs none": inLine(20, "change_set.", "\\change_set."),
     "a digest among the members": inLine(20, /"prev":"[^"]*"/, `"prev":"${"0".repeat(49)}","sha256":"00000`),
     "a member more": inLine(20, '"seq":', '"extra":1,"seq":'),
     "a member twice": inLine(20, '"seq":', '"seq":3,"seq":'),
@@ -208,6 +224,32 @@ describe("entries of a bundle as lines", () => {
         for (const places of [[], [1000, 5000, changed.length - 3], [changed.indexOf('"seq":20') + 2]])
           await verdict(one, places);
     }
+  });
+
+  /** Entry 20 is another, and what follows is chained to it: no hash tells that its line is not in the format. */
+  function chainedWith(content: string, asSeq = "20"): string {
+    const entries = withoutBodies.slice();
+    for (let seq = 20; seq < entries.length; seq++) {
+      const before = entries[seq - 1] as StoredEntry;
+      const entry = { ...(entries[seq] as StoredEntry), prev: before.hash };
+      if (seq === 20) entry.content = content;
+      const contentHash = contentHashHex(entry.content ?? "");
+      const link = linkText({ tenant, seq, timeMs: entry.timeMs, prev: entry.prev, contentHash });
+      const hash = leafHashHex(seq === 20 ? link.replace("\n20\n", `\n${asSeq}\n`) : link);
+      entries[seq] = { ...entry, contentHash, hash };
+    }
+    return bundleOf(entries, { bodies: "withheld" });
+  }
+  const content = ledger[20]?.content as string;
+  it.each([
+    ["nothing but that", chainedWith(content.replace("submitted", "cancelled"))],
+    ["a raw tab", inLine(20, "\\t", "\t")(chainedWith(content.replace("submitted", "sub\tmitted")))],
+    ["a raw U+001F", inLine(20, "\\u001f", "\u001f")(chainedWith(content.replace("submitted", "sub\u001fmitted")))],
+    ["a number with a zero before", inLine(20, '"seq":20', '"seq":020')(chainedWith(content, "020"))],
+    ["bare quotes", inLine(20, /\\"/g, '"')(chainedWith(content))],
+  ])("chained as it is: %s", async (what, bundle) => {
+    const { findings } = await verdict(resealed(bundle));
+    expect(findings.some(({ class: name }) => name === "MALFORMED")).toBe(what !== "nothing but that");
   });
 
   it("any bytes changed, anywhere, however it is cut", async () => {
