@@ -1,5 +1,5 @@
 /** A whole server with one anchor of each kind: what it publishes arrives there, and what is wrong there is seen. */
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cosignatureOf, formatVerifierKey, parseVerifierKey, verifierKey } from "@countersign/proof";
 import { describe, expect, it } from "vitest";
@@ -66,6 +66,26 @@ describe("a server with a file, a git and a witness anchor", () => {
     expect(sizeOfNote(readFileSync(kept, "utf8"))).toBe(checkpoint.size);
     const listed = await list();
     expect(listed.code).toBe(0);
+
+    // The database keeps what the witness signed, so whoever demands it needs nothing else.
+    const policy = join(folder, "policy");
+    const log = formatVerifierKey(verifierKey({ name: deployment, type: 1, publicKey: key }));
+    writeFileSync(policy, `log ${log}\nwitness w1 ${vkey}\nquorum w1\n`);
+    const verify = (...more: string[]) => machine.run(["audit", "verify", "--policy", policy, ...more]);
+    expect(await verify("--tenant", tenant)).toMatchObject({ code: 0, stdout: expect.stringContaining("witness w1") });
+
+    // A checkpoint is of one ledger, and nothing is said of the others; a number alone accuses nobody.
+    writeFileSync(join(folder, "checkpoint"), checkpoint.text);
+    const asOf = await verify("--as-of", join(folder, "checkpoint"), "--json");
+    expect(asOf.code).toBe(0);
+    expect((JSON.parse(asOf.stdout) as { reports: { tenant: string }[] }).reports.map((one) => one.tenant)).toEqual([
+      tenant,
+    ]);
+    expect(await machine.run(["audit", "verify", "--as-of", "2", "--json"])).toMatchObject({ code: 0 });
+    expect(await machine.run(["audit", "verify", "--as-of", "100000"])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("not_found"),
+    });
     expect(listed.anchors.map((row) => [row.anchor, row.standing, row.size])).toEqual(
       ["disk", "repo", "w1"].map((name) => [name, "ok", checkpoint.size]),
     );

@@ -184,11 +184,13 @@ describe("a tail", () => {
 
   test("begins at no checkpoint of an anchor that nobody who counts signed", async () => {
     const [logKey, other] = [generateSigningKeyPair(), generateSigningKeyPair()];
-    const vkey = formatVerifierKey(verifierKey({ name: "some-deployment", type: 1, publicKey: logKey.publicKey }));
+    const vkey = formatVerifierKey(
+      verifierKey({ name: "ledger.example.org/main", type: 1, publicKey: logKey.publicKey }),
+    );
     const parsed = parsePolicy(`log ${vkey}\nanchor shelf file /elsewhere\nquorum none\n`);
     if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
     const since = await known(tenant, 256);
-    const record = { name: "some-deployment", keyStatements: [], heads: new Map() };
+    const record = { name: "ledger.example.org/main", keyStatements: [], heads: new Map() };
     for (const [key, base] of [
       [logKey, { size: 256 }],
       [other, undefined],

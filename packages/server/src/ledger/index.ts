@@ -50,7 +50,13 @@ export type { EntryReceipt, ExportOptions, Place, Selection } from "./export.js"
 export { DoorViolation } from "./groups.js";
 export * from "./publishing/index.js";
 export { isRecorded, type GovernedRefusal } from "./refusals.js";
-export { verifyTenant, type TenantReport, type VerifyProgress, type VerifyTenantOptions } from "./verifyTenant.js";
+export {
+  ledgerSize,
+  verifyTenant,
+  type TenantReport,
+  type VerifyProgress,
+  type VerifyTenantOptions,
+} from "./verifyTenant.js";
 export { readDeploymentRecord, type DeploymentRecord, type KnownTree } from "./verifyLog.js";
 export type { ReferenceCheck } from "./verifyState.js";
 export type { TransactOptions } from "./transact.js";

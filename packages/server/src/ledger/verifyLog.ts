@@ -18,7 +18,8 @@ import {
 import type pg from "pg";
 import { copyOut } from "./copyOut.js";
 import { recordedStatements } from "./publishing/keyChanges.js";
-import { checkpointSeries, statement, type CheckpointRow } from "./publishing/queries.js";
+import { cosigned } from "./publishing/proofs.js";
+import { checkpointSeries, receiptsOfMany, statement, type CheckpointRow } from "./publishing/queries.js";
 import { rootOfTile, TileRoots, Tree, type Ask } from "./publishing/tree.js";
 import { openReading } from "./reading.js";
 import { checkpointRows, contentsOfAction, tilesOfEntries, upperTiles } from "./verifyQueries.js";
@@ -100,13 +101,28 @@ export function askOf(client: pg.Client): Ask {
   return async <R extends object>(query: Parameters<Ask>[0]) => (await client.query<R>(statement(query))).rows;
 }
 
-/** Those that can be read; what cannot is found by `checkOwnLog`. */
+/**
+ * Those that can be read, with the cosignatures that witnesses gave: these verify by themselves, so it is of no weight that the
+ * database kept them. What cannot be read is found by `checkOwnLog`.
+ */
 export async function readOwnCheckpoints(client: pg.Client, tenant: TenantId): Promise<Checkpoint[]> {
-  const rows = await askOf(client)<CheckpointRow>(checkpointSeries(tenant, checkpointsMax));
-  return rows.flatMap(({ note }) => {
-    const parsed = parseCheckpoint(note);
-    return parsed.ok ? [parsed.checkpoint] : [];
+  const ask = askOf(client);
+  const rows = await ask<CheckpointRow>(checkpointSeries(tenant, checkpointsMax));
+  const [incarnations, sizes] = [rows.map((row) => row.incarnation), rows.map((row) => Number(row.size))];
+  const receipts = await ask<ReceiptRow>(receiptsOfMany(tenant, { incarnations, sizes }));
+  const place = ({ incarnation, size }: Pick<ReceiptRow, "incarnation" | "size">): string => `${incarnation}/${size}`;
+  const receiptsAt = new Map<string, ReceiptRow[]>();
+  for (const receipt of receipts) receiptsAt.set(place(receipt), [...(receiptsAt.get(place(receipt)) ?? []), receipt]);
+  return rows.flatMap((row) => {
+    const parsed = parseCheckpoint(row.note);
+    return parsed.ok ? [cosigned(parsed.checkpoint, receiptsAt.get(place(row)) ?? [])] : [];
   });
+}
+
+interface ReceiptRow {
+  readonly incarnation: number;
+  readonly size: string;
+  readonly receipt: string;
 }
 
 /** Rows of checkpoints and tiles that are not what their notes and the entries say. `size`: entries there are. */

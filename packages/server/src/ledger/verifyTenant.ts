@@ -6,6 +6,7 @@
  */
 import { RefusalError, type TenantId } from "@countersign/contract";
 import {
+  parseOrigin,
   quorumSize,
   RightEdge,
   verifyEntries,
@@ -138,6 +139,16 @@ export async function verifyTenant(
   }
 }
 
+/** Entries there are now. */
+export async function ledgerSize(login: pg.ClientConfig, tenant: TenantId): Promise<number> {
+  const reading = await openReading(login, tenant);
+  try {
+    return ((await readHead(reading.client, tenant))?.seq ?? -1) + 1;
+  } finally {
+    await reading.close();
+  }
+}
+
 function lastOf({ to, asOf }: VerifyTenantOptions): number | undefined {
   return asOf === undefined ? to : (typeof asOf === "number" ? asOf : asOf.size) - 1;
 }
@@ -184,7 +195,9 @@ function anchoredTree({ anchors, policy }: Trust, tenant: TenantId): KnownTree |
     .filter((anchor) => anchor.sameSource !== true)
     .map(({ name, checkpoints }) => ({
       name,
-      known: checkpoints.map(({ checkpoint }) => checkpoint).filter(({ origin }) => origin.split("/")[1] === tenant),
+      known: checkpoints
+        .map(({ checkpoint }) => checkpoint)
+        .filter(({ origin }) => parseOrigin(origin)?.tenant === tenant),
     }));
   const confirmed = new Map(trees.map(({ name, known }) => [name, Math.max(0, ...known.map(({ size }) => size))]));
   const most = policy?.quorum == null ? Math.max(0, ...confirmed.values()) : (quorumSize(policy, confirmed) ?? 0);

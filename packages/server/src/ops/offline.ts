@@ -4,10 +4,11 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { asTenantId, isUuid, refused, RefusalError, type TenantId } from "@countersign/contract";
-import { parseCheckpoint, type Checkpoint, type Trust } from "@countersign/proof";
+import { parseCheckpoint, parseOrigin, type Checkpoint, type Trust } from "@countersign/proof";
 import { loadTrust, readKeyStatements, readPolicyFile, type LedgerName } from "@countersign/proof/load";
 import { escapeName, startingConfiguration, type StartingDocument } from "../governance/index.js";
 import {
+  ledgerSize,
   readDeploymentRecord,
   type TenantReport,
   type VerifyProgress,
@@ -57,7 +58,10 @@ export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> 
     const record = await readDeploymentRecord(storage.applicationLogin, deploymentTenant);
     // A tenant that the deployment's ledger knows and its directory does not: its ledger went with it.
     const known = new Set<TenantId>([...all, ...[...record.heads.keys()].map(asTenantId)]);
-    const wanted = request.tenant === undefined ? [...known] : [asTenantId(request.tenant)];
+    const asked = request.tenant === undefined ? [...known] : [asTenantId(request.tenant)];
+    const wanted = await ledgersThatReach(asked, brought.range.asOf, (tenant) =>
+      ledgerSize(storage.applicationLogin, tenant),
+    );
     const forbidden = [dataDirectory, ...(config.logKeys === undefined ? [] : [config.logKeys])];
     const reports: TenantReport[] = [];
     for (const tenant of wanted) {
@@ -76,6 +80,35 @@ export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> 
     }
     return reports;
   });
+}
+
+/**
+ * A checkpoint is of one ledger, and nothing is said of the others. A number alone is no evidence that there ever were so many
+ * entries: ledgers that have fewer are left out, never called cut off. Throws RefusalError if none is left.
+ */
+async function ledgersThatReach(
+  tenants: readonly TenantId[],
+  asOf: number | Checkpoint | undefined,
+  sizeOf: (tenant: TenantId) => Promise<number>,
+): Promise<readonly TenantId[]> {
+  if (asOf === undefined) return tenants;
+  if (typeof asOf !== "number") {
+    const tenant = parseOrigin(asOf.origin)?.tenant;
+    const its = tenants.filter((one) => one === tenant);
+    if (its.length > 0) return its;
+    throw new RefusalError(
+      refused("not_found", `the checkpoint is of \`${asOf.origin}\`, which is no ledger asked for`),
+    );
+  }
+  const reached: TenantId[] = [];
+  let most = 0;
+  for (const tenant of tenants) {
+    const size = await sizeOf(tenant);
+    most = Math.max(most, size);
+    if (size >= asOf) reached.push(tenant);
+  }
+  if (reached.length > 0) return reached;
+  throw new RefusalError(refused("not_found", `no ledger asked for has ${asOf} entries; the longest has ${most}`));
 }
 
 interface Brought {

@@ -205,6 +205,22 @@ export function receiptsOf(tenant: string, incarnation: number, size: number): Q
   };
 }
 
+/** Of many checkpoints: each `incarnations[i]` with `sizes[i]`. By anchor_receipts_by_size. */
+export function receiptsOfMany(
+  tenant: string,
+  { incarnations, sizes }: { readonly incarnations: readonly number[]; readonly sizes: readonly number[] },
+): Query {
+  return {
+    name: "countersign_receipts_of_many",
+    text: `select r.incarnation, r.size, r.receipt
+ from unnest($2::integer[], $3::bigint[]) as of_checkpoint (incarnation, size)
+ join countersign.anchor_receipts r
+   on r.tenant_id = $1 and r.incarnation = of_checkpoint.incarnation and r.size = of_checkpoint.size
+ order by r.incarnation, r.size, r.anchor`,
+    values: [tenant, incarnations, sizes],
+  };
+}
+
 /** Contents of the deployment's entries of some actions, oldest first. By entries_by_action. */
 export function contentsByAction(tenant: string, actions: readonly string[], limit: number): Query {
   return {
