@@ -1652,7 +1652,8 @@ def verify_receipt(text, trust):
         return {"class": "LINK_BROKEN", "detail": "the path does not lead to the root"}
     policy = trust.policy
     if policy is None:
-        return {"class": None, "complete": not trust.require_anchored, "detail": "no policy: nobody vouches for the checkpoint"}
+        detail = "no policy was given, so nobody's signature on the checkpoint could be checked"
+        return {"class": None, "complete": False, "undecided": True, "detail": detail}
     signed = any(checkpoint.note.times_signed(checkpoint.origin, 1, raw) for raw in policy.pinned(checkpoint.origin))
     if not signed:
         return {"class": "KEY_UNTRUSTED", "detail": "no key of the policy signed the checkpoint"}
@@ -1728,8 +1729,12 @@ def shown(text):
 
 
 def main():
-    parser = Parser(description="Verifies an exported Countersign bundle without the server.")
-    parser.add_argument("bundle", nargs="?")
+    parser = Parser(
+        description="Verifies an exported Countersign bundle, or a receipt, without the server.",
+        epilog="Exit codes: 0 integrity holds and what the policy demands is shown, 1 tampered, 2 demanded and not shown, "
+        "3 could not read, 4 malformed input, 64 called wrongly.",
+    )
+    parser.add_argument("bundle", nargs="?", metavar="FILE", help="a bundle, or a receipt (tlog-proof)")
     parser.add_argument("--tenant", help="the tenant the bundle must be of")
     parser.add_argument("--policy", metavar="FILE", help="the auditor's own policy file: keys, witnesses, anchors, quorum")
     parser.add_argument("--require-anchored", action="store_true", help="the quorum must cover the last entry")
@@ -1743,11 +1748,7 @@ def main():
             wrong = check_vectors(options.vectors)
             print("\n".join(wrong) if wrong else "all vectors agree")
             return 1 if wrong else 0
-        policy = None
-        if options.policy is not None:
-            with open(options.policy, "rb") as file:
-                policy = parse_policy(file.read(POLICY_BYTES_MAX + 1))
-        trust = Trust(policy, options.require_anchored)
+        trust = Trust(None if options.policy is None else read_policy(parser, options.policy), options.require_anchored)
         with open(options.bundle, "rb") as stream:
             if stream.read(22) == b"c2sp.org/tlog-proof@v1":
                 stream.seek(0)
@@ -1764,12 +1765,21 @@ def main():
     return exit_code(verifier)
 
 
+def read_policy(parser, path):
+    try:
+        with open(path, "rb") as file:
+            return parse_policy(file.read(POLICY_BYTES_MAX + 1))
+    except (OSError, Malformed, UnicodeDecodeError) as error:
+        parser.error("the policy cannot be used: %s" % shown(error))
+
+
 def report_receipt(result, as_json):
-    code = 1 if result["class"] is not None else 0 if result["complete"] else 2
+    undecided = result.get("undecided", False)
+    code = 1 if result["class"] is not None else 3 if undecided else 0 if result["complete"] else 2
     if as_json:
         print(json.dumps(dict(result, exit=code)))
     else:
-        print("%s: %s" % (result["class"] or ("ok" if code == 0 else "not shown"), result["detail"]))
+        print("%s: %s" % (result["class"] or {0: "ok", 2: "not shown", 3: "undecided"}[code], result["detail"]))
     return code
 
 

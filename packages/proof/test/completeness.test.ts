@@ -528,6 +528,23 @@ describe("13 signatures of a revoked key", () => {
     expect(exitCodeOf(result)).toBe(exit);
   });
 
+  it("covered by a later checkpoint that counts: revoked from a moment on at which it still signed", async () => {
+    const trust = trustOf({ policy: policyW });
+    const early = await checkpointAt(ledger, 500, { cosigned: [[0, 101]] });
+    const covering = await checkpointAt(ledger, 600, { key: nextKey, cosigned: [[0, 102]] });
+    const options = { trust, ownKeyStatements: statements };
+    const covered = await verify(ledger, { ...options, ownCheckpoints: [early, covering] });
+    expect([covered.completeness.status, exitCodeOf(covered)]).toEqual(["shown", 0]);
+    expect(covered.notes.filter((note) => note.class === "KEY_REVOKED").map(({ detail }) => detail)).toContainEqual(
+      expect.stringContaining("a later one that does covers what they say"),
+    );
+    // One behind it, or of another tree, is covered by nothing.
+    const before = await checkpointAt(ledger, 300, { key: nextKey });
+    expect(told(await verify(ledger, { ...options, ownCheckpoints: [before, early] }))).toContain("KEY_REVOKED 500");
+    const other = await checkpointAt(rewritten(450), 500, { cosigned: [[0, 101]] });
+    expect(told(await verify(ledger, { ...options, ownCheckpoints: [other, covering] }))).toContain("KEY_REVOKED 500");
+  });
+
   it("an anchor that held it before the revocation is as good as a witness", async () => {
     const view = anchorOf("a", [at(600)], { atMs: revokedAt - 1 });
     const options = {
