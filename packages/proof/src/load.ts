@@ -417,5 +417,6 @@ function realPathOf(path: string): string {
 }
 
 function reasonOf(error: unknown): string {
+  if ((error as { readonly code?: unknown } | null)?.code === "ENOENT") return "there is no such file";
   return (error instanceof Error ? error.message : String(error)).slice(0, 500);
 }

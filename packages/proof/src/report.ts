@@ -4,6 +4,7 @@
  */
 import type { BundleHeader } from "./bundle.js";
 import { exitCodeOf, type CompletenessSource, type Finding, type VerifyNote, type VerifyResult } from "./findings.js";
+import { fingerprintOf } from "./note.js";
 import type { Approval, Listed, SummaryResult } from "./summary.js";
 
 /** `TRUNCATED have=550 anchored=600`, `LINK_BROKEN seq=6 (suspect 5)`, `STATE_MISMATCH targets 0199…`. */
@@ -101,7 +102,7 @@ function verdictLine(result: VerifyResult): string {
   const first = result.first;
   switch (verdictOf(result)) {
     case "ok":
-      return `OK: ${counted(entries, "entry", "entries")} verify${completeness.status === "shown" ? ", and the policy's demand on completeness is met" : "; completeness was not demanded"}`;
+      return `OK: ${counted(entries, "entry verifies", "entries verify")}${completeness.status === "shown" ? ", and the policy's demand on completeness is met" : "; completeness was not demanded"}`;
     case "tampered":
       return `TAMPERED: ${first === undefined ? "see below" : findingTitle(first)}`;
     case "not_shown":
@@ -127,7 +128,9 @@ function policyLine(source: string): string {
 
 function integrityLine({ integrity, findings, findingsTotal, entries }: VerifyResult): string {
   if (integrity === "ok")
-    return `ok: all of ${counted(entries, "entry", "entries")} follow from each other and nothing in them was changed`;
+    return entries === 1
+      ? "ok: nothing in the entry was changed"
+      : `ok: all of ${counted(entries, "entry", "entries")} follow from each other and nothing in them was changed`;
   if (integrity === "undecided" && findings.length === 0) return "undecided: not everything could be read";
   return `${integrity}: ${counted(findingsTotal, "finding", "findings")}`;
 }
@@ -143,7 +146,8 @@ function sourceLine({ name, kind, location, size, atMs, state, detail }: Complet
 function checkpointLine({ checkpoints: { agreeing, size, signedBy } }: VerifyResult): string | undefined {
   if (size === null) return undefined;
   const keys = signedBy.map(
-    ({ publicKey, trust }) => `${publicKey} (${trust === "pinned" ? "pinned by the policy" : "by its own word"})`,
+    ({ publicKey, trust }) =>
+      `key ${fingerprintOf(publicKey) ?? "?"} (${trust === "pinned" ? "pinned by the policy" : "by its own word"})`,
   );
   return `${agreeing} agree, the largest of ${counted(size, "entry", "entries")}; signed by ${keys.join(", ") || "no key that is known"}`;
 }

@@ -71,9 +71,9 @@ describe("countersign witness", () => {
 
   const wrong: readonly (readonly [string, readonly string[], number, string])[] = [
     ["no name", ["init"], 64, "--name"],
-    ["a name with a space", ["init", "--name", "a b"], 1, "is no name of a witness"],
-    ["no witness there", ["run"], 1, "there is no witness"],
-    ["a log for no witness", ["add-log", logVkey], 1, "there is no witness"],
+    ["a name with a space", ["init", "--name", "a b"], 3, "is no name of a witness"],
+    ["no witness there", ["run"], 3, "there is no witness"],
+    ["a log for no witness", ["add-log", logVkey], 3, "there is no witness"],
     ["neither key nor statements", ["add-log"], 64, "--statements FILE"],
     ["a port beyond", ["run", "--port", "70000"], 64, "is no port"],
     ["a host that is none", ["run", "--host", "a b"], 64, "is no address"],
@@ -86,7 +86,7 @@ describe("countersign witness", () => {
   it("is not made twice in one folder", async () => {
     const machine = new Machine();
     expect((await machine.run(["witness", "init", "--name", "a"])).code).toBe(0);
-    expect(await machine.run(["witness", "init", "--name", "b"])).toMatchObject({ code: 1 });
+    expect(await machine.run(["witness", "init", "--name", "b"])).toMatchObject({ code: 3 });
   });
 });
 

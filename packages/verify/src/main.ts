@@ -59,6 +59,9 @@ export async function run(world: World): Promise<number> {
   }
 }
 
+/** Of a policy that is none there is one a line. */
+const problemsShown = 10;
+
 async function verify(world: World, options: Options): Promise<number> {
   const { policy, keys, requireAnchored } = options;
   let trustOf: (ledger: LedgerName) => Trust;
@@ -71,9 +74,12 @@ async function verify(world: World, options: Options): Promise<number> {
     if (error instanceof PolicyFileError)
       return wrong(
         world,
-        error.problems
-          .map(({ line, message }) => `${policy ?? ""}${line === 0 ? "" : `:${line}`}: ${message}`)
-          .join("\n"),
+        [
+          ...error.problems
+            .slice(0, problemsShown)
+            .map(({ line, message }) => `${policy ?? ""}${line === 0 ? "" : `:${line}`}: ${message}`),
+          ...(error.problems.length > problemsShown ? [`… and ${error.problems.length - problemsShown} more`] : []),
+        ].join("\n"),
       );
     return wrong(world, `cannot use \`${keys ?? ""}\`: ${reasonOf(error)}`);
   }
@@ -215,6 +221,8 @@ function unreadable(world: World, { json }: Options, reason: string): number {
 }
 
 function reasonOf(error: unknown): string {
+  const { code, path } = error as { readonly code?: unknown; readonly path?: unknown };
+  if (code === "ENOENT" && typeof path === "string") return `there is no file \`${path}\``;
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -291,8 +291,8 @@ describe("called wrongly, or with what cannot be read", () => {
     ["two files", ["a", "b"], 64, "`b` is one too many"],
     ["an unknown option", ["a", "--what"], 64, "--what"],
     ["no tenant", ["a", "--tenant", "x"], 64, "UUID"],
-    ["a policy that is not there", ["a", "--policy", "/nowhere"], 64, "ENOENT"],
-    ["a bundle that is not there", ["/nowhere"], 3, "ENOENT"],
+    ["a policy that is not there", ["a", "--policy", "/nowhere"], 64, "there is no such file"],
+    ["a bundle that is not there", ["/nowhere"], 3, "there is no file `/nowhere`"],
     ["a folder", [tmpdir()], 3, "folder"],
   ])("%s", async (_, args, exit, says) => {
     const { code, err } = await verify(args);

@@ -2,6 +2,7 @@
  * `countersign keys`: the keys that sign the ledger's checkpoints. Works beside a running server, which takes a new key from
  * its next checkpoint on, or in its absence. (A person's keys are `countersign key`.)
  */
+import { fingerprintOf } from "@countersign/proof";
 import type { Command } from "commander";
 import {
   initLogKeys,
@@ -79,7 +80,8 @@ async function listed(cli: Cli, list: KeyList): Promise<void> {
 }
 
 function document({ sinceMs, revokedAtMs, ...key }: ListedKey): object {
-  return { ...key, since: iso(sinceMs), revokedSince: revokedAtMs === null ? null : iso(revokedAtMs) };
+  const fingerprint = fingerprintOf(key.publicKey)?.replaceAll(" ", "") ?? null;
+  return { ...key, fingerprint, since: iso(sinceMs), revokedSince: revokedAtMs === null ? null : iso(revokedAtMs) };
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -101,12 +103,12 @@ function listText(cli: Cli, { deployment, folder, keys, recorded }: KeyList): Sh
         { head: "id", cell: (key) => key.verifierKey.split("+")[1] ?? "" },
         { head: "state", cell: state },
         { head: "since", cell: (key) => moment(iso(key.sinceMs)) },
-        { head: "key", cell: (key) => key.publicKey },
+        { head: "fingerprint", cell: (key) => fingerprintOf(key.publicKey) ?? "" },
       ],
       "no keys",
     ),
     empty,
-    show`An auditor's policy pins one of them, the first is enough:`,
+    show`An auditor's policy pins one of them, the first is enough; compare its fingerprint over another channel:`,
     ...keys.slice(0, 1).map((key) => show`  log ${key.verifierKey}`),
   );
 }

@@ -1,5 +1,6 @@
 /** `countersign witness …`: a program of its own, for a machine out of reach of those whose ledgers it watches. */
 import { readFileSync } from "node:fs";
+import { fingerprintOf, parseVerifierKey } from "@countersign/proof";
 import type { Command } from "commander";
 import { isIP } from "node:net";
 import { openLog, systemClock } from "../../platform/index.js";
@@ -8,7 +9,7 @@ import { next, type Cli } from "../cli.js";
 import type { CommandSet } from "../define.js";
 import { CliError } from "../exit.js";
 import { table } from "../table.js";
-import { empty, lines, show } from "../text.js";
+import { counted, empty, lines, show } from "../text.js";
 import { moment } from "../when.js";
 import { wholeNumber } from "./changeSet.js";
 
@@ -50,12 +51,20 @@ function initCommand(set: CommandSet, group: Command): void {
         show`  ${cli.paint.bold(made.vkey)}`,
         empty,
         next(cli.paint, [
-          ["countersign witness add-log VKEY", "the key of a log, which `countersign keys list` prints on its server"],
-          ["countersign witness run", "answer its requests"],
+          [
+            `countersign witness add-log VKEY${where(options)}`,
+            "the key of a log, which `countersign keys list` prints on its server",
+          ],
+          [`countersign witness run${where(options)}`, "answer its requests"],
         ]),
       ),
     );
   });
+}
+
+/** For the commands that come next: the folder, where it is not the usual one. */
+function where({ dir }: WitnessOptions): string {
+  return dir === undefined ? "" : ` --dir ${dir}`;
 }
 
 function addLogCommand(set: CommandSet, group: Command): void {
@@ -81,7 +90,7 @@ function addLogCommand(set: CommandSet, group: Command): void {
     await cli.answer(log, () =>
       lines(
         show`${cli.paint.green("known")}: ${cli.paint.bold(log.name)} and what is below it`,
-        show`  ${log.trusted.length} trusted key(s)${log.revoked.length === 0 ? "" : `, ${log.revoked.length} revoked`}`,
+        show`  ${counted(log.trusted.length, "trusted key", "trusted keys")}${log.revoked.length === 0 ? "" : `, ${log.revoked.length} revoked`}`,
       ),
     );
   });
@@ -142,10 +151,13 @@ function listCommand(set: CommandSet, group: Command): void {
     const witness = await openWitness({ directory: directoryOf(cli, options), clock: systemClock });
     const [logs, cosigned] = [await witness.logs(), await witness.cosigned()];
     const { name, vkey, directory } = witness;
+    const key = parseVerifierKey(vkey);
+    const fingerprint = key === undefined ? undefined : fingerprintOf(key.publicKey);
     const rows = cosigned.map((one) => ({ ...one, at: new Date(one.atSeconds * 1_000).toISOString() }));
     await cli.answer({ name, vkey, directory, logs, cosigned: rows }, () =>
       lines(
         show`${cli.paint.bold(name)}  ${vkey}`,
+        fingerprint !== undefined && show`fingerprint  ${fingerprint}`,
         empty,
         table(
           cli.paint,
