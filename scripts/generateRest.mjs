@@ -10,7 +10,12 @@ function rows(tag) {
     .filter((id) => operations[id].tag === tag)
     .map((id) => {
       const row = operations[id];
-      const marks = [row.proof && "proof", row.idempotent && "key", row.ifMatch && "If-Match", row.stream && (row.stream === "text/event-stream" ? "events" : "lines")]
+      const marks = [
+        row.proof && "proof",
+        row.idempotent && "key",
+        row.ifMatch && "If-Match",
+        row.stream && (row.stream === "text/event-stream" ? "events" : "lines"),
+      ]
         .filter(Boolean)
         .join(", ");
       return `| \`${id}\` | \`${row.method} ${row.path}\` | ${row.permission === null ? "" : `\`${row.permission}\``} | ${marks} | ${row.summary} |`;

@@ -15,7 +15,7 @@ import { limits } from "./limits.js";
 
 export const uuid = z
   .string()
-  .regex(uuidPattern)
+  .regex(uuidPattern, "a UUID in lower case")
   .meta({ description: "UUID, lower case.", example: "01936b0e-7a3c-7def-8123-456789abcdef" });
 export const digest = z.string().regex(digestPattern).meta({ description: "SHA-256, lower-case hex." });
 /** A change-set is named by its UUID or its number. */

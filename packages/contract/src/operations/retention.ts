@@ -13,7 +13,7 @@ const seq = z.int().min(0);
 export const subjectRef = z
   .string()
   .max(limits.principalNameLengthMax + 20)
-  .regex(/^(?:change_set|principal):.+$/s)
+  .regex(/^(?:change_set|principal):.+$/s, "`change_set:CS-…` or `principal:NAME`")
   .meta({
     description: "`change_set:CS-…` or `principal:NAME`; ids in place of number and name.",
     example: "change_set:CS-2026-1120-001",

@@ -26,10 +26,19 @@ export class CommandSet {
 
   /** A command below `parent`, with lines of examples (`command   what it does`). */
   add(parent: Command, usage: string, summary: string, examples: readonly string[] = []): Command {
-    const command = parent.command(usage).description(summary);
+    return this.#describe(parent.command(usage), summary, examples);
+  }
+
+  #describe(command: Command, summary: string, examples: readonly string[]): Command {
+    command.description(summary);
     if (examples.length > 0)
       command.addHelpText("after", `\nExamples:\n${examples.map((line) => `  ${line}`).join("\n")}`);
     return command;
+  }
+
+  /** As `add`; it is what the group does when no command is named. */
+  addDefault(parent: Command, usage: string, summary: string, examples: readonly string[] = []): Command {
+    return this.#describe(parent.command(usage, { isDefault: true }), summary, examples);
   }
 
   group(parent: Command, name: string, summary: string): Command {
@@ -47,6 +56,7 @@ export class CommandSet {
       const aboutChangeSet = command.parent?.name() === "change-set" || command.name() === "undo";
       run.context = {
         url: cli.options.url ?? "the usual one",
+        ...(command.parent === null ? {} : { group: command.parent.name() }),
         ...(aboutChangeSet && names[0] !== undefined && names[0] !== "" ? { changeSet: names[0] } : {}),
       };
       run.exitCode = (await handler(cli, options, ...names)) ?? 0;

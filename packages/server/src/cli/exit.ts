@@ -31,6 +31,7 @@ export const localCodes = {
   not_logged_in: exit.usage,
   credentials_damaged: exit.malformed,
   file_unreadable: exit.malformed,
+  file_exists: exit.usage,
   file_malformed: exit.malformed,
   nothing_to_undo: exit.refused,
   not_found_here: exit.refused,

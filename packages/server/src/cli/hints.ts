@@ -7,6 +7,8 @@ export interface HintContext {
   /** Number or id of the change-set the command was about, if any. */
   readonly changeSet?: string;
   readonly url?: string;
+  /** The command it is one of, such as `audit`. */
+  readonly group?: string;
 }
 type Hint = (context: HintContext) => readonly string[];
 
@@ -38,6 +40,13 @@ const rebase = about(
   "countersign change-set diff ID",
   "countersign change-set revise ID --rebase   (plans again on the targets as they are)",
 );
+/** Where a name that was not found is listed. */
+const lists: Hint = ({ group }) =>
+  group === "audit"
+    ? ["countersign audit log", "countersign audit holds"]
+    : group === "keys"
+      ? ["countersign keys list"]
+      : ["countersign change-set list", "countersign resource list", "countersign agent list"];
 const server = own("countersign start   (its last lines say what is wrong)");
 
 /** Codes where no command of the CLI would help: what to do stands in the message. */
@@ -82,12 +91,13 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   invalid_request: file,
   limit_exceeded: own("split the change-set into several, or shorten what the pointer names"),
   unknown_configuration: own("countersign config pull DIR --all   (its file names are the names there are)"),
-  not_found: own("countersign change-set list", "countersign resource list", "countersign agent list"),
+  not_found: lists,
   idempotency_key_reused: own("give the command again without your own idempotency key"),
   idempotency_in_flight: wait,
   precondition_required: own("countersign enrol   (the operation needs your signing key on this machine)"),
   precondition_failed: about("countersign change-set show ID   (somebody revised it; look again, then repeat)"),
-  already_exists: own("countersign kill status", "countersign key list --signing"),
+  already_exists: ({ group }) =>
+    group === "keys" ? ["countersign keys list"] : ["countersign kill status", "countersign key list --signing"],
   name_taken: own(
     "choose another name: `countersign agent list`, `countersign human list`, `countersign workspace list`",
   ),
@@ -170,7 +180,7 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   workspace_invalid: own(
     "countersign workspace add NAME FOLDER   (an existing folder that is not your home, the root or the data directory)",
   ),
-  configuration_invalid: own("set the variable the message names, then give the command again"),
+  configuration_invalid: own("correct the variable or the file that the message names, then give the command again"),
   data_directory_in_use: own("countersign status   (a server runs already; talk to it, or stop it)"),
   data_directory_unusable: own("export COUNTERSIGN_DATA=…   (a folder of your own)"),
   postgres_unsupported: own(

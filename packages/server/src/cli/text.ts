@@ -43,6 +43,11 @@ export function lines(...parts: readonly (Showable | undefined | false | readonl
   return make(shown.map((part) => inline(part as Showable).text).join("\n"));
 }
 
+/** `1 entry`, `2 entries`. */
+export function counted(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 export function indent(text: Shown, spaces = 2): Shown {
   return make(
     text.text

@@ -74,7 +74,7 @@ function checkPublishing({ state, tenants, anchors, anchorsDegraded }: Publishin
   const note =
     state === "stopped"
       ? "nothing is signed; `countersign keys list` and the log say why"
-      : `${stopped} ledgers are not signed; the log says why`;
+      : `${stopped} ${stopped === 1 ? "ledger is" : "ledgers are"} not signed; the log says why`;
   const checks: Check[] = [
     state === "stopped" || stopped > 0
       ? { name: "publishing", ok: false, degraded: true, note }

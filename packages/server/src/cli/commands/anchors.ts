@@ -10,11 +10,11 @@ import { moment } from "../when.js";
 
 export function anchorCommands(set: CommandSet, root: Command): void {
   const group = set.group(root, "anchors", "places out of the database's reach that keep checkpoints of the ledger");
-  const list = set.add(
+  const list = set.addDefault(
     group,
     "list",
     "how each anchor stands, per tenant; works with the server away. Exit code 1: one contradicts the ledger",
-    ["countersign anchors list", "countersign anchors list --json"],
+    ["countersign anchors", "countersign anchors list --json"],
   );
   set.does(list, async (cli) => {
     const { env } = cli.terminal;

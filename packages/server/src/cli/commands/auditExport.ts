@@ -10,7 +10,7 @@ import type { Cli } from "../cli.js";
 import type { CommandSet } from "../define.js";
 import { CliError, exit, type ExitCode } from "../exit.js";
 import { csvHead, csvRow } from "../render/entries.js";
-import { empty, lines, show, type Shown } from "../text.js";
+import { counted, empty, lines, show, type Shown } from "../text.js";
 import { pointInTime } from "../when.js";
 import { wholeNumber } from "./changeSet.js";
 
@@ -23,7 +23,7 @@ interface ExportOptions {
   readonly actor?: string;
   readonly subject?: string;
   readonly format: string;
-  readonly output?: string;
+  readonly out?: string;
   readonly bodies?: boolean;
   readonly force?: boolean;
 }
@@ -45,14 +45,14 @@ export function auditExport(set: CommandSet, group: Command): void {
     .option("--until <when>", "by time instead of --to; exclusive")
     .option("--change-set <id>", "only this change-set, with the keys of its voters")
     .option("--actor <name>", "only what this principal did")
-    .option("--subject <id>", "only what was done to this")
+    .option("--subject <id>", "only what was done to this id (of a change-set: `--change-set`)")
     .option("--format <format>", "bundle, jsonl or csv; only a bundle proves anything", "bundle")
     .option("--no-bodies", "leave out the texts people read; what remains still verifies")
-    .option("-o, --output <file>", "file to write; the standard output when left out")
+    .option("-o, --out <file>", "file to write; the standard output when left out")
     .option("--force", "overwrite the file")
     .addHelpText(
       "after",
-      "\nA range (--from, --to, --since, --until) is provably complete. A selection (--change-set, --actor, --subject) proves that its entries are in the ledger, and cannot prove that there are no others.",
+      "\nA range (--from, --to, --since, --until) is provably complete. A selection (--change-set, --actor,\n--subject) proves that its entries are in the ledger, and cannot prove that there are no others.",
     );
   set.does<ExportOptions>(command, exporting);
 }
@@ -62,19 +62,19 @@ async function exporting(cli: Cli, options: ExportOptions): Promise<ExitCode> {
     throw new CliError("usage", `\`--format ${options.format}\`: write ${formats.join(", ")}`);
   const source = cli.client.exportAudit(questionOf(cli, options));
   const written = options.format === "csv" ? csvOf(source) : source;
-  if (options.output === undefined) {
+  if (options.out === undefined) {
     for await (const line of written) await cli.terminal.out(`${line}\n`);
     return exit.ok;
   }
   const seen = new Seen(options.format);
   const { bytes } = await writeWhole({
-    path: cli.path(options.output),
-    shown: options.output,
+    path: cli.path(options.out),
+    shown: options.out,
     source: seen.through(written),
     force: options.force === true,
   });
-  const answer = { file: cli.path(options.output), format: options.format, bytes, ...seen.facts };
-  await cli.answer(answer, () => told(cli, options.output ?? "", { ...answer, bytes }));
+  const answer = { file: cli.path(options.out), format: options.format, bytes, ...seen.facts };
+  await cli.answer(answer, () => told(cli, options.out ?? "", { ...answer, bytes }));
   return exit.ok;
 }
 
@@ -84,11 +84,13 @@ function questionOf(cli: Cli, options: ExportOptions): Input<"exportAudit"> {
   const time = (text: string | undefined, name: string) =>
     text === undefined ? undefined : pointInTime(text, name, nowMs());
   const { changeSet, actor, subject } = options;
+  const [since, until] = [time(options.since, "--since"), time(options.until, "--until")];
+  if (since !== undefined && until !== undefined && Date.parse(since) >= Date.parse(until))
+    throw new CliError("usage", "`--since` is not before `--until`: there is nothing between them");
   const asked = {
     from: number(options.from, "--from"),
     to: number(options.to, "--to"),
-    since: time(options.since, "--since"),
-    until: time(options.until, "--until"),
+    ...{ since, until },
     ...{ changeSet, actor, subject },
     bodies: options.bodies !== false,
     format: options.format === "bundle" ? ("bundle" as const) : ("jsonl" as const),
@@ -159,7 +161,9 @@ class Seen {
 
 function told(cli: Cli, file: string, seen: ProvenFacts & { readonly bytes: number; readonly format: string }): Shown {
   const { paint } = cli;
-  const wrote = show`wrote ${seen.entries} entries, ${seen.bytes} bytes to ${file}`;
+  const wrote = show`wrote ${counted(seen.entries, "entry", "entries")}, ${seen.bytes} bytes to ${file}`;
+  if (seen.entries === 0)
+    return lines(wrote, paint.yellow("nothing in the ledger is as asked: there is nothing to verify"));
   if (seen.format !== "bundle") return lines(wrote, paint.dim("for reading; it proves nothing"));
   const { checkpoint, to, unproven } = seen;
   const behind = checkpoint !== null && to !== null ? to + 1 - checkpoint.size : 0;
@@ -167,10 +171,10 @@ function told(cli: Cli, file: string, seen: ProvenFacts & { readonly bytes: numb
     wrote,
     checkpoint === null
       ? paint.yellow(`without proofs: nothing of this ledger is published${unproven === null ? "" : ` (${unproven})`}`)
-      : show`tied to the signed checkpoint of ${checkpoint.size} entries, ${checkpoint.cosignatures} cosignatures`,
+      : show`tied to the signed checkpoint of ${counted(checkpoint.size, "entry", "entries")}, ${counted(checkpoint.cosignatures, "cosignature", "cosignatures")}`,
     behind > 0 &&
       paint.yellow(
-        `its last ${behind} entries are covered by no checkpoint${unproven === null ? "" : ` (${unproven})`}`,
+        `its last ${counted(behind, "entry is", "entries are")} covered by no checkpoint${unproven === null ? "" : ` (${unproven})`}`,
       ),
     empty,
     show`Anybody verifies it with: ${paint.cyan(`countersign-verify ${file} --policy FILE`)}`,
@@ -214,5 +218,5 @@ export async function free(path: string, shown: string, force: boolean): Promise
   if (force) return;
   const there = await open(path).catch(() => undefined);
   await there?.close();
-  if (there !== undefined) throw new CliError("file_unreadable", `\`${shown}\` exists; \`--force\` overwrites it`);
+  if (there !== undefined) throw new CliError("file_exists", `\`${shown}\` exists; \`--force\` overwrites it`);
 }

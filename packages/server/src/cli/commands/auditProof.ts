@@ -6,7 +6,7 @@ import type { Cli } from "../cli.js";
 import type { CommandSet } from "../define.js";
 import { CliError } from "../exit.js";
 import { facts } from "../table.js";
-import { empty, lines, show, type Shown } from "../text.js";
+import { counted, empty, lines, show, type Shown } from "../text.js";
 import { moment } from "../when.js";
 import { free } from "./auditExport.js";
 
@@ -65,7 +65,10 @@ function receiptText({ paint }: Cli, receipt: EntryProof, { out = "", withConten
       ["log", receipt.origin],
       ["at", moment(receipt.at)],
       ["hash", paint.dim(receipt.hash)],
-      ["checkpoint", show`${receipt.size} entries, ${receipt.cosignatures} cosignatures ${paint.dim(confirmed)}`],
+      [
+        "checkpoint",
+        show`${counted(receipt.size, "entry", "entries")}, ${counted(receipt.cosignatures, "cosignature", "cosignatures")} ${paint.dim(confirmed)}`,
+      ],
       [
         "content",
         withContent !== true

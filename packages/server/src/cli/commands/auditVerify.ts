@@ -1,5 +1,5 @@
 /** `audit verify`: of the database on this machine, of a bundle, or as the server says. */
-import { createReadStream } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import type { VerifyReport } from "@countersign/contract";
@@ -67,30 +67,50 @@ export function auditVerify(set: CommandSet, group: Command): void {
       "\nExit codes: 0 whole, 1 tampered, 2 completeness demanded and not shown, 3 could not decide (database away), 4 malformed, 64 usage.",
     );
   set.does<VerifyOptions>(command, async (cli, options, bundle) => {
+    for (const file of [options.policy, options.keys, isSize(options.asOf) ? undefined : options.asOf])
+      if (file !== undefined && !existsSync(cli.path(file)))
+        throw new CliError("file_unreadable", `cannot read \`${file}\`: there is no such file`);
     if (options.archive !== undefined) return verifyArchiveLocally(cli, options.archive, options.tenant);
     const range = rangeOf(options);
+    if (bundle !== "" && (options.asOf ?? options.sinceAnchor ?? options.from ?? options.to) !== undefined)
+      throw new CliError(
+        "usage",
+        "a bundle is verified whole: `--as-of`, `--since-anchor`, `--from` and `--to` are for the database",
+      );
     if (bundle !== "") return verifyFile(cli, bundle, options);
     if (options.remote === true) return verifyRemotely(cli, range.from, options.full === true);
     const { policy, keys, asOf, requireAnchored, sinceAnchor, tenant, bodies } = options;
-    const isFile = asOf !== undefined && !/^\d+$/.test(asOf);
     return verifyLocally(cli, {
       ...range,
       ...{ requireAnchored, sinceAnchor, tenant, bodies },
       policy: policy === undefined ? undefined : cli.path(policy),
       keys: keys === undefined ? undefined : cli.path(keys),
-      asOf: isFile ? cli.path(asOf) : asOf,
+      asOf: asOf === undefined || isSize(asOf) ? asOf : cli.path(asOf),
     });
   });
 }
 
+function isSize(asOf: string | undefined): boolean {
+  return /^\d+$/.test(asOf ?? "");
+}
+
 /** What contradicts itself is said before anything is opened. */
-function rangeOf({ from, to, sinceAnchor, asOf, remote, full }: VerifyOptions): { from?: number; to?: number } {
+function rangeOf({ from, to, sinceAnchor, asOf, remote, full, policy, keys, requireAnchored }: VerifyOptions): {
+  from?: number;
+  to?: number;
+} {
   const begin = from !== undefined || to !== undefined;
   if (sinceAnchor === true && begin)
     throw new CliError("usage", "`--since-anchor` chooses where to begin; leave out `--from` and `--to`");
   if (asOf !== undefined && to !== undefined) throw new CliError("usage", "`--as-of` and `--to` both say where to end");
   if (full === true && remote !== true)
     throw new CliError("usage", "`--full` belongs to `--remote`; without it everything is verified anyway");
+  if (remote === true && [policy, keys, requireAnchored, sinceAnchor, asOf, to].some((given) => given !== undefined))
+    throw new CliError(
+      "usage",
+      "`--remote` is the server's own word: policy, keys, anchors, `--as-of` and `--to` are for a bundle or the database on this machine",
+      { help: ["countersign audit export -o ledger.bundle", "countersign audit verify ledger.bundle --policy FILE"] },
+    );
   return {
     ...(from === undefined ? {} : { from: wholeNumber(from, "--from") }),
     ...(to === undefined ? {} : { to: wholeNumber(to, "--to") }),

@@ -55,7 +55,7 @@ function eraseCommand(set: CommandSet, group: Command): void {
     );
     await cli.answer(done, () =>
       lines(
-        erasureText(cli, done, "erased"),
+        erasureText(cli, { ...done, subject: { ...done.subject, label: foreseen.subject.label } }, "erased"),
         done.receipts.length > 0 && show`recorded as entry ${done.receipts[0]?.seq ?? ""}`,
         !done.finished &&
           show`nobody can read it any more; its bytes are removed once nothing is being applied, within minutes`,
@@ -77,8 +77,8 @@ function erasureText(cli: Cli, report: ErasureReport, verb: string): Shown {
   return lines(
     show`${name}: ${verb}`,
     [...parts, ...keys].map((line) => indent(line)),
-    stays.length > 0 && show`${paint.yellow("Not reached:")}`,
-    stays.map((line) => indent(line)),
+    stays.length > 0 && verb !== "erased" && show`${paint.yellow("Not reached:")}`,
+    verb === "erased" ? [] : stays.map((line) => indent(line)),
   );
 }
 

@@ -32,7 +32,7 @@ export function reportText(cli: Cli, report: VerifyReport): Shown {
       ...report.completeness.sources.map((source): [string, Shown] => ["", sourceText(cli, source)]),
       [
         "entries",
-        show`${report.entries} ${paint.dim(`from ${report.from}${report.to === null ? "" : ` to ${report.to}`}${report.base === null ? "" : `; the ${report.base} before were known`}`)}`,
+        show`${report.entries} ${paint.dim(`${rangeText(report)}${report.base === null ? "" : `; the ${report.base} before were known`}`)}`,
       ],
       ["state", report.rows === null ? undefined : paint.dim(`${report.rows} rows held against it`)],
       ["votes", report.votes.checked === 0 && report.votes.unchecked === 0 ? undefined : votesText(report)],
@@ -48,20 +48,30 @@ export function reportText(cli: Cli, report: VerifyReport): Shown {
   );
 }
 
+function rangeText({ entries, from, to }: VerifyReport): string {
+  return entries === 0 || to === null ? "" : `from ${from} to ${to}`;
+}
+
 function completenessText({ paint }: Cli, { completeness: { status, note } }: VerifyReport): Shown {
   const word = {
     not_demanded: paint.dim("not demanded"),
     shown: paint.green("shown"),
     not_shown: paint.red("NOT SHOWN"),
   };
-  return show`${word[status]} ${paint.dim(note)}`;
+  return show`${word[status]}: ${paint.dim(note)}`;
 }
 
 function sourceText({ paint }: Cli, source: VerifyReport["completeness"]["sources"][number]): Shown {
   const { name, kind, location, size, state, detail } = source;
   const good =
     state === "agrees" ? paint.green(state) : state === "contradicts" ? paint.red(state) : paint.yellow(state);
-  return show`${name} ${paint.dim(`${kind} ${location}`)} ${good}${size === null ? "" : ` up to ${size} entries`}${detail === null ? "" : ` (${detail})`}`;
+  const who =
+    kind === "own"
+      ? show`the ${location}'s own checkpoints`
+      : name === "as-of"
+        ? show`the checkpoint of --as-of`
+        : show`${kind} ${name} ${paint.dim(location)}`;
+  return show`${who}: ${good}${size === null ? "" : ` up to ${size} entries`}${detail === null ? "" : ` (${detail})`}`;
 }
 
 function votesText({ votes: { checked, unchecked } }: VerifyReport): Shown {
