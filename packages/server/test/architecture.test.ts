@@ -94,7 +94,7 @@ describe("checked by scripts", () => {
 test("docs/dependencies.md names every dependency, and no other", () => {
   const manifests = [
     "package.json",
-    ...["contract", "proof", "sdk", "server"].map((name) => `packages/${name}/package.json`),
+    ...["contract", "proof", "sdk", "server", "verify"].map((name) => `packages/${name}/package.json`),
   ];
   const names = new Set<string>();
   for (const manifest of manifests.map(
