@@ -148,6 +148,16 @@ test("a bundle verifies without the database", async () => {
   }
 });
 
+test("an export asks for the log's keys once its snapshot is taken: none of a checkpoint in it is missing", async () => {
+  const tenant = newTenant();
+  await committed(commit(ledger, tenant));
+  const keyStatements = async (): Promise<readonly string[]> => {
+    await committed(commit(ledger, tenant));
+    return [];
+  };
+  expect(await verifyBundle(await exported(tenant, { keyStatements }))).toMatchObject({ integrity: "ok", entries: 1 });
+});
+
 test("governed refusals are entries: the first at once, repeats of the minute together", async () => {
   const tenant = newTenant();
   clock.now = 60_000 * 1000;

@@ -125,10 +125,10 @@ async function publishedUpTo(
   { publishing }: EvidenceDesk,
   tenant: TenantId,
   to: number | undefined,
-): Promise<{ deployment: string; keyStatements: readonly string[]; unproven?: string }> {
+): Promise<{ deployment: string; keyStatements: () => Promise<readonly string[]>; unproven?: string }> {
   const named = async () => ({
     deployment: await publishing.deployment(),
-    keyStatements: await publishing.keyStatements(),
+    keyStatements: () => publishing.keyStatements(),
   });
   try {
     const newest = to === undefined ? undefined : await publishing.latest(tenant);
@@ -138,7 +138,8 @@ async function publishedUpTo(
     if (!isUnpublished(error)) throw error;
     const unproven = error.refusal.code;
     // What was signed before it stopped is still worth carrying.
-    return { ...(await named().catch(() => ({ deployment: unpublishedName, keyStatements: [] }))), unproven };
+    const none = (): Promise<readonly string[]> => Promise.resolve([]);
+    return { ...(await named().catch(() => ({ deployment: unpublishedName, keyStatements: none }))), unproven };
   }
 }
 

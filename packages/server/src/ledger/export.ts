@@ -34,8 +34,8 @@ export interface ExportOptions {
   readonly deployment: string;
   /** Entries of these alone, each with a proof; else the whole range. */
   readonly selection?: Selection;
-  /** Signed notes; they make the checkpoints of older keys believable. */
-  readonly keyStatements?: readonly string[];
+  /** Signed notes; they make the checkpoints of other keys believable. As a function: asked once the snapshot is taken, so that none of a key in it is missing. */
+  readonly keyStatements?: readonly string[] | (() => Promise<readonly string[]>);
   /** Why there are no proofs, for the header: a code. */
   readonly unproven?: string;
 }
@@ -65,7 +65,8 @@ export async function* exportBundle(
     const header = await headerOf(reading.client, tenant, given.nowMs, options);
     const evidence = new Evidence(tenant, ask);
     const openBody = options.bodies === true ? given.openBody : undefined;
-    const { keyStatements = [], selection } = options;
+    const { keyStatements: keys = [], selection } = options;
+    const keyStatements = typeof keys === "function" ? await keys() : keys;
     if (selection === undefined) {
       const proofs = await evidence.ofRange(header);
       const entries = flatten(readEntries(reading.client, tenant, header, openBody));
