@@ -5,8 +5,9 @@
  *
  * INVARIANT: the reader takes a line only if JSON.parse would read the same members from it and no others, and the lane says yes
  * only where `ChainVerifier.add` would find nothing in content, hashes and place. In doubt both say no.
- * Measured on 300,000 entries of 800 bytes: 4.4 µs an entry all told, against 12 by way of JSON.parse and objects; hashing
- * content, link, file and tree alone takes 3.5.
+ * Measured on 300,000 entries of 800 bytes: 4.8 µs an entry all told, against 10.5 by way of JSON.parse and objects. Of that
+ * 2.2 is hashing (content 0.7, link 0.4, its share of the tree 0.3, of the file's digest 0.6 to 0.8), 0.9 taking the escapes out
+ * of the content (1.5 byte by byte), 0.4 the other members, 0.4 reading the file.
  */
 import { utf8Bytes, writeLatin1 } from "./bytes.js";
 import type { BundleEntry } from "./bundle.js";
