@@ -107,7 +107,7 @@ describe("what is written is read", () => {
   it("paths of tiles", () =>
     property(
       fc.record<Tile>({
-        level: fc.constantFrom(0, 1, 2, 3, 4, 5, 6, "entries"),
+        level: fc.constantFrom<Tile["level"]>(0, 1, 2, 3, 4, 5, 6, "entries"),
         index: fc.nat({ max: 2 ** 31 - 1 }).map((nat) => nat * 16_000),
         width: fc.integer({ min: 1, max: 256 }),
       }),

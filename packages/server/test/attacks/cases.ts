@@ -414,7 +414,7 @@ function forgeVote(
     const { subject, data } = await tamper.entryData(client, "change_set.vote_cast");
     await tamper.append(client, {
       action: "change_set.vote_cast",
-      actor: { type: "human", id: String(data["voter"]) },
+      actor: { type: "human", id: data["voter"] as string },
       subject: { type: "change_set", id: subject },
       data: change(data),
     });
