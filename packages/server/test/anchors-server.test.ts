@@ -83,8 +83,8 @@ describe("a server with a file, a git and a witness anchor", () => {
     ]);
     expect(await machine.run(["audit", "verify", "--as-of", "2", "--json"])).toMatchObject({ code: 0 });
     expect(await machine.run(["audit", "verify", "--as-of", "100000"])).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining("not_found"),
+      code: 4,
+      stderr: expect.stringContaining("the longest has"),
     });
     expect(listed.anchors.map((row) => [row.anchor, row.standing, row.size])).toEqual(
       ["disk", "repo", "w1"].map((name) => [name, "ok", checkpoint.size]),

@@ -97,7 +97,7 @@ async function ledgersThatReach(
     const its = tenants.filter((one) => one === tenant);
     if (its.length > 0) return its;
     throw new RefusalError(
-      refused("not_found", `the checkpoint is of \`${asOf.origin}\`, which is no ledger asked for`),
+      refused("invalid_request", `the checkpoint is of \`${asOf.origin}\`, which is no ledger asked for`),
     );
   }
   const reached: TenantId[] = [];
@@ -108,7 +108,9 @@ async function ledgersThatReach(
     if (size >= asOf) reached.push(tenant);
   }
   if (reached.length > 0) return reached;
-  throw new RefusalError(refused("not_found", `no ledger asked for has ${asOf} entries; the longest has ${most}`));
+  throw new RefusalError(
+    refused("invalid_request", `no ledger asked for has ${asOf} entries; the longest has ${most}`),
+  );
 }
 
 interface Brought {
