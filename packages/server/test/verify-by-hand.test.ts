@@ -42,7 +42,8 @@ afterAll(() => world.close());
 
 async function collect(): Promise<string> {
   let text = "";
-  for await (const piece of world.ledger.exportBundle(world.tenant, { deployment: "test", bodies: true })) text += piece;
+  for await (const piece of world.ledger.exportBundle(world.tenant, { deployment: "test", bodies: true }))
+    text += piece;
   return text;
 }
 
