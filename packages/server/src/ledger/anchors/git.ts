@@ -266,24 +266,37 @@ interface Commit {
 async function makeCommit(repository: Repository, made: Commit): Promise<string | undefined> {
   const { git } = repository;
   const { branch, commit } = made.head;
-  const stream = commitStream(repository, made);
+  // Under a name of its own: a first commit says no parent, and fast-import would put it on whatever the branch has become.
+  const pending = `${pendingRefs}${randomUUID()}`;
+  const stream = commitStream(repository, made, pending);
   const { code, stderr } = await git.run(["fast-import", "--quiet", "--done", "--date-format=raw"], { input: stream });
-  const now = await commitOf(git, branch);
-  if (code === 0 && now !== undefined) {
-    await showInWorkingTree(git, commit, now);
-    return now;
+  const created = code === 0 ? await commitOf(git, pending) : undefined;
+  if (created === undefined) throw new Error(`the checkpoint could not be committed (${code}): ${stderr.slice(0, 500)}`);
+  // INVARIANT: the branch moves only from the commit that was read, or from none (empty), by git's own compare-and-set.
+  const moved = await git.run(["update-ref", branch, created, commit ?? ""]);
+  await git.run(["update-ref", "-d", pending]);
+  if (moved.code === 0) {
+    await showInWorkingTree(git, commit, created);
+    return created;
   }
-  if (now !== commit) return undefined;
-  throw new Error(`the checkpoint could not be committed (${code}): ${stderr.slice(0, 500)}`);
+  if ((await commitOf(git, branch)) !== commit) return undefined;
+  throw new Error(`the branch could not be moved (${moved.code}): ${String(moved.stderr).slice(0, 500)}`);
 }
 
-async function* commitStream({ options, git }: Repository, made: Commit): AsyncIterable<Uint8Array | string> {
+/** Commits that no branch has yet; what a killed process leaves here is of no meaning. */
+const pendingRefs = "refs/countersign/pending/";
+
+async function* commitStream(
+  { options, git }: Repository,
+  made: Commit,
+  ref: string,
+): AsyncIterable<Uint8Array | string> {
   const { head, held, submission, continuation } = made;
   const { origin, checkpoint } = submission;
   const folder = folderOf(origin);
   const nowMs = options.clock.nowMs();
   const root = Buffer.from(checkpoint.root).toString("hex");
-  yield `commit ${head.branch}\ncommitter countersign <countersign@localhost> ${Math.floor(nowMs / 1_000)} +0000\n`;
+  yield `commit ${ref}\ncommitter countersign <countersign@localhost> ${Math.floor(nowMs / 1_000)} +0000\n`;
   yield* data(Buffer.from(`${origin}: size ${checkpoint.size}, root ${root}\n`));
   if (head.commit !== undefined) yield `from ${head.commit}\n`;
   for await (const { path, bytes } of continuation.tiles()) {
