@@ -54,6 +54,10 @@ export function checkpointRows(tenant: TenantId): string {
 export const upperTiles =
   "select level, index, hashes from countersign.tiles where tenant_id = $1 and level > 0 order by level, index";
 
+/** How many leaf tiles may be stored: beyond them there is nothing to compare. By tiles_pkey. */
+export const storedLeafTiles =
+  "select coalesce(max(index) + 1, 0) as count from countersign.tiles where tenant_id = $1 and level = 0";
+
 /** The first `count` leaf tiles: number, hashes of their entries, and whether the stored one, if there is one, has these (1, 0). */
 export function tilesOfEntries(tenant: TenantId, count: number): string {
   if (!Number.isSafeInteger(count)) throw new Error(`not a number of tiles: ${count}`);
