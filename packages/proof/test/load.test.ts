@@ -96,7 +96,7 @@ describe("anchors", () => {
   });
 
   it.each<[string, (root: string) => void, string]>([
-    ["a folder that is not there", () => undefined, "ENOENT"],
+    ["a folder that is not there", () => undefined, "there is no such file"],
     ["a file", (root) => writeFileSync(root, ""), "not a folder"],
     ["a folder that is no repository", (root) => mkdirSync(root), "not a git repository"],
   ])("%s is unreadable, not a crash", (_, make, reason) => {
@@ -181,7 +181,7 @@ describe("policy files and key statements", () => {
     }
   });
   it.each([
-    ["none", "ENOENT"],
+    ["none", "there is no such file"],
     [".", "not a file"],
     ["/dev/zero", "not a file"],
   ])("%s is no policy", (path, reason) => {

@@ -312,6 +312,7 @@ const noteTitles: Readonly<Record<NoteClass, string>> = {
   ANCHOR_SOURCE_UNTRUSTED: "Evidence from where it cannot vouch",
   ANCHOR_UNREADABLE: "Anchor not readable",
   ANCHOR_AHEAD: "Anchor knows more",
+  KEY_UNKNOWN: "Signed by a key that is not known",
   SELECTION: "A selection",
 };
 
