@@ -271,7 +271,8 @@ async function makeCommit(repository: Repository, made: Commit): Promise<string 
   const stream = commitStream(repository, made, pending);
   const { code, stderr } = await git.run(["fast-import", "--quiet", "--done", "--date-format=raw"], { input: stream });
   const created = code === 0 ? await commitOf(git, pending) : undefined;
-  if (created === undefined) throw new Error(`the checkpoint could not be committed (${code}): ${stderr.slice(0, 500)}`);
+  if (created === undefined)
+    throw new Error(`the checkpoint could not be committed (${code}): ${stderr.slice(0, 500)}`);
   // INVARIANT: the branch moves only from the commit that was read, or from none (empty), by git's own compare-and-set.
   const moved = await git.run(["update-ref", branch, created, commit ?? ""]);
   await git.run(["update-ref", "-d", pending]);
