@@ -9,7 +9,6 @@ import type { TenantId } from "@countersign/contract";
 import {
   parseCheckpoint,
   parseEntryContent,
-  RightEdge,
   tileWidth,
   verifyInclusion,
   type Checkpoint,
@@ -245,12 +244,6 @@ async function baseIn(tree: Tree, { size, root }: KnownTree): Promise<Base | und
   const proof = await tree.inclusion(index, size);
   if (last === undefined || !verifyInclusion({ index, size, leafHash: last, proof, root })) return undefined;
   return { size, edge: edge.hashes(), prevHash: hexOf(last) };
-}
-
-/** Root of the tree of `size`, from what is stored of it. */
-export async function rootAt(client: pg.Client, tenant: TenantId, size: number): Promise<Uint8Array> {
-  if (size === 0) return new RightEdge().root();
-  return (await new Tree(tenant, askOf(client), new TileRoots()).edge(size)).root();
 }
 
 function hexOf(bytes: Uint8Array): string {

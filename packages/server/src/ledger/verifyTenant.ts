@@ -27,7 +27,6 @@ import {
   readDeploymentRecord,
   readKeyRecord,
   readOwnCheckpoints,
-  rootAt,
   type Base,
   type DeploymentRecord,
   type KnownTree,
@@ -124,7 +123,7 @@ export async function verifyTenant(
       whole && options.state !== false ? await verifyOwnLog(reading.client, tenant, { chain, options }) : nothingToSay;
     const other =
       (options.state ?? whole) ? await verifyState(reading, tenant, stateOptions(parts, options)) : nothingToSay;
-    const root = await rootOf(reading.client, tenant, { chain, base, reachable: from === 0 || base !== undefined });
+    const root = rootOf(chain, base);
     const past = wasSo(options.asOf, chain, root);
     return {
       ...report(chain, [past, log, other], startedMs),
@@ -228,6 +227,7 @@ async function verifyChain(reading: Reading, parts: VerifyParts, given: Chain): 
     onProgress: tellerOf(given, from, last?.seq),
     ownCheckpoints: given.own,
     reachesEnd: to === undefined,
+    withRoot: from === 0,
     ...(given.bodies === true ? { countBodies: true, bodiesExpected: true } : {}),
     ...(base === undefined ? {} : { leftEdge: base.edge }),
     ...(prevHash === undefined ? {} : { prevHash }),
@@ -341,20 +341,10 @@ function wasSo(asOf: number | Checkpoint | undefined, chain: VerifyResult, root:
   return { ...nothingToSay, findings: [finding] };
 }
 
-async function rootOf(
-  client: pg.Client,
-  tenant: TenantId,
-  {
-    chain,
-    base,
-    reachable,
-  }: { readonly chain: VerifyResult; readonly base: Base | undefined; readonly reachable: boolean },
-): Promise<string | undefined> {
-  if (chain.head?.root !== undefined) return chain.head.root;
-  if (chain.head === undefined && base !== undefined && chain.integrity === "ok")
-    return Buffer.from(new RightEdge(base.size, base.edge).root()).toString("hex");
-  if (!reachable || chain.integrity !== "ok" || chain.head === undefined) return undefined;
-  return Buffer.from(await rootAt(client, tenant, chain.head.seq + 1)).toString("hex");
+function rootOf(chain: VerifyResult, base: Base | undefined): string | undefined {
+  if (chain.head !== undefined) return chain.head.root;
+  const nothingNew = base !== undefined && chain.integrity === "ok";
+  return nothingNew ? Buffer.from(new RightEdge(base.size, base.edge).root()).toString("hex") : undefined;
 }
 
 function stateOptions({ references }: VerifyParts, options: VerifyTenantOptions): Parameters<typeof verifyState>[2] {
