@@ -22,7 +22,7 @@ import {
 import { describe, expect, test } from "vitest";
 import { initKeys, listKeys, repairStatements, revokeKey, rotateKeys } from "../src/ledger/index.js";
 import { finishPending, prepareRotation } from "../src/ledger/publishing/keyChanges.js";
-import { openKeys } from "../src/ledger/publishing/keys.js";
+import { KeyRing, openKeys } from "../src/ledger/publishing/keys.js";
 import { systemClock } from "../src/platform/index.js";
 import { deploymentTenant } from "../src/tenancy/index.js";
 import { createDatabase, temporaryDirectory } from "./support/postgres.js";
@@ -112,6 +112,24 @@ test("a rotation that is cut off anywhere is finished by whoever comes next, onc
     expect(existsSync(join(on.folder, "pending"))).toBe(false);
     await publishing.stop();
   }
+});
+
+test("keys that change while they are read are read again", async () => {
+  const on = await published();
+  const { keys } = await rotateKeys(on.parts, { reason: "lost" });
+  const key = keys[0]?.publicKey ?? "";
+  let meanwhile: (() => Promise<unknown>) | undefined = () =>
+    revokeKey(on.parts, { key, sinceMs: 1_000, reason: "lost" });
+  const withSnapshot: typeof on.parts.storage.withSnapshot = async (tenant, work) => {
+    const read = await on.parts.storage.withSnapshot(tenant, work);
+    const now = meanwhile;
+    meanwhile = undefined;
+    await now?.();
+    return read;
+  };
+  const ring = new KeyRing({ ...on.parts, storage: { withSnapshot } });
+  expect((await ring.current()).revokedKeys).toEqual([]);
+  expect((await ring.current()).revokedKeys).toEqual([key]);
 });
 
 test("keys made before the first start are recorded by it; a signer of one's own takes the key's place", async () => {

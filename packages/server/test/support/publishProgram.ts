@@ -1,5 +1,5 @@
 /**
- * A process that publishes, and dies where it is told: `remembered` or `stored` of the n-th checkpoint of a tenant.
+ * A process that publishes, and dies where it is told: `remembered` or `stored` of the n-th checkpoint of a tenant, or `superseded`.
  * Says `{ leading }` when it leads, `{ size }` for each new checkpoint of the tenant.
  */
 import type { TenantId } from "@countersign/contract";
@@ -14,7 +14,7 @@ export interface PublishOrder {
   readonly appUrl: string;
   readonly folder: string;
   readonly tenant: TenantId;
-  readonly dieAt?: "remembered" | "stored";
+  readonly dieAt?: "remembered" | "stored" | "superseded";
   /** The n-th time, from 1. */
   readonly nth?: number;
   readonly leaseMs: number;

@@ -28,6 +28,8 @@ export interface OpenKeys {
   readonly number: number;
   /** Of the whole history, revoked ones too. */
   readonly publicKeys: readonly string[];
+  /** Those whose signatures stopped counting at some moment. */
+  readonly revokedKeys: readonly string[];
   readonly statements: readonly string[];
   readonly memory: SignerMemory;
 }

@@ -31,8 +31,10 @@ export class KeyRing {
     if (this.#open?.stamp === stamp) return this.#open.keys;
     this.#open = undefined;
     await this.#begin();
+    // Before it is read: what another process changes meanwhile is read the next time.
+    const found = await keyStamp(this.#parts.folder);
     const keys = await openKeys(this.#parts);
-    this.#open = { stamp: await keyStamp(this.#parts.folder), keys };
+    this.#open = { stamp: found, keys };
     return keys;
   }
 
@@ -103,6 +105,7 @@ export async function readKeys({ folder, signer: injected }: Pick<KeyParts, "fol
     signer,
     number: current.from,
     publicKeys: history.map((key) => key.publicKey),
+    revokedKeys: history.filter((key) => key.revokedAtMs !== undefined).map((key) => key.publicKey),
     statements,
     memory: new SignerMemory(folder),
   };

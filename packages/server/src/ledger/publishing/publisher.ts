@@ -19,6 +19,7 @@ import type { OpenKeys } from "./keyHistory.js";
 import type { KeyRing } from "./keys.js";
 import { Lease } from "./lease.js";
 import { ledgerSizes, newestByAction, setTenants, statement, type Fenced } from "./queries.js";
+import { revokedSigner, supersede } from "./superseding.js";
 import { FencedOut, NotNow, Stopped, TenantLog, type Step, type StopKind, type StoredCheckpoint } from "./tenantLog.js";
 import type { TileRoots } from "./tree.js";
 
@@ -78,6 +79,8 @@ interface Followed {
   offered: boolean;
   /** Held against memory and table since this process leads. */
   looked: boolean;
+  /** Under which its newest checkpoint was looked at: it counts as long as they are these. */
+  keys: OpenKeys | undefined;
 }
 
 export class Publisher {
@@ -205,7 +208,7 @@ export class Publisher {
       const by = await this.#lease.hold(performance.now());
       if (by === undefined) return this.#follow();
       this.#lead();
-      await this.#publishAll(await this.#due(), keys, by);
+      await this.#publishAll(await this.#due(keys), keys, by);
       await this.#recordHeads();
     } catch (error) {
       await this.#failed(error);
@@ -254,8 +257,11 @@ export class Publisher {
     await this.#lease.giveBack().catch(() => undefined); // it ends by itself
   }
 
-  /** Tenants with entries that no checkpoint covers: those that were committed to here, and each interval all of them. */
-  async #due(): Promise<TenantId[]> {
+  /**
+   * Tenants with entries that no checkpoint covers, or whose keys have changed: those that were committed to here, and each
+   * interval all of them.
+   */
+  async #due(keys: OpenKeys): Promise<TenantId[]> {
     const now = performance.now();
     const wanted = [...this.#wanted];
     this.#wanted.clear();
@@ -267,15 +273,14 @@ export class Publisher {
     this.#allAt = now;
     const tenants = await this.#on.tenants();
     const sizes = await this.#sizes(tenants);
-    return tenants.filter((tenant) => this.#isDue(tenant, sizes.get(tenant) ?? 0, now));
+    return tenants.filter((tenant) => this.#isDue(tenant, { size: sizes.get(tenant) ?? 0, keys, now }));
   }
 
-  #isDue(tenant: TenantId, size: number, now: number): boolean {
+  #isDue(tenant: TenantId, { size, keys, now }: { size: number; keys: OpenKeys; now: number }): boolean {
     const followed = this.#followed.get(tenant);
     if (followed === undefined) return true;
-    return (
-      followed.nextAt <= now && (followed.state !== "published" || size > (followed.log.stored?.checkpoint.size ?? 0))
-    );
+    const isNew = size > (followed.log.stored?.checkpoint.size ?? 0) || followed.keys !== keys;
+    return followed.nextAt <= now && (followed.state !== "published" || isNew);
   }
 
   async #sizes(tenants: readonly TenantId[]): Promise<Map<string, number>> {
@@ -299,6 +304,7 @@ export class Publisher {
       nextAt: 0,
       offered: false,
       looked: false,
+      keys: undefined,
     };
     this.#followed.set(tenant, fresh);
     return fresh;
@@ -319,14 +325,31 @@ export class Publisher {
     const { tenant } = followed.log;
     try {
       const made = await followed.log.step(keys, by);
+      const superseded = await this.#superseded(followed, keys);
       followed.looked = true;
       followed.nextAt = performance.now() + this.#on.intervalMs;
       [followed.state, followed.kind, followed.reason] = ["published", undefined, undefined];
       const newest = made ?? (followed.offered ? undefined : followed.log.stored);
-      if (newest !== undefined) this.#offer(followed, newest);
+      // A witness would refuse it; the next one comes at once.
+      if (newest !== undefined && !superseded) this.#offer(followed, newest);
     } catch (error) {
       await this.#refusedFor(followed, tenant, error);
     }
+  }
+
+  /** True: its newest checkpoint does not count, and an entry makes way for another. */
+  async #superseded(followed: Followed, keys: OpenKeys): Promise<boolean> {
+    if (followed.keys === keys) return false;
+    const { tenant, stored } = followed.log;
+    const key = stored === undefined ? undefined : revokedSigner(stored, keys);
+    if (stored !== undefined && key !== undefined) {
+      const { size } = stored.checkpoint;
+      if (await supersede(this.#on, tenant, { size, key }))
+        this.#on.report("publishing.checkpoint_superseded", { tenant, size, key });
+      this.#on.atStep?.("superseded", tenant);
+    }
+    followed.keys = keys;
+    return key !== undefined;
   }
 
   #offer(followed: Followed, stored: StoredCheckpoint): void {

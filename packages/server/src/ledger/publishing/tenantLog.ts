@@ -44,8 +44,8 @@ const stepEntries = 64 * pageEntries;
 /** Tiles stored by one statement: half a mebibyte. */
 const tilesAtOnce = 64;
 
-/** For tests that kill the process between two steps. */
-export type Step = "remembered" | "stored";
+/** For tests that kill the process between two steps. superseded: an entry makes way for a checkpoint that counts. */
+export type Step = "remembered" | "stored" | "superseded";
 
 export interface TenantLogParts {
   readonly storage: Pick<Storage, "withSnapshot" | "inTenant">;
