@@ -2,6 +2,7 @@
  * The attack corpus on a real PostgreSQL: each of the 25 attacks gets its verdict, what is done properly raises no alarm, and the database
  * that nobody touched verifies before and after. `npm run attacks` runs this file and prints the table.
  */
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { attacks, type Attack, type Expected } from "./attacks/cases.js";
@@ -17,14 +18,24 @@ interface Line {
   readonly as: boolean;
 }
 const lines: Line[] = [];
+let reached = "";
 
-// Made while the tests are collected: the table of attacks names entries of it.
-const stage: Stage = await setStage();
+// Made while the tests are collected: the table of attacks names entries of it. No limit of the runner holds there, so it has its own.
+const stage: Stage = await inTime(setStage((step) => (reached = step)));
 afterAll(async () => {
   await stage.close();
   const file = process.env["COUNTERSIGN_ATTACKS_TABLE"];
   if (file !== undefined) writeFileSync(file, JSON.stringify(lines));
 });
+
+async function inTime(setting: Promise<Stage>): Promise<Stage> {
+  const seconds = 180;
+  const late = AbortSignal.timeout(seconds * 1_000);
+  return Promise.race([
+    setting,
+    once(late, "abort").then(() => Promise.reject(new Error(`no stage within ${seconds} s; it hangs at: ${reached}`))),
+  ]);
+}
 
 async function onCopy(fromBackup: boolean | undefined, work: (scene: Scene) => Promise<Verdict>): Promise<Verdict> {
   const scene = await (fromBackup === true ? stage.copyOfBackup() : stage.copy());

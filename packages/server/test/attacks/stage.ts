@@ -41,7 +41,7 @@ import { addLog, followStatements, initWitness, openWitness, runWitness } from "
 import { commit, committed } from "../support/ledger.js";
 import { createDatabase, temporaryDirectory, withClient, type TestDatabase } from "../support/postgres.js";
 import { startServer } from "../../src/server.js";
-import { addHuman, enrol, newKey, quietLog, startTestServer, type Person } from "../support/server.js";
+import { addHuman, enrol, newKey, personAt, quietLog, startTestServer, type Person } from "../support/server.js";
 
 export interface Stage {
   readonly tenant: TenantId;
@@ -118,7 +118,9 @@ interface Logins {
 
 type Names = readonly TenantId[];
 
-export async function setStage(): Promise<Stage> {
+/** `at` hears what is being done. */
+export async function setStage(at: (step: string) => void = () => undefined): Promise<Stage> {
+  at("database and witness");
   const database = await createDatabase();
   const dataDirectory = temporaryDirectory();
   const auditor = temporaryDirectory();
@@ -132,23 +134,30 @@ export async function setStage(): Promise<Stage> {
   mkdirSync(join(auditor, "file-anchor"));
   mkdirSync(join(auditor, "git-anchor"));
   const play = new Play(database, dataDirectory);
+  at("first round");
   const tenants: Names = await play.begin();
   const [tenant, other] = tenants as [TenantId, TenantId];
 
   const anchored: number[] = [];
   const first = readKey(dataDirectory);
   const on = { storage: database.storage, dataDirectory, specs, names: [...tenants, deploymentTenant] };
+  at("first anchoring");
   await withPublishing(on, async ({ publishing, anchor }) => {
     const log = await publishing.deployment();
     await witness.trust(verifierKey({ name: log, type: 1, publicKey: first.publicKey }));
     await anchor();
   });
   anchored.push(await sizeOf(database, tenant));
+  at("backup");
   const backup = await backupOf(database);
+  at("second round");
   await play.goOn("second");
+  at("second anchoring");
   await withPublishing(on, ({ anchor }) => anchor());
   anchored.push(await sizeOf(database, tenant));
+  at("third round");
   await play.goOn("third");
+  at("rotation and third anchoring");
   const deployment = await withPublishing(on, async ({ publishing, parts }) => {
     await rotateKeys(parts, { reason: "yearly" });
     const [statements, log] = [await publishing.keyStatements(), await publishing.deployment()];
@@ -157,7 +166,9 @@ export async function setStage(): Promise<Stage> {
   });
   await withPublishing(on, ({ anchor }) => anchor());
   anchored.push(await sizeOf(database, tenant));
+  at("fourth round");
   await play.goOn("fourth");
+  at("entries that nobody has seen");
   // What nobody has seen: no anchor, no checkpoint, no head in the deployment's ledger.
   const alone = await openLedger({
     storage: database.storage,
@@ -198,8 +209,6 @@ class Play {
   readonly #database: TestDatabase;
   readonly #dataDirectory: string;
   readonly applied: string[] = [];
-  /** The same for every round, so that people's clients go on working. */
-  #port = 0;
   #ada: Person | undefined;
   #bob: Person | undefined;
 
@@ -210,10 +219,6 @@ class Play {
 
   get ada(): Person {
     return this.#ada as Person;
-  }
-
-  get port(): number {
-    return this.#port;
   }
 
   async begin(): Promise<Names> {
@@ -245,9 +250,10 @@ class Play {
       database: this.#database,
       dataDirectory: this.#dataDirectory,
       mode: "team",
-      port: this.#port,
     });
-    this.#port = Number(new URL(server.url).port);
+    // Each round has a port of its own: that of the round before may be somebody else's by now.
+    if (this.#ada !== undefined) this.#ada = personAt(server.url, this.#ada);
+    if (this.#bob !== undefined) this.#bob = personAt(server.url, this.#bob);
     try {
       const deploymentCode = async (): Promise<string> => (await server.tenancy.issueCode(deploymentTenant)).text;
       return await work({ ...server, deploymentCode });
@@ -404,7 +410,7 @@ async function copyOf(given: {
   readonly dataDirectory: string;
   readonly policy: string;
   readonly names: Names;
-  readonly play: Pick<Play, "ada" | "port">;
+  readonly play: Pick<Play, "ada">;
 }): Promise<Scene> {
   const { database, from, policy, names, play } = given;
   const name = `cs_scene_${randomUUID().replaceAll("-", "")}`;
@@ -438,11 +444,11 @@ async function copyOf(given: {
         dataDirectory,
         databaseUrl: logins.ownerUrl,
         applicationDatabaseUrl: logins.appUrl,
-        port: play.port,
+        port: 0,
         log: quietLog,
       });
       try {
-        return await work(play.ada);
+        return await work(personAt(server.url, play.ada));
       } finally {
         await server.close();
       }

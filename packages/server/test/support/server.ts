@@ -138,6 +138,12 @@ export async function enrol(url: string, code: string, label = "laptop"): Promis
   return personOf({ url, tenant: tenant.id, id: principal.id, apiKey: secret, keyId: signingKey.id, privateKey });
 }
 
+/** The same person, at another server of the same deployment. */
+export function personAt(url: string, person: Person): Person {
+  const { tenant, id, apiKey, keyId, privateKey } = person;
+  return personOf({ url, tenant, id, apiKey, keyId, privateKey });
+}
+
 function personOf(known: Omit<Person, "call">): Person {
   return {
     ...known,
