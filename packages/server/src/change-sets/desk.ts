@@ -24,7 +24,7 @@ import {
   type RouteTally,
   tally,
 } from "../governance/index.js";
-import type { Actor, EntryDraft, Guard, Ledger, Snapshot, Write } from "../ledger/index.js";
+import type { Actor, Decided, EntryDraft, Guard, Ledger, Snapshot, Write } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
 import type { Blobs, Targets } from "../targets/index.js";
@@ -62,6 +62,9 @@ export interface Loaded {
   readonly configurationEpoch: number;
   readonly overlaps: readonly Overlap[];
 }
+
+/** What a command decided, and the change-set as its answer shows it. */
+export type Answered = Decided<{ changeSet: ChangeSetView }>;
 
 const openStatuses = ["DRAFT", "PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"];
 

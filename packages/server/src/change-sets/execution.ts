@@ -50,7 +50,7 @@ import { dismissVotes, transition } from "./lifecycle.rules.js";
 import { readStates } from "./plan.js";
 import { findDrift, reversibilityOf } from "./plan.rules.js";
 import { readApplication, readByRefs, readHolds, readOverlaps, readWhole } from "./queries.js";
-import { digestApproval, driftOf, judge, type Judgement, routeOf } from "./review.js";
+import { digestApproval, driftOf, judge, type Judgement, routeOf } from "./judgement.js";
 import { reverseEffects } from "../targets/index.js";
 import {
   type ApplicationRow,

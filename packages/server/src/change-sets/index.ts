@@ -32,6 +32,7 @@ import {
   standing,
   view,
 } from "./desk.js";
+import { archive, cancel, resolve } from "./closing.js";
 import { create, revise } from "./draft.js";
 import { eraseSubject } from "./erase.js";
 import { apply, resume, rollBack } from "./execution.js";
@@ -52,8 +53,9 @@ import {
   readWhole,
   readWholes,
 } from "./queries.js";
-import { archive, cancel, requestChanges, resolve, submit, vote } from "./review.js";
+import { requestChanges, vote } from "./review.js";
 import { Runner } from "./run.js";
+import { submit } from "./submit.js";
 import { expire } from "./timely.js";
 import { asSeenBy } from "./sight.js";
 import { applicationOf, summaryOf } from "./view.rules.js";

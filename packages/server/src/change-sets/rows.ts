@@ -204,6 +204,20 @@ export function updated<T extends Stored>(row: T, changes: Partial<Omit<T, "id" 
   return { ...row, ...changes, version: row.version + 1 };
 }
 
+/** The change-set as it will be once these updates are committed. */
+export function replaced(
+  whole: Whole,
+  by: { changes: Partial<ChangeSetRow>; revisionChanges?: Partial<RevisionRow>; items?: readonly ItemRow[] },
+): Whole {
+  return {
+    ...whole,
+    changeSet: updated<ChangeSetRow>(whole.changeSet, by.changes),
+    revision:
+      by.revisionChanges === undefined ? whole.revision : updated<RevisionRow>(whole.revision, by.revisionChanges),
+    items: by.items ?? whole.items,
+  };
+}
+
 /** A row that was just inserted, as it will be read. */
 export function inserted<T extends Stored>(row: NewRow<T>): T {
   return { ...row, version: 1 } as T;
