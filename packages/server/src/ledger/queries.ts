@@ -67,11 +67,11 @@ export function epochValues(tenant: TenantId, names: readonly string[]): Query {
 }
 
 /** By counters_pkey. */
-export function counterValue(tenant: TenantId, key: string): Query {
+export function countersOf(tenant: TenantId, keys: readonly string[]): Query {
   return {
-    name: "countersign_counter",
-    text: "select value from countersign.counters where tenant_id = $1 and key = $2",
-    values: [tenant, key],
+    name: "countersign_counters",
+    text: "select key, value from countersign.counters where tenant_id = $1 and key = any ($2::text[])",
+    values: [tenant, keys],
   };
 }
 

@@ -1,10 +1,21 @@
-/** One repeatable-read, read-only transaction that sees one tenant: what decisions are loaded in. */
+/**
+ * One repeatable-read, read-only transaction that sees one tenant: what decisions are loaded in.
+ * Promises: it sees one state, so an epoch or a counter is read once however many ask; those asked for at once are one statement ·
+ * after its end it answers nobody, for its connection is somebody else's.
+ */
 import type { TenantId } from "@countersign/contract";
 import type { SnapshotClient, Storage } from "../storage/index.js";
-import { counterValue, epochValues } from "./queries.js";
+import { countersOf, epochValues } from "./queries.js";
 import type { Query, Snapshot } from "./types.js";
 
 type Opener = Pick<Storage, "withSnapshot">;
+
+/** A snapshot that more than one function reads in. Whoever holds it waits for no other connection of the pool meanwhile. */
+export interface HeldSnapshot {
+  readonly snapshot: Snapshot;
+  /** Gives the connection back; again does nothing. Throws `database_unavailable` if the snapshot could not be opened. */
+  end(): Promise<void>;
+}
 
 /** Reads in a snapshot that is opened by the first question: whoever asks none costs the database nothing. */
 export async function readInSnapshot<T>(
@@ -12,24 +23,39 @@ export async function readInSnapshot<T>(
   tenant: TenantId,
   read: (snapshot: Snapshot) => Promise<T>,
 ): Promise<T> {
-  let opened: Promise<SnapshotClient> | undefined;
-  let ended: Promise<void> | undefined;
-  let end = (): void => undefined;
-  const open = (): Promise<SnapshotClient> =>
-    (opened ??= new Promise((resolve, reject) => {
-      const over = new Promise<void>((done) => (end = done));
-      ended = storage.withSnapshot(tenant, (client) => {
-        resolve(client);
-        return over;
-      });
-      ended.catch(reject);
-    }));
+  const held = holdSnapshot(storage, tenant);
   try {
-    return await read(snapshotOver(tenant, open));
+    return await read(held.snapshot);
   } finally {
-    end();
-    await ended;
+    await held.end();
   }
+}
+
+/** Opened by the first question as well. */
+export function holdSnapshot(storage: Opener, tenant: TenantId): HeldSnapshot {
+  let opened: Promise<SnapshotClient> | undefined;
+  let closed: Promise<void> | undefined;
+  let over = false;
+  let end = (): void => undefined;
+  const open = (): Promise<SnapshotClient> => {
+    if (over) return Promise.reject(new Error("a snapshot is read after its end"));
+    return (opened ??= new Promise((resolve, reject) => {
+      const ended = new Promise<void>((done) => (end = done));
+      closed = storage.withSnapshot(tenant, (client) => {
+        resolve(client);
+        return ended;
+      });
+      closed.catch(reject);
+    }));
+  };
+  return {
+    snapshot: snapshotOver(tenant, open),
+    end: async () => {
+      over = true;
+      end();
+      await closed;
+    },
+  };
 }
 
 function snapshotOver(tenant: TenantId, open: () => Promise<SnapshotClient>): Snapshot {
@@ -38,15 +64,46 @@ function snapshotOver(tenant: TenantId, open: () => Promise<SnapshotClient>): Sn
     const found = await client.query<Record<string, unknown>>({ name, text, values: [...values] });
     return found.rows as T[];
   };
-  const epochs = async (names: readonly string[]): Promise<ReadonlyMap<string, number>> => {
+  const epoch = remembering(async (names) => {
     const rows = await query<{ id: string; version: number }>(epochValues(tenant, names));
-    return new Map([...names.map((name) => [name, 0] as const), ...rows.map((row) => [row.id, row.version] as const)]);
-  };
+    return new Map(rows.map((row) => [row.id, row.version]));
+  });
+  const counter = remembering(async (keys) => {
+    const rows = await query<{ key: string; value: string }>(countersOf(tenant, keys));
+    return new Map(rows.map((row) => [row.key, Number(row.value)]));
+  });
   return {
     tenant,
     query,
-    epochs,
-    epoch: async (name) => (await epochs([name])).get(name) ?? 0,
-    counter: async (key) => Number((await query<{ value: string }>(counterValue(tenant, key)))[0]?.value ?? 0),
+    epoch,
+    epochs: async (names) => new Map(await Promise.all(names.map(async (name) => [name, await epoch(name)] as const))),
+    counter,
+  };
+}
+
+/**
+ * Numbers by name, 0 where there is none; each is read once, and all that are asked for in one go are one statement. (Proposing
+ * asked for three epochs and two counters, each a round trip.)
+ */
+function remembering(
+  read: (names: readonly string[]) => Promise<ReadonlyMap<string, number>>,
+): (name: string) => Promise<number> {
+  const known = new Map<string, Promise<number>>();
+  let asked: { readonly names: string[]; readonly found: Promise<ReadonlyMap<string, number>> } | undefined;
+  return (name) => {
+    const before = known.get(name);
+    if (before !== undefined) return before;
+    if (asked === undefined) {
+      const names: string[] = [];
+      const found = Promise.resolve().then(() => {
+        asked = undefined;
+        return read(names);
+      });
+      asked = { names, found };
+    }
+    asked.names.push(name);
+    const value = asked.found.then((values) => values.get(name) ?? 0);
+    known.set(name, value);
+    return value;
   };
 }
