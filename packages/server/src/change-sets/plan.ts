@@ -56,13 +56,16 @@ export async function planItems(inputs: readonly ItemInput[], planning: Planning
   const unknown = new Set(
     inputs.filter((_, index) => checked[index] === undefined).map((input) => canonicalize(input.target)),
   );
+  const isUnknown = ({ input }: CheckedItem): boolean => unknown.size > 0 && unknown.has(canonicalize(input.target));
+  const upcoming = order.flatMap((index) => checked[index] ?? []).filter((item) => !isUnknown(item));
   const overlay = new Overlay(planning.targets, context);
   const items: OrderedPlan[] = [];
   // A short item may be about a large document: two hundred of them are refused before they are too much for anybody.
   const weight = { documents: 0, bytes: 0 };
   for (const [place, index] of order.entries()) {
     const item = checked[index];
-    if (item === undefined || unknown.has(canonicalize(item.input.target))) continue;
+    if (item === undefined || isUnknown(item)) continue;
+    await overlay.readAhead(upcoming, item);
     const planned = await planning.targets.kind(item.kind).plan(item, `/items/${index}`, overlay, context);
     if (isProblems(planned)) {
       problems.push(...planned);
@@ -100,7 +103,9 @@ export async function readStates(
   targets: Targets,
   context: TargetContext,
 ): Promise<Map<string, StateImage>> {
+  const resources = effects.flatMap(({ target }) => (target.kind === "resource" ? [target] : []));
   const states = new Map<string, StateImage>();
+  for (const [key, { image }] of await targets.resource.readAll(resources, context)) states.set(key, image);
   for (const { target } of effects) {
     if (states.has(target.key)) continue;
     const state = await targets.kind(target.kind).read(target, context);
@@ -125,15 +130,36 @@ async function checkItems(
   return { checked, problems };
 }
 
+/**
+ * Items whose targets are read in one statement: one by one, every item waited for a round trip of its own. Not all of them,
+ * because what they are about may be large, and planning stops where it is too much.
+ */
+const itemsAhead = 16;
+
 /** Targets as they are, with the effects of earlier items laid over them. */
 class Overlay implements PlanView {
   readonly #targets: Targets;
   readonly #context: TargetContext;
   readonly #states = new Map<string, TargetState>();
+  /** Items of the upcoming ones whose targets were read. */
+  #ahead = 0;
 
   constructor(targets: Targets, context: TargetContext) {
     this.#targets = targets;
     this.#context = context;
+  }
+
+  /** Reads what the plans of this item and of those behind it will ask for, unless it was read with one before. */
+  async readAhead(upcoming: readonly CheckedItem[], item: CheckedItem): Promise<void> {
+    const at = upcoming.indexOf(item, Math.max(0, this.#ahead - itemsAhead));
+    if (at < this.#ahead) return;
+    this.#ahead = at + itemsAhead;
+    const { resource } = this.#targets;
+    const refs = upcoming
+      .slice(at, this.#ahead)
+      .flatMap((next) => (next.kind === resource.name ? resource.planReads(next) : []))
+      .filter((ref) => !this.#states.has(ref.key));
+    for (const [key, state] of await resource.readAll(refs, this.#context)) this.#states.set(key, state);
   }
 
   async state(ref: TargetRef): Promise<TargetState> {

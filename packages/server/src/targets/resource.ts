@@ -21,6 +21,7 @@ import {
   epochsOf,
   planResource,
   resourceFlags,
+  resourceRef,
   resourceTargets,
   schemaOf,
   schemaRef,
@@ -49,6 +50,8 @@ export function resourceKind(options: { readonly checkConfiguration: CheckConfig
     atomic: true,
     check: (item, pointer) => Promise.resolve(check(item, pointer)),
     read,
+    planReads,
+    readAll,
     plan: (item, pointer, view, context) => plan(item, pointer, view, context, options.checkConfiguration),
     change,
   };
@@ -62,6 +65,31 @@ function check(item: ItemInput, pointer: string): CheckedItem | readonly Problem
 async function read(ref: TargetRef, context: TargetContext): Promise<{ readonly image: StateImage }> {
   const row = await resourceByName(context.snapshot, ref.environment, ref.type, ref.id);
   return row === undefined ? absentState : { image: imageOf(row) };
+}
+
+/** With the schema of what comes out of it: `checkAfter` asks for that of its type, unless it is a configuration itself. */
+function planReads({ targets }: CheckedItem): TargetRef[] {
+  return targets.flatMap((ref) => (ref.type === configType ? [ref] : [ref, schemaRef(ref.type)]));
+}
+
+async function readAll(
+  refs: readonly TargetRef[],
+  context: TargetContext,
+): Promise<ReadonlyMap<string, { readonly image: StateImage }>> {
+  const asked = [...new Map(refs.map((ref) => [ref.key, ref])).values()];
+  if (asked.length === 0) return new Map();
+  const rows = new Map(
+    (await resourcesByName(context.snapshot, asked)).map((row) => [
+      resourceRef(row.environment, row.type, row.resourceId).key,
+      row,
+    ]),
+  );
+  return new Map(
+    asked.map(({ key }) => {
+      const row = rows.get(key);
+      return [key, row === undefined ? absentState : { image: imageOf(row) }];
+    }),
+  );
 }
 
 function imageOf(row: ResourceRow | undefined): StateImage {

@@ -127,6 +127,10 @@ interface TargetKindBase {
 /** Its writes join the commit that records them: applied and recorded are one. */
 export interface AtomicTargetKind extends TargetKindBase {
   readonly atomic: true;
+  /** The targets whose states `plan` asks its view for, so that they can be read together. */
+  planReads(item: CheckedItem): readonly TargetRef[];
+  /** `read` of all of them in one statement, by key. */
+  readAll(refs: readonly TargetRef[], context: TargetContext): Promise<ReadonlyMap<string, TargetState>>;
   /**
    * Called while loading: reads the targets. What it returns is called while deciding, and gives the guards and entries
    * (with their writes) that bring the targets from `before` to `after`, for effects in order (several may touch one
