@@ -20,6 +20,8 @@ import {
 import { checkVote, loadConfiguration, type Route } from "../governance/index.js";
 import type { EraseSubject, FinishErasures, Snapshot } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
+import { apply } from "./apply.js";
+import { archive, cancel, resolve } from "./closing.js";
 import {
   approvalContext,
   type Desk,
@@ -32,10 +34,8 @@ import {
   standing,
   view,
 } from "./desk.js";
-import { archive, cancel, resolve } from "./closing.js";
 import { create, revise } from "./draft.js";
 import { eraseSubject } from "./erase.js";
-import { apply, resume, rollBack } from "./execution.js";
 import { Leases } from "./leases.js";
 import { type ListSort, readCursor, writeCursor } from "./lists.rules.js";
 import { NumberBlocks } from "./numbers.js";
@@ -53,7 +53,9 @@ import {
   readWhole,
   readWholes,
 } from "./queries.js";
+import { resume } from "./resume.js";
 import { requestChanges, vote } from "./review.js";
+import { rollBack } from "./rollBack.js";
 import { Runner } from "./run.js";
 import { submit } from "./submit.js";
 import { expire } from "./timely.js";
