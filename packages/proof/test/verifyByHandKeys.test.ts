@@ -24,7 +24,8 @@ import { checkpointAt, deployment, edgeAt, logKey, nextKey, rootAt, statementsOf
 
 const script = fileURLToPath(new URL("../../../docs/verify-by-hand/countersign_verify.py", import.meta.url));
 const python = spawnSync("python3", ["-c", "import sys; print(sys.version_info >= (3, 8))"], { encoding: "utf8" });
-const skipped = python.stdout?.trim() !== "True";
+const absent = python.stdout?.trim() === "True" ? undefined : "python3 (3.8 or later) is not on this machine";
+if (absent !== undefined) console.warn(`keys and restores are not read by the second verifier: ${absent}`);
 
 const ledger = chainOf(Array.from({ length: 60 }, (_, i) => plain(i)));
 const exportedAtMs = startMs + 900_000;
@@ -53,7 +54,7 @@ function restoredOf(of: string): StoredEntry[] {
   return [...kept, ...chainOf([said, plain(900)], tenant, { seq: 35, prev: kept.at(-1)?.hash ?? "" })];
 }
 
-describe.skipIf(skipped)("keys and restores, by both verifiers", () => {
+describe.skipIf(absent !== undefined)("keys and restores, by both verifiers", () => {
   let folder: string;
   beforeAll(() => void (folder = mkdtempSync(join(tmpdir(), "countersign-keys-"))));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
