@@ -5,7 +5,7 @@ Written from docs/ledger-format.md alone, in another language than the server, s
 implementation. It shares no code with it and is meant to be read: the sections follow the document.
 
     python3 countersign_verify.py BUNDLE [--policy FILE] [--require-anchored] [--tenant UUID] [--json]
-    python3 countersign_verify.py RECEIPT.tlog-proof --policy FILE
+    python3 countersign_verify.py RECEIPT.tlog-proof --policy FILE [--require-anchored]
     python3 countersign_verify.py --vectors DIRECTORY
 
 Exit codes: 0 integrity holds and what the policy demands is shown, 1 tampered, 2 integrity holds and what is
@@ -646,7 +646,7 @@ def parse_origin(origin):
 
 def parse_receipt(text):
     """(index, proof, extra or None, checkpoint)."""
-    if len(text) > NOTE_BYTES_MAX:
+    if len(text.encode("utf-8")) > NOTE_BYTES_MAX:
         raise Malformed("the receipt is too long")
     head, blank, note = text.partition("\n\n")
     lines = head.split("\n")
@@ -664,6 +664,32 @@ def parse_receipt(text):
     if len(proof) > 63 or any(one is None or len(one) != 32 for one in proof):
         raise Malformed("a path that is none")
     return index, proof, extra, parse_checkpoint(note)
+
+
+LINK = re.compile(
+    rb"countersign\.entry\.v%d\n([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\n"
+    rb"(0|[1-9][0-9]{0,15})\n(0|[1-9][0-9]{0,15})\n[0-9a-f]{64}\n[0-9a-f]{64}\n" % VERSION
+)
+STATEMENT_LENGTH = re.compile(rb"([1-9][0-9]{0,6})\n")
+
+
+def read_extra(extra):
+    """(link, its tenant, its seq, key statements): the link is hashed, the statements are somebody's word."""
+    found = LINK.match(extra or b"")
+    if found is None or int(found.group(2)) > MAX_SAFE or int(found.group(3)) > MAX_SAFE:
+        raise Malformed("a receipt without the entry's link")
+    statements, at = [], found.end()
+    while at < len(extra):
+        length = STATEMENT_LENGTH.match(extra, at)
+        end = length.end() + int(length.group(1)) if length is not None else 0
+        if length is None or end > len(extra) or len(statements) == PROOF_LINES_MAX:
+            raise Malformed("what follows the link is not key statements, each after its length in bytes")
+        try:
+            statements.append(extra[length.end() : end].decode("utf-8"))
+        except UnicodeDecodeError:
+            raise Malformed("a key statement that is not UTF-8")
+        at = end
+    return found.group(0), found.group(1).decode(), int(found.group(2)), statements
 
 
 # ---- Policy file ---------------------------------------------------------------------------------------------------
@@ -754,8 +780,8 @@ def parse_policy(data):
 
 
 def follow_key_statements(notes, deployment):
-    """The keys of the good chain, oldest first: {raw key: [number, atMs, revoked at or None]}."""
-    keys, current, previous = {}, None, "0" * 64
+    """The keys of the good chain, oldest first: {raw key: [number, atMs, revoked at or None]}; and how many follow."""
+    keys, current, previous, followed = {}, None, "0" * 64, 0
     for number, text in enumerate(notes[:PROOF_LINES_MAX]):
         try:
             note = parse_note(text)
@@ -781,7 +807,8 @@ def follow_key_statements(notes, deployment):
         else:
             break
         previous = sha256(note.text.encode("utf-8")).hex()
-    return keys
+        followed += 1
+    return keys, followed
 
 
 class LogKeys:
@@ -789,7 +816,7 @@ class LogKeys:
 
     def __init__(self, deployment, tenant, policy, statements):
         origin = "%s/%s" % (deployment, tenant)
-        chain = follow_key_statements(statements, deployment)
+        chain, self.followed = follow_key_statements(statements, deployment)
         self.pinned = policy is not None
         pins = policy.pinned(origin) if policy is not None else []
         trusted = not self.pinned or any(raw in pins for raw in chain)
@@ -1640,26 +1667,38 @@ def verify_bundle(stream, demanded_tenant, trust=None):
 
 
 def verify_receipt(text, trust):
-    """{"status", "class" or None, "detail"} of a receipt."""
+    """A verifier like that of a bundle: a receipt is a selection of one entry, of which only the hash is known."""
     index, proof, extra, checkpoint = parse_receipt(text)
     of = parse_origin(checkpoint.origin)
-    link = re.match(r"countersign\.entry\.v1\n([0-9a-f-]{36})\n(0|[1-9][0-9]*)\n", (extra or b"").decode("utf-8", "replace"))
-    if of is None or link is None:
-        raise Malformed("a receipt without the entry's link, or of no ledger")
-    if (link.group(1), link.group(2)) != (of[1], str(index)):
-        return {"class": "FOREIGN_ENTRY", "detail": "the link is of another entry"}
-    if not inclusion_holds(index, checkpoint.size, sha256(b"\0" + extra), proof, checkpoint.root):
-        return {"class": "LINK_BROKEN", "detail": "the path does not lead to the root"}
-    policy = trust.policy
-    if policy is None:
-        detail = "no policy was given, so nobody's signature on the checkpoint could be checked"
-        return {"class": None, "complete": False, "undecided": True, "detail": detail}
-    signed = any(checkpoint.note.times_signed(checkpoint.origin, 1, raw) for raw in policy.pinned(checkpoint.origin))
-    if not signed:
-        return {"class": "KEY_UNTRUSTED", "detail": "no key of the policy signed the checkpoint"}
-    confirmed = {name: checkpoint.size for name, key_name, raw in policy.witnesses if checkpoint.note.times_signed(key_name, 4, raw)}
-    enough = policy.quorum is None or policy.quorum_size(confirmed) is not None
-    return {"class": None, "complete": enough, "detail": "entry %d is in the ledger of %d entries" % (index, checkpoint.size)}
+    if of is None:
+        raise Malformed("a receipt of no ledger")
+    link, tenant, seq, statements = read_extra(extra)
+    proofs = Proofs()
+    proofs.statements, proofs.checkpoints = statements, [checkpoint]
+    header = {"version": 2, "deployment": of[0], "tenant": of[1], "selection": "entries", "from": 0, "to": -1}
+    header.update({"head": None, "bodies": "withheld", "exportedAtMs": math.inf})
+    verifier = Verifier(of[1], header, proofs, trust)
+    if not inclusion_holds(index, checkpoint.size, sha256(b"\0" + link), proof, checkpoint.root):
+        verifier.find("LINK_BROKEN", seq, "the path does not lead to the root")
+    if seq != index:
+        verifier.find("ORDER_BROKEN", seq, "the receipt is of another entry")
+    if tenant != of[1]:
+        verifier.find("FOREIGN_ENTRY", seq, "the entry was chained for another tenant")
+    judgement = Judgement(verifier)
+    judgement.judge()
+    verifier.complete = judgement.completeness()
+    why = None
+    if trust.policy is None:
+        why = "no policy was given, so nobody's signature on the checkpoint could be checked"
+    elif judgement.keys.followed < len(statements):
+        why = "key statement %d does not follow: what it said of the key is not known" % judgement.keys.followed
+    elif judgement.is_selection_undecided():
+        why = "the checkpoint is signed by a revoked key, and nobody says whether before the revocation"
+    verifier.undecided = why is not None
+    found = verifier.findings[0] if verifier.findings else None
+    detail = found["detail"] if found else why or "entry %d is in the ledger of %d entries" % (index, checkpoint.size)
+    name = found["class"] if found else None
+    return {"class": name, "detail": detail, "completeness": verifier.complete, "exit": exit_code(verifier)}
 
 
 def exit_code(verifier):
@@ -1774,13 +1813,12 @@ def read_policy(parser, path):
 
 
 def report_receipt(result, as_json):
-    undecided = result.get("undecided", False)
-    code = 1 if result["class"] is not None else 3 if undecided else 0 if result["complete"] else 2
     if as_json:
-        print(json.dumps(dict(result, exit=code)))
+        print(json.dumps(result))
     else:
-        print("%s: %s" % (result["class"] or {0: "ok", 2: "not shown", 3: "undecided"}[code], result["detail"]))
-    return code
+        verdict = result["class"] or {0: "ok", 2: "not shown", 3: "undecided"}[result["exit"]]
+        print("%s: %s" % (verdict, shown(result["detail"])))
+    return result["exit"]
 
 
 def report(header, verifier, as_json):

@@ -29,3 +29,4 @@ export * from "./policy.js";
 export * from "./statements.js";
 export * from "./report.js";
 export * from "./receipt.js";
+export * from "./receiptExtra.js";

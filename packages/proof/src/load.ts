@@ -8,6 +8,7 @@ import { closeSync, fstatSync, openSync, readdirSync, readSync, realpathSync, st
 import { dirname, isAbsolute, join, resolve, sep } from "node:path";
 import { parseCheckpoint, parseOrigin } from "./checkpoint.js";
 import { parsePolicy, policyBytesMax, type Policy, type PolicyProblem } from "./policy.js";
+import { parseKeyStatements } from "./statements.js";
 import { parseTilePath, tilePath, tileWidth } from "./tiles.js";
 import { noTrust, type AnchoredCheckpoint, type AnchorView, type Trust } from "./trust.js";
 
@@ -46,16 +47,8 @@ export function readPolicyFile(path: string): Policy {
 
 /** Key statements that were kept: each a signed note after a line with its length in bytes, as the server keeps its own. Throws. */
 export function readKeyStatements(path: string): string[] {
-  const bytes = Buffer.from(readBounded(path, notesBytesMax));
-  const statements: string[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const found = /^([1-9][0-9]{0,6})\n/.exec(bytes.toString("latin1", at, Math.min(at + 8, bytes.length)));
-    const begins = at + (found?.[0].length ?? 0);
-    const end = begins + Number(found?.[1]);
-    if (found === null || end > bytes.length) throw new Error("not key statements, each after its length in bytes");
-    statements.push(bytes.toString("utf8", begins, end));
-    at = end;
-  }
+  const statements = parseKeyStatements(readBounded(path, notesBytesMax));
+  if (statements === undefined) throw new Error("not key statements, each after its length in bytes");
   return statements;
 }
 

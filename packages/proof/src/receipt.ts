@@ -1,20 +1,16 @@
 /**
- * Verifies a receipt: a file that shows that one entry is in a ledger (`tlogProof.ts`), with the leaf's data in it. Pure. The
- * receipt names no key that counts: without a policy nothing can be decided.
+ * Verifies a receipt: a file that shows that one entry is in a ledger (`tlogProof.ts`), with the leaf's data and key statements in
+ * it (`receiptExtra.ts`). Pure. Whom those statements tie to a key of the policy counts, as in a bundle; by itself the receipt names
+ * no key that does: without a policy nothing can be decided.
  */
-import { bytesOfHex, hexOf, isUtf8, textOfUtf8 } from "./bytes.js";
+import { bytesOfHex, hexOf, textOfUtf8 } from "./bytes.js";
 import { parseOrigin } from "./checkpoint.js";
 import { judge } from "./completeness.js";
-import {
-  contentHashHex,
-  hashPattern,
-  linkTextStart,
-  parseEntryContent,
-  type EntryContent,
-  type Link,
-} from "./entry.js";
+import { contentHashHex, parseEntryContent, type EntryContent } from "./entry.js";
 import type { Finding, VerifyResult } from "./findings.js";
 import { leafHashHex } from "./hash.js";
+import { parseReceiptExtra, type ReceiptExtra } from "./receiptExtra.js";
+import { readKeyHistory } from "./statements.js";
 import { parseTlogProof, verifyTlogProof, type TlogProof } from "./tlogProof.js";
 import { noTrust, type Trust } from "./trust.js";
 
@@ -47,47 +43,35 @@ export function verifyReceipt(input: string | Uint8Array, options: ReceiptOption
   const { proof } = parsed;
   const origin = parseOrigin(proof.checkpoint.origin);
   if (origin === undefined) return refused("the checkpoint's origin is not of a Countersign ledger");
-  const link = proof.extra === undefined ? undefined : readLink(proof.extra);
-  if (link === undefined) return refused("the receipt does not hold the entry's link");
-  const { trust = noTrust } = options;
+  const read = parseReceiptExtra(proof.extra ?? new Uint8Array());
+  if (!read.ok) return refused(read.problem);
+  const { trust = noTrust, content } = options;
   const trusted = typeof trust === "function" ? trust(origin) : trust;
-  return verified({
-    proof,
-    link,
-    text: textOfUtf8(proof.extra as Uint8Array),
-    origin,
-    trusted,
-    content: options.content,
-  });
+  return verified({ proof, ...read.extra, origin, trusted, content });
 }
 
-interface Read {
+interface Read extends ReceiptExtra {
   readonly proof: TlogProof;
-  readonly link: Link;
-  readonly text: string;
   readonly origin: { readonly deployment: string; readonly tenant: string };
   readonly trusted: Trust;
   readonly content: Uint8Array | undefined;
 }
 
 function verified(read: Read): ReceiptResult {
-  const { proof, link, text, origin, trusted, content } = read;
+  const { proof, link, linkText, keyStatements, origin, trusted, content } = read;
   const { checkpoint } = proof;
-  const hash = leafHashHex(text);
+  const hash = leafHashHex(linkText);
   const findings = findingsOf(read, hash);
   const judgement = judge({
     ...{ ...origin, trust: trusted, readFrom: "bundle", from: 0, size: checkpoint.size, reachesEnd: false },
     ...{ readAtMs: undefined, selection: checkpoint, rootAt: () => undefined, firstDifferent: () => undefined },
-    ...{ damagedFrom: Infinity, own: [checkpoint], ownStatements: [], consistency: new Map(), restores: [] },
+    ...{ damagedFrom: Infinity, own: [checkpoint], ownStatements: keyStatements, consistency: new Map(), restores: [] },
     ...{ recordedHead: undefined, complete: true, holds: findings.length === 0 },
   });
   const all = [...findings, ...judgement.findings];
   const first = all[0];
   const opened = content === undefined ? undefined : parseEntryContent(textOfUtf8(content));
-  const undecided =
-    trusted.policy === undefined && trusted.keyStatements.length === 0
-      ? "no policy was given, so nobody's signature on the checkpoint could be checked"
-      : judgement.undecided;
+  const undecided = all.length > 0 ? judgement.undecided : (whyUndecided(read) ?? judgement.undecided);
   return {
     ...empty,
     integrity: all.length > 0 ? "tampered" : undecided !== undefined ? "undecided" : "ok",
@@ -111,6 +95,18 @@ function verified(read: Read): ReceiptResult {
   };
 }
 
+/**
+ * Nothing is wrong with it, and yet it cannot be accepted. A bundle's last line covers its statements, a receipt's are covered by
+ * nothing: from one that is damaged on they count for nothing, and one of those may have revoked the key that signed.
+ */
+function whyUndecided({ trusted, origin: { deployment }, keyStatements }: Read): string | undefined {
+  if (trusted.policy === undefined && trusted.keyStatements.length === 0)
+    return "no policy was given, so nobody's signature on the checkpoint could be checked";
+  const [problem] = readKeyHistory(keyStatements, { deployment, pinned: [] }).problems;
+  if (problem === undefined) return undefined;
+  return `the key statements in the receipt do not follow one another, so what was said of its key is not known (${problem}); take the receipt anew`;
+}
+
 function findingsOf({ proof, link, origin, content }: Read, hash: string): Finding[] {
   const { index, checkpoint } = proof;
   const findings: Finding[] = [];
@@ -131,21 +127,6 @@ function findingsOf({ proof, link, origin, content }: Read, hash: string): Findi
   if (actual !== link.contentHash)
     find("CONTENT_MISMATCH", link.contentHash, actual, "the content given is not the one of this entry");
   return findings;
-}
-
-const numberPattern = /^(0|[1-9]\d{0,15})$/;
-
-/** The leaf's data is exactly what `linkText` writes. */
-function readLink(bytes: Uint8Array): Link | undefined {
-  if (bytes.length > 1000 || !isUtf8(bytes)) return undefined;
-  const text = textOfUtf8(bytes);
-  const [, tenant = "", seq = "", timeMs = "", prev = "", contentHash = "", end, ...more] = text.split("\n", 9);
-  if (!text.startsWith(linkTextStart(tenant)) || end !== "" || more.length > 0) return undefined;
-  if (!numberPattern.test(seq) || !numberPattern.test(timeMs)) return undefined;
-  if (!hashPattern.test(prev) || !hashPattern.test(contentHash)) return undefined;
-  const [at, placed] = [Number(timeMs), Number(seq)];
-  if (!Number.isSafeInteger(at) || !Number.isSafeInteger(placed)) return undefined;
-  return { tenant, seq: placed, timeMs: at, prev, contentHash };
 }
 
 const empty = {

@@ -7,7 +7,7 @@
  *
  * one a line. Key statements are a chain: each names the hash of the text before it, and a new key is signed by the old one and itself.
  */
-import { bytesOfHex, hexOf } from "./bytes.js";
+import { bytesOfHex, hexOf, isUtf8, textOfUtf8, utf8Length } from "./bytes.js";
 import { isDeploymentName, parseOrigin } from "./checkpoint.js";
 import { hashPattern } from "./entry.js";
 import { sha256Hex } from "./hash.js";
@@ -84,6 +84,27 @@ export function parseKeyStatement(
     return no("not a key statement");
   const statement = { deployment, number: count, previous, kind: known, key: toBase64Url(key), atMs };
   return { ok: true, statement: { ...statement, note } };
+}
+
+/** Statements one after the other, each after a line with its length in bytes: as files and receipts hold them. */
+export function formatKeyStatements(statements: readonly string[]): string {
+  return statements.map((statement) => `${utf8Length(statement)}\n${statement}`).join("");
+}
+
+/** Undefined unless the bytes are what `formatKeyStatements` writes of some texts. What those are worth, `readKeyHistory` says. */
+export function parseKeyStatements(bytes: Uint8Array): string[] | undefined {
+  const statements: string[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const begins = bytes.indexOf(0x0a, at) + 1;
+    const length = begins > 0 && begins - at <= 8 ? textOfUtf8(bytes.subarray(at, begins - 1)) : "";
+    const end = begins + Number(length);
+    if (!/^[1-9]\d{0,6}$/.test(length) || end > bytes.length) return undefined;
+    const statement = bytes.subarray(begins, end);
+    if (!isUtf8(statement)) return undefined;
+    statements.push(textOfUtf8(statement));
+    at = end;
+  }
+  return statements;
 }
 
 export interface LogKey {

@@ -1,6 +1,6 @@
 /**
  * Receipts (C2SP tlog-proof): a file that shows that an entry is in the ledger: its index, the path to the root, and the signed checkpoint
- * with that root. As `extra` ours carry the leaf's data, the entry's `link`, so that a receipt verifies alone.
+ * with that root. What ours carry as `extra`, so that they verify alone: `receiptExtra.ts`.
  */
 import { bytesOfHex, isUtf8, textOfUtf8, utf8Bytes } from "./bytes.js";
 import { parseCheckpoint, type Checkpoint } from "./checkpoint.js";
@@ -16,7 +16,7 @@ export interface TlogProof {
   readonly index: number;
   readonly proof: readonly Uint8Array[];
   readonly checkpoint: Checkpoint;
-  /** Not authenticated by itself: the leaf's data, which must hash to a leaf that the proof shows. */
+  /** Not authenticated by itself: what of it hashes to the leaf is, by the proof. */
   readonly extra?: Uint8Array;
 }
 
@@ -61,7 +61,7 @@ export function verifyTlogProof({ index, proof, checkpoint }: TlogProof, leafHas
   return verifyInclusion({ index, size: checkpoint.size, leafHash, proof, root: checkpoint.root });
 }
 
-/** RFC 6962 leaf hash of data, such as a receipt's `extra`; undefined where it is not UTF-8, as ours always is. */
+/** RFC 6962 leaf hash of data, such as an entry's `link`; undefined where it is not UTF-8, as ours always is. */
 export function leafHashOf(data: Uint8Array): Uint8Array | undefined {
   return isUtf8(data) ? bytesOfHex(leafHashHex(textOfUtf8(data))) : undefined;
 }

@@ -123,15 +123,15 @@ export function trustOf(more: Partial<Trust> = {}): Trust {
   return { policySource: "policy", keyStatements: [], anchors: [], ...more };
 }
 
+export interface KeyStep {
+  readonly kind: "root" | "rotate" | "revoke";
+  readonly key: typeof logKey;
+  readonly by?: readonly (typeof logKey)[];
+  readonly atMs?: number;
+}
+
 /** A root, and rotations and revocations after it. */
-export async function statementsOf(
-  ...steps: readonly {
-    readonly kind: "root" | "rotate" | "revoke";
-    readonly key: typeof logKey;
-    readonly by?: readonly (typeof logKey)[];
-    readonly atMs?: number;
-  }[]
-): Promise<string[]> {
+export async function statementsOf(...steps: readonly KeyStep[]): Promise<string[]> {
   const texts: string[] = [];
   let previous = zeroHash;
   for (const [number, { kind, key, by = [key], atMs = startMs }] of steps.entries()) {
