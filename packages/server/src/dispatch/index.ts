@@ -19,7 +19,7 @@ import {
   RefusalError,
 } from "@countersign/contract";
 import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
-import type { Ledger } from "../ledger/index.js";
+import type { HeldSnapshot, Ledger } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import { isRecorded } from "../ledger/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
@@ -70,6 +70,13 @@ export type Dispatch = (request: DispatchRequest) => Promise<DispatchAnswer>;
 /** Operations whose repeats are answered with the run they began. */
 const runs: ReadonlySet<OperationId> = new Set(["applyChangeSet", "rollbackChangeSet", "resumeChangeSet"]);
 
+/**
+ * Operations whose handler begins with its decision: it is loaded in the snapshot the caller was read in, which saves the
+ * statements of a second one and reading people and configuration again.
+ * INVARIANT: such a handler asks for no other snapshot before `transact`, and needs no proof.
+ */
+const decidingAtOnce: ReadonlySet<OperationId> = new Set(["createChangeSet", "reviseChangeSet", "submitChangeSet"]);
+
 export function openDispatch(options: DispatchOptions): Dispatch {
   const handlers = handlersOver(options);
   const sweeper = new Sweeper(options);
@@ -100,10 +107,32 @@ function must<T>(value: T | Refusal): T {
 }
 
 async function run(on: Running, request: DispatchRequest, state: { caller?: Caller }): Promise<DispatchAnswer> {
+  const { caller, held } = await identify(on, request);
+  if (request.operation !== "enrol") state.caller = caller;
+  try {
+    return await runFor(on, request, caller, held);
+  } finally {
+    // Most often it ended with the loading; also when nothing came to be loaded.
+    await held?.end();
+  }
+}
+
+async function identify(
+  on: Running,
+  { operation, credential }: DispatchRequest,
+): Promise<{ readonly caller: Caller; readonly held?: HeldSnapshot }> {
+  if (operation === "enrol") return { caller: systemCaller(deploymentTenant) };
+  if (decidingAtOnce.has(operation)) return must(await on.tenancy.authenticateHolding(credential));
+  return { caller: must(await on.tenancy.authenticate(credential)) };
+}
+
+async function runFor(
+  on: Running,
+  request: DispatchRequest,
+  caller: Caller,
+  held: HeldSnapshot | undefined,
+): Promise<DispatchAnswer> {
   const row = operationRow(request.operation);
-  const open = request.operation === "enrol";
-  const caller = open ? systemCaller(deploymentTenant) : must(await on.tenancy.authenticate(request.credential));
-  if (!open) state.caller = caller;
   if (row.permission !== null) must(checkPermission(caller, row.permission) ?? true);
   const { value } = must(validate(row, request.input));
   const sent = request.input as JsonObject;
@@ -113,20 +142,22 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
       row.proof === true || (row.proof === "for_rules" && sent["proof"] !== undefined)
         ? await provenBy(on, caller, { request, sent, idempotency })
         : undefined;
-    const transact = open
-      ? on.ledger.transact
-      : transactFor({
-          ...on,
-          credential: request.credential,
-          caller,
-          permission: row.permission,
-          operation: request.operation,
-          status: row.status,
-          subjectId: subjectId(sent),
-          idempotency,
-          proof,
-          nowMs: on.now,
-        });
+    const transact =
+      request.operation === "enrol"
+        ? on.ledger.transact
+        : transactFor({
+            ...on,
+            credential: request.credential,
+            caller,
+            permission: row.permission,
+            operation: request.operation,
+            status: row.status,
+            subjectId: subjectId(sent),
+            idempotency,
+            proof,
+            held,
+            nowMs: on.now,
+          });
     const call = {
       caller,
       input: value,

@@ -17,7 +17,16 @@ import {
   RefusalError,
 } from "@countersign/contract";
 import type { JsonObject } from "@countersign/proof";
-import type { AttachedRow, Change, Decided, DecideContext, Guard, Ledger, Snapshot } from "../ledger/index.js";
+import type {
+  AttachedRow,
+  Change,
+  Decided,
+  DecideContext,
+  Guard,
+  HeldSnapshot,
+  Ledger,
+  Snapshot,
+} from "../ledger/index.js";
 import { type Caller, checkPermission, type Tenancy } from "../tenancy/index.js";
 import { type CheckedProof, proofUsed } from "./proof.js";
 import { type IdempotencyScope, isProofUsed, readStoredResponse, type StoredResponse } from "./queries.js";
@@ -49,6 +58,8 @@ export interface Transacting {
   readonly subjectId: string | undefined;
   readonly idempotency: Idempotency | undefined;
   readonly proof: CheckedProof | undefined;
+  /** What the caller was read in, for the first decision to be loaded in. */
+  readonly held: HeldSnapshot | undefined;
   readonly nowMs: () => number;
 }
 
@@ -72,10 +83,13 @@ export async function findStored(
 
 export function transactFor(request: Transacting): Ledger["transact"] {
   const { ledger, idempotency, proof } = request;
+  let { held } = request;
   let spent = false;
   return async (tenant, load, decide, options) => {
     if (spent || tenant !== request.caller.tenant) return ledger.transact(tenant, load, decide, options);
     let attempts = 0;
+    const within = held;
+    held = undefined;
     const outcome = await ledger.transact(
       tenant,
       async (snapshot) => {
@@ -89,7 +103,7 @@ export function transactFor(request: Transacting): Ledger["transact"] {
         if (isRefusal(decision) || decision.kind !== "change") return decision;
         return idempotency === undefined && proof === undefined ? decision : completed(request, decision, context);
       },
-      options,
+      within === undefined ? options : { ...options, within },
     );
     if (outcome.kind === "committed") spent = true;
     return outcome;

@@ -236,8 +236,19 @@ function unknownName(name: string): string {
 const remembered = new Map<string, Configuration>();
 const rememberedMax = 256;
 
+/** A snapshot sees one state: what it was asked for once (by authentication, then by the command) is not read again. */
+const loaded = new WeakMap<Snapshot, Promise<Configuration>>();
+
 /** What is in force in the snapshot. A decision that used it guards the epoch `config`, which every change of it moves. */
-export async function loadConfiguration(snapshot: Snapshot): Promise<Configuration> {
+export function loadConfiguration(snapshot: Snapshot): Promise<Configuration> {
+  const known = loaded.get(snapshot);
+  if (known !== undefined) return known;
+  const configuration = readEffective(snapshot);
+  loaded.set(snapshot, configuration);
+  return configuration;
+}
+
+async function readEffective(snapshot: Snapshot): Promise<Configuration> {
   const rows = await readConfiguration(snapshot);
   const key = JSON.stringify(rows);
   const known = remembered.get(key);

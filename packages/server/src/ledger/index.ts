@@ -24,7 +24,7 @@ import { readCatalogue, reserveNumbers } from "./queries.js";
 import { bodyOpener, SubjectKeys } from "./retention/subjectKeys.js";
 import { readReceipts } from "./receipts.js";
 import { RefusalLog, type GovernedRefusal } from "./refusals.js";
-import { readInSnapshot } from "./snapshot.js";
+import { type HeldSnapshot, holdSnapshot, readInSnapshot } from "./snapshot.js";
 import { activeSubjects, readStory, type ActiveQuestion, type Story } from "./story.js";
 import { transact, type TransactOptions } from "./transact.js";
 import { verifyTenant, type TenantReport, type VerifyParts, type VerifyTenantOptions } from "./verifyTenant.js";
@@ -37,11 +37,10 @@ export {
   type AnchorKind,
   type Anchors,
   anchorsFrom,
+  type AnchorSpec,
   anchorSpecs,
-  type AnchorState,
   type AnchorStatus,
   openAnchors,
-  readAnchorStates,
 } from "./anchors/index.js";
 export type { AuditEntry, AuditPage, AuditQuery, BodyState } from "./auditLog.js";
 export type { ActiveQuestion, Story } from "./story.js";
@@ -59,6 +58,7 @@ export {
 } from "./verifyTenant.js";
 export { readDeploymentRecord, type DeploymentRecord, type KnownTree } from "./verifyLog.js";
 export type { ReferenceCheck } from "./verifyState.js";
+export type { HeldSnapshot } from "./snapshot.js";
 export type { TransactOptions } from "./transact.js";
 export { archivePath, checkArchive, writeArchive, type ArchiveCheck, type ArchiveRange } from "./retention/archives.js";
 export {
@@ -123,6 +123,11 @@ export interface Ledger {
   ): Promise<Outcome<R>>;
   /** Reads in one snapshot. Throws RefusalError `database_unavailable`. */
   snapshot<T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T>;
+  /**
+   * A snapshot to be read in by more than one function, for `TransactOptions.within`; whoever holds it ends it.
+   * INVARIANT: nobody who holds one asks for another before its end: holders would wait for each other's connections.
+   */
+  holdSnapshot(tenant: TenantId): HeldSnapshot;
   /** Receipts of entries of a tenant, in their order; for a response that is given again. */
   receipts(tenant: TenantId, entryIds: readonly string[]): Promise<Receipt[]>;
   /** A refusal outside of `transact`: the first of its kind is an entry at once, repeats together once a minute. */
@@ -236,6 +241,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   return {
     transact: (tenant, load, decide, given) => transact(parts, tenant, load, decide, given),
     snapshot,
+    holdSnapshot: (tenant) => holdSnapshot(storage, tenant),
     receipts: (tenant, entryIds) => snapshot(tenant, (read) => readReceipts(read, entryIds)),
     recordRefusal: (tenant, refusal) => refusals.record(tenant, refusal),
     reserveNumbers: (tenant, wanted) => reserve(storage, tenant, wanted),

@@ -7,6 +7,7 @@ import type { Door, MovedGuard } from "./groups.js";
 import { prepareChange, type Preparation } from "./prepare.js";
 import type { SubjectKeys } from "./retention/subjectKeys.js";
 import { isRecorded, type RefusalLog } from "./refusals.js";
+import type { HeldSnapshot } from "./snapshot.js";
 import type { Actor, Decided, DecideContext, Outcome, Reference, Snapshot } from "./types.js";
 
 export interface TransactParts {
@@ -21,6 +22,8 @@ export interface TransactParts {
 export interface TransactOptions {
   /** Who is refused what, if the decision refuses with a code that is recorded. */
   readonly refusal?: { readonly actor: Actor; readonly subject: Reference };
+  /** Of this tenant: the first decision is loaded in it, and the loading ends it. */
+  readonly within?: HeldSnapshot | undefined;
 }
 
 export async function transact<L, R>(
@@ -31,7 +34,7 @@ export async function transact<L, R>(
   options: TransactOptions = {},
 ): Promise<Outcome<R>> {
   try {
-    const outcome = await attempt(parts, tenant, load, decide);
+    const outcome = await attempt(parts, tenant, { load, decide, within: options.within });
     if (isRefusal(outcome) && options.refusal !== undefined && isRecorded(outcome.code)) {
       parts.refusals.record(tenant, { ...options.refusal, code: outcome.code });
     }
@@ -45,12 +48,21 @@ export async function transact<L, R>(
 async function attempt<L, R>(
   { door, subjectKeys, snapshot, preparation }: TransactParts,
   tenant: TenantId,
-  load: (snapshot: Snapshot) => Promise<L>,
-  decide: (loaded: L, context: DecideContext) => Refusal | Decided<R>,
+  {
+    load,
+    decide,
+    within,
+  }: {
+    readonly load: (snapshot: Snapshot) => Promise<L>;
+    readonly decide: (loaded: L, context: DecideContext) => Refusal | Decided<R>;
+    readonly within: HeldSnapshot | undefined;
+  },
 ): Promise<Outcome<R>> {
   let moved: readonly MovedGuard[] = [];
   for (let tries = 0; tries < limits.transactAttemptsMax; tries++) {
-    const loaded = await snapshot(tenant, load);
+    const loaded = await (tries === 0 && within !== undefined
+      ? loadWithin(within, tenant, load)
+      : snapshot(tenant, load));
     const context = preparation();
     const decision = decide(loaded, context);
     if (decision.kind !== "change") return decision;
@@ -64,6 +76,20 @@ async function attempt<L, R>(
     subjectKeys.forget(new Set(moved.flatMap((guard) => (guard.kind === "key" ? [guard.key] : []))));
   }
   return refusedForMoved(moved);
+}
+
+/** The connection goes back before the change waits for the door. */
+async function loadWithin<L>(
+  { snapshot, end }: HeldSnapshot,
+  tenant: TenantId,
+  load: (snapshot: Snapshot) => Promise<L>,
+): Promise<L> {
+  if (snapshot.tenant !== tenant) throw new Error("a decision is loaded in a snapshot of its own tenant");
+  try {
+    return await load(snapshot);
+  } finally {
+    await end();
+  }
 }
 
 function refusedForMoved(moved: readonly MovedGuard[]): Refusal {

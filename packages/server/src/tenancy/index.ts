@@ -14,7 +14,7 @@ import {
   type Refusal,
   type TenantId,
 } from "@countersign/contract";
-import type { EraseSubject, Ledger, Snapshot } from "../ledger/index.js";
+import type { EraseSubject, HeldSnapshot, Ledger, Snapshot } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
 import { type Caller, parseApiKey, readCaller, systemCaller } from "./caller.js";
@@ -86,6 +86,11 @@ type Question<K extends OperationId> = (
   input: CheckedInput<K>,
 ) => Promise<OperationOutput<K> | Refusal>;
 
+export interface Identified {
+  readonly caller: Caller;
+  readonly held: HeldSnapshot;
+}
+
 export interface Tenancy {
   /**
    * Who holds this API key, read now.
@@ -93,6 +98,8 @@ export interface Tenancy {
    * `database_unavailable`.
    */
   authenticate(apiKey: string | undefined): Promise<Caller | Refusal>;
+  /** `authenticate`, with the snapshot it was done in: for a decision that is loaded in it. Whoever gets it ends it. */
+  authenticateHolding(apiKey: string | undefined): Promise<Identified | Refusal>;
   /** The same key in a snapshot of the caller's tenant: what a decision made there may rely on. */
   authenticateIn(apiKey: string | undefined, snapshot: Snapshot): Promise<Caller | Refusal>;
   systemCaller(tenant: TenantId): Caller;
@@ -146,6 +153,21 @@ export function openTenancy(options: TenancyOptions): Tenancy {
     return readCaller(credential, { snapshot, nowMs: clock.nowMs(), roles });
   }
 
+  async function authenticateHolding(apiKey: string | undefined): Promise<Identified | Refusal> {
+    const credential = parseApiKey(apiKey);
+    if (isRefusal(credential)) return credential;
+    const held = ledger.holdSnapshot(credential.tenant);
+    let caller: Caller | Refusal | undefined;
+    try {
+      caller = await authenticateIn(apiKey, held.snapshot);
+    } finally {
+      if (caller === undefined || isRefusal(caller)) await held.end();
+    }
+    if (isRefusal(caller)) return caller;
+    uses.note(caller);
+    return { caller, held };
+  }
+
   async function authenticate(apiKey: string | undefined): Promise<Caller | Refusal> {
     const credential = parseApiKey(apiKey);
     if (isRefusal(credential)) return credential;
@@ -165,6 +187,7 @@ export function openTenancy(options: TenancyOptions): Tenancy {
 
   return {
     authenticate,
+    authenticateHolding,
     authenticateIn,
     systemCaller,
     loadPeople,
