@@ -27,7 +27,7 @@ import {
 import type { Actor, Decided, EntryDraft, Guard, Ledger, Snapshot, Write } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
-import type { Blobs, Targets } from "../targets/index.js";
+import type { Blobs, TargetContext, Targets } from "../targets/index.js";
 import type { Caller, People, Tenancy } from "../tenancy/index.js";
 import { due, overdue } from "./lifecycle.rules.js";
 import { type Overlap, readOverlaps, readWhole } from "./queries.js";
@@ -65,6 +65,11 @@ export interface Loaded {
 
 /** What a command decided, and the change-set as its answer shows it. */
 export type Answered = Decided<{ changeSet: ChangeSetView }>;
+
+/** What a target kind works with, in one snapshot. */
+export function targetContext(desk: Pick<Desk, "blobs">, snapshot: Snapshot): TargetContext {
+  return { tenant: snapshot.tenant, snapshot, blobs: desk.blobs(snapshot.tenant) };
+}
 
 const openStatuses = ["DRAFT", "PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"];
 

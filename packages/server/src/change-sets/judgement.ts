@@ -17,7 +17,7 @@ import {
   type Route,
 } from "../governance/index.js";
 import type { Snapshot } from "../ledger/index.js";
-import { approvalContext, type Desk, type Loaded, policyPrincipal } from "./desk.js";
+import { approvalContext, type Desk, type Loaded, policyPrincipal, targetContext } from "./desk.js";
 import { assess } from "./draft.js";
 import { type Plan, planItems, readStates } from "./plan.js";
 import { findDrift, reversibilityOf } from "./plan.rules.js";
@@ -103,11 +103,10 @@ function plannedOtherwise(whole: Whole, plan: Plan): Refusal | undefined {
 
 /** `drift` with every target that is not as the plan expects it. */
 export async function driftOf(desk: Desk, snapshot: Snapshot, whole: Whole): Promise<Refusal | undefined> {
-  const context = { tenant: snapshot.tenant, snapshot, blobs: desk.blobs(snapshot.tenant) };
   const states = await readStates(
     whole.items.flatMap((item) => item.effects),
     desk.targets,
-    context,
+    targetContext(desk, snapshot),
   );
   const drift = findDrift(whole.items, states);
   if (drift.length === 0) return undefined;

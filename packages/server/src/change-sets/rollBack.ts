@@ -15,7 +15,15 @@ import type { Decided, Snapshot } from "../ledger/index.js";
 import { reverseEffects } from "../targets/index.js";
 import type { Caller } from "../tenancy/index.js";
 import { authorityMismatch } from "./authority.js";
-import { authorOf, type Desk, liveVotes, type Loaded, loadForCommand, type RequestContext } from "./desk.js";
+import {
+  authorOf,
+  type Desk,
+  liveVotes,
+  type Loaded,
+  loadForCommand,
+  type RequestContext,
+  targetContext,
+} from "./desk.js";
 import { begin, finishRequest, type Held, holdsFor, type Intent } from "./intent.js";
 import { transition } from "./lifecycle.rules.js";
 import { readStates } from "./plan.js";
@@ -205,11 +213,10 @@ async function laterOnTop(snapshot: Snapshot, whole: Whole): Promise<{ id: strin
 
 /** Each target must be as the application left it: preflight of all before the first is touched. */
 async function rollbackDrift(desk: Desk, snapshot: Snapshot, whole: Whole): Promise<Refusal | undefined> {
-  const context = { tenant: snapshot.tenant, snapshot, blobs: desk.blobs(snapshot.tenant) };
   const states = await readStates(
     whole.items.flatMap((item) => item.effects),
     desk.targets,
-    context,
+    targetContext(desk, snapshot),
   );
   const last = Math.max(0, ...whole.items.map((item) => item.position));
   const inverse = whole.items.map((item) => ({

@@ -1,13 +1,14 @@
 /**
- * What a run of an application does next, from what is recorded of it. `runPlan` asks after every step, so being called,
+ * What a run of an application does next, from what is recorded of it. `Runner` asks after every step, so being called,
  * restarted after a crash and resumed are the same path.
  *
  * INVARIANT: going forward, a step begins only when all before it are verified; compensating, the last that happened is
  * undone first.
  */
+import { limits } from "@countersign/contract";
 import type { Effect, StateImage } from "../targets/index.js";
 import { reverseEffects, sameState } from "../targets/index.js";
-import type { ApplicationItemRow, ApplicationItemStatus, ApplicationRow, ItemRow } from "./rows.js";
+import type { ApplicationItemRow, ApplicationItemStatus, ApplicationRow, ChangeSetRow, ItemRow } from "./rows.js";
 
 /** Items that are carried out together: those of atomic kinds that follow each other, else one. */
 export interface Step {
@@ -125,4 +126,59 @@ export function partialReason(recorded: readonly ApplicationItemRow[]): "unknown
   if (statuses.includes("UNKNOWN")) return "unknown";
   if (statuses.includes("DIVERGED")) return "diverged";
   return "compensation_failed";
+}
+
+/** What becomes of an application and its change-set at the end of a run. */
+export function endOf(of: {
+  application: ApplicationRow;
+  outcome: "succeeded" | "compensated" | "partial";
+  recorded: readonly ApplicationItemRow[];
+  changeSet: ChangeSetRow;
+  nowMs: number;
+  undoUntilMs: number;
+}): {
+  status: ApplicationRow["status"];
+  action: string;
+  changes: Partial<ChangeSetRow>;
+} {
+  const applying = of.application.kind === "APPLY";
+  if (of.outcome === "partial")
+    return {
+      status: "PARTIAL",
+      action: "partially_applied",
+      changes: { status: "PARTIALLY_APPLIED", status_reason: partialReason(of.recorded) },
+    };
+  if (of.outcome === "succeeded") {
+    return applying
+      ? {
+          status: "SUCCEEDED",
+          action: "applied",
+          changes: {
+            status: "APPLIED",
+            status_reason: null,
+            blocked: null,
+            applied_at_ms: of.nowMs,
+            undo_until_ms: of.undoUntilMs,
+          },
+        }
+      : {
+          status: "SUCCEEDED",
+          action: "rolled_back",
+          changes: { status: "ROLLED_BACK", status_reason: null, undo_until_ms: null },
+        };
+  }
+  if (!applying)
+    return {
+      status: of.recorded.length === 0 ? "REFUSED" : "COMPENSATED",
+      action: "rollback_refused",
+      changes: { status: "APPLIED", status_reason: null },
+    };
+  const exhausted = of.changeSet.attempts >= limits.applyAttemptsMax;
+  return {
+    status: "COMPENSATED",
+    action: "apply_compensated",
+    changes: exhausted
+      ? { status: "REJECTED", status_reason: "apply_failed", approved_until_ms: null }
+      : { status: "APPROVED", status_reason: "apply_failed" },
+  };
 }
