@@ -11,9 +11,11 @@ import {
   type Submission,
 } from "../src/ledger/anchors/index.js";
 import { parseAnchors } from "../src/ledger/anchors/specs.js";
-import { failed, freshState, longestPauseMs } from "../src/ledger/anchors/standing.rules.js";
+import { failed, freshState, longestPauseMs, reachOf } from "../src/ledger/anchors/standing.rules.js";
+import type { AnchorState } from "../src/ledger/anchors/states.js";
 import { formatVerifierKey, verifierKey } from "@countersign/proof";
 import { logKey, MemoryLog } from "./support/anchors.js";
+import { openTestLedger } from "./support/ledger.js";
 import { createDatabase, type TestDatabase } from "./support/postgres.js";
 
 let database: TestDatabase;
@@ -216,6 +218,29 @@ describe("pauses", () => {
   });
 });
 
+describe("how far it is", () => {
+  const ok = { standing: "ok", size: 5 } as const;
+  it.each<[what: string, state: Partial<AnchorState>, incarnation: number | undefined, reach: unknown]>([
+    ["all is confirmed: not before there is more", { ...ok, size: 8, nextMs: 900 }, 0, [8, 0, null]],
+    ["more than it has, and its time has not come", { ...ok, nextMs: 900 }, 0, [5, 3, 900]],
+    ["more than it has, and nothing to wait for", ok, 0, [5, 3, 100]],
+    ["what is noted as wanted is old", { ...ok, wanted: 5, nextMs: 50 }, 0, [5, 3, 50]],
+    ["it holds another incarnation", ok, 1, [0, 8, 100]],
+    ["nothing was ever signed", {}, undefined, [0, 8, 100]],
+    ["it has more than there is", { ...ok, size: 9 }, 0, [9, 0, null]],
+    [
+      "it contradicts: asked again all the same",
+      { ...ok, standing: "contradicts", size: 8, nextMs: 70 },
+      0,
+      [8, 0, 70],
+    ],
+    ["it fails", { ...ok, standing: "failing", nextMs: 200 }, 0, [5, 3, 200]],
+  ])("%s", (_, state, incarnation, reach) => {
+    const found = reachOf({ ...freshState("x"), ...state }, { incarnation, entries: 8, nowMs: 100 });
+    expect([found.confirmed, found.behind, found.dueMs]).toEqual(reach);
+  });
+});
+
 describe("a contradiction", () => {
   it("is an alarm that stays until the anchor confirms again", async () => {
     const witness = new Puppet("witness");
@@ -270,7 +295,11 @@ describe("what is remembered", () => {
     const first = world([good, bad], { tenant, log });
     await first.grow(5);
     await first.anchors.close();
-    const remembered = await readAnchorStates(database.storage, asTenantId(tenant), ["good", "bad", "later"]);
+    const ledger = await openTestLedger(database.storage);
+    const remembered = await ledger.snapshot(asTenantId(tenant), (snapshot) =>
+      readAnchorStates(snapshot, ["good", "bad", "later"]),
+    );
+    await ledger.close();
     expect(remembered.map(({ anchor, standing, size, lastError }) => ({ anchor, standing, size, lastError }))).toEqual([
       { anchor: "bad", standing: "failing", size: 0, lastError: "away" },
       { anchor: "good", standing: "ok", size: 5, lastError: null },

@@ -30,6 +30,44 @@ export const publishingOperations = {
     errors: ["not_published"],
     cli: null,
   }),
+  getPublishing: operation({
+    method: "GET",
+    path: "/api/ledger/publishing",
+    summary: "Whether the tenant's ledger is signed as it grows, and how far each anchor has confirmed it.",
+    tag: "Audit",
+    input: z.strictObject({}),
+    output: z
+      .object({
+        state: z.enum(["published", "waiting", "stopped", "starting", "elsewhere"]).meta({
+          description: "`stopped`: nothing more is signed until somebody acts; `elsewhere`: another process signs.",
+        }),
+        reason: z.string().nullable().meta({ description: "Why it waits or is stopped, and the way out." }),
+        entries: z.int().meta({ description: "Of the ledger, signed or not." }),
+        checkpoint: z
+          .object({ size: z.int(), signedAt: timestamp, incarnation: z.int() })
+          .nullable()
+          .meta({ description: "The newest; null: nothing was ever signed." }),
+        anchorsDegraded: z.boolean().meta({ description: "Fewer confirm than are required, or one contradicts." }),
+        anchors: z.array(
+          z.object({
+            name: z.string(),
+            kind: z.enum(["file", "git", "witness"]),
+            standing: z.enum(["new", "ok", "failing", "contradicts"]),
+            confirmed: z.int().meta({ description: "Entries it has confirmed." }),
+            behind: z.int().meta({ description: "Entries it has not." }),
+            checkpointAt: timestamp.nullable().meta({ description: "When the checkpoint was signed that it has." }),
+            nextAttemptAt: timestamp.nullable().meta({ description: "Null: when there is something new." }),
+            since: timestamp.nullable().meta({ description: "Since when it fails or contradicts." }),
+            lastError: z.string().nullable(),
+          }),
+        ),
+      })
+      .meta({ id: "Publishing" }),
+    status: 200,
+    permission: "audit.read",
+    errors: [],
+    cli: null,
+  }),
   listLogKeys: operation({
     method: "GET",
     path: "/api/ledger/log-keys",

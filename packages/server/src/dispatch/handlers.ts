@@ -148,6 +148,7 @@ export function handlersOver({
     proveEntry: ({ caller, input }) => evidence.proveEntry(evidenceDesk, caller, input),
     getAuditPolicy: ({ caller, input }) => evidence.auditPolicy(evidenceDesk, caller, input),
     getCheckpoint: ({ caller }) => publications.checkpoint({ ledger, publishing }, caller),
+    getPublishing: ({ caller }) => publications.standing({ ledger, publishing, anchors, now }, caller),
     listLogKeys: () => publications.logKeys({ ledger, publishing }),
     verifyChain: ({ caller, input }) => verification.verifyChain(verificationDesk, caller, input),
     getVerification: ({ caller, input }) => verification.getVerification(verificationDesk, caller, input),

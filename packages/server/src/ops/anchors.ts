@@ -1,32 +1,38 @@
 /** How every anchor of this deployment stands, from what the publisher noted; the anchors themselves are not asked. */
 import type { TenantId } from "@countersign/contract";
-import { anchorSpecs, readAnchorStates, type AnchorKind, type AnchorState } from "../ledger/index.js";
+import { anchorSpecs, readStanding, type AnchorKind, type AnchorReach } from "../ledger/index.js";
+import { systemClock } from "../platform/index.js";
 import { withLedger, type OfflineRequest } from "./open.js";
 
-export interface AnchorReport extends AnchorState {
+export interface AnchorReport extends AnchorReach {
   readonly tenant: TenantId;
+  /** Of the tenant's ledger, confirmed or not. */
+  readonly entries: number;
   /** Null: it is no longer configured. */
   readonly kind: AnchorKind | null;
   readonly location: string | null;
+  /** At most one submission in this time; 0: each checkpoint. */
+  readonly everyMs: number | null;
 }
 
 /** Every configured anchor, for every tenant; and those no longer configured that something is noted of. Throws RefusalError. */
 export function anchorStatus(request: OfflineRequest): Promise<AnchorReport[]> {
-  return withLedger(request, async ({ storage, config, dataDirectory, tenants }) => {
+  return withLedger(request, async ({ ledger, config, dataDirectory, tenants }) => {
     const specs = await anchorSpecs({
       dataDirectory,
       ...(config.anchors === undefined ? {} : { lines: config.anchors }),
     });
+    const names = specs.map(({ name }) => name);
     const reports: AnchorReport[] = [];
     for (const tenant of tenants) {
-      for (const state of await readAnchorStates(
-        storage,
-        tenant,
-        specs.map(({ name }) => name),
-      )) {
+      const nowMs = systemClock.nowMs();
+      const { entries, anchors } = await ledger.snapshot(tenant, (snapshot) => readStanding(snapshot, names, nowMs));
+      for (const state of anchors) {
         const spec = specs.find(({ name }) => name === state.anchor);
         const location = spec === undefined ? null : spec.kind === "witness" ? spec.url : spec.directory;
-        reports.push({ ...state, tenant, kind: spec?.kind ?? null, location });
+        const common = { tenant, entries, kind: spec?.kind ?? null, location, everyMs: spec?.everyMs ?? null };
+        // Nobody takes anything to one that is not configured any more.
+        reports.push({ ...state, ...common, dueMs: spec === undefined ? null : state.dueMs });
       }
     }
     return reports;

@@ -6,7 +6,7 @@ import type { CommandSet } from "../define.js";
 import { CliError, exit, type ExitCode } from "../exit.js";
 import { table } from "../table.js";
 import { empty, lines, show, type Shown } from "../text.js";
-import { moment } from "../when.js";
+import { moment, roughly } from "../when.js";
 
 export function anchorCommands(set: CommandSet, root: Command): void {
   const group = set.group(root, "anchors", "places out of the database's reach that keep checkpoints of the ledger");
@@ -32,8 +32,16 @@ export function anchorCommands(set: CommandSet, root: Command): void {
 }
 
 function document(report: AnchorReport): object {
-  const { confirmedMs, sinceMs, nextMs, ...rest } = report;
-  return { ...rest, confirmedAt: iso(confirmedMs), since: iso(sinceMs), nextAttemptAt: iso(nextMs) };
+  const { confirmedMs, checkpointMs, sinceMs, dueMs, everyMs, ...rest } = report;
+  const { nextMs: _, wanted: __, ...shown } = rest;
+  return {
+    ...shown,
+    everySeconds: everyMs === null ? null : everyMs / 1_000,
+    checkpointAt: iso(checkpointMs),
+    confirmedAt: iso(confirmedMs),
+    since: iso(sinceMs),
+    nextAttemptAt: iso(dueMs),
+  };
 }
 
 function iso(ms: number | null): string | null {
@@ -42,16 +50,22 @@ function iso(ms: number | null): string | null {
 
 function listed(cli: Cli, anchors: readonly AnchorReport[]): Shown {
   const { paint } = cli;
+  const nowMs = cli.terminal.nowMs();
   const time = (ms: number | null): string => (ms === null ? "" : moment(new Date(ms).toISOString()));
+  const ago = (ms: number | null): string => (ms === null ? "" : roughly(new Date(ms).toISOString(), nowMs));
+  const next = ({ dueMs, kind }: AnchorReport): string => {
+    if (dueMs === null) return kind === null ? "never" : "when there is more";
+    return dueMs <= nowMs ? "due" : ago(dueMs);
+  };
   const columns = [
     { head: "tenant", cell: (row: AnchorReport) => row.tenant },
     { head: "anchor", cell: (row: AnchorReport) => row.anchor },
     { head: "kind", cell: (row: AnchorReport) => row.kind ?? "not configured" },
     { head: "standing", cell: (row: AnchorReport) => standing(cli, row) },
-    { head: "size", cell: (row: AnchorReport) => String(row.size), right: true as const },
-    { head: "behind", cell: (row: AnchorReport) => String(Math.max(0, row.wanted - row.size)), right: true as const },
-    { head: "confirmed", cell: (row: AnchorReport) => time(row.confirmedMs) },
-    { head: "next attempt", cell: (row: AnchorReport) => time(row.nextMs) },
+    { head: "confirmed", cell: (row: AnchorReport) => `${row.confirmed} of ${row.entries}`, right: true as const },
+    { head: "behind", cell: (row: AnchorReport) => String(row.behind), right: true as const },
+    { head: "signed", cell: (row: AnchorReport) => ago(row.checkpointMs) },
+    { head: "next", cell: next },
   ];
   const wrong = anchors.filter(({ lastError }) => lastError !== null);
   return lines(

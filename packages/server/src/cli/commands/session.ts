@@ -10,6 +10,7 @@ import { CliError } from "../exit.js";
 import { refuseKeysInside } from "../keyFile.js";
 import { changeSetTable } from "../render/changeSet.js";
 import { killTable, whoText } from "../render/people.js";
+import { publishingText } from "../render/publishing.js";
 import { empty, lines, show, type Shown } from "../text.js";
 
 export function sessionCommands(set: CommandSet, root: Command): void {
@@ -114,7 +115,7 @@ function whoCommands(set: CommandSet, root: Command): void {
     await cli.answer(me, () => whoText(cli.paint, me, cli.url));
   });
   set.does(
-    set.add(root, "status", "how things stand: you, what waits for you, what is stuck, kill-switches"),
+    set.add(root, "status", "how things stand: you, what waits for you, what is stuck, kill-switches, the ledger"),
     async (cli) => {
       const status = await readStatus(cli);
       await cli.answer(status, () => statusText(cli, status));
@@ -125,7 +126,8 @@ function whoCommands(set: CommandSet, root: Command): void {
 async function readStatus(cli: Cli) {
   const me = await cli.me();
   const { client } = cli;
-  const [waiting, moving, kill] = await Promise.all([
+  const mayRead = me.permissions.includes("audit.read");
+  const [waiting, moving, kill, ledger] = await Promise.all([
     client.listPendingApprovals({ mine: true, limit: 20 }),
     client.listChangeSets({
       status: ["APPLYING", "ROLLING_BACK", "PARTIALLY_APPLIED", "APPROVED"],
@@ -133,6 +135,7 @@ async function readStatus(cli: Cli) {
       limit: 20,
     }),
     client.listKillSwitches(),
+    mayRead ? client.getPublishing() : null,
   ]);
   const { tenant, principal } = me;
   return {
@@ -142,6 +145,8 @@ async function readStatus(cli: Cli) {
     waitingForYou: waiting.rows,
     underWay: moving.rows,
     killSwitches: kill.rows,
+    /** Null: not for this caller to see. */
+    ledger,
   };
 }
 
@@ -152,6 +157,7 @@ function statusText(cli: Cli, status: Awaited<ReturnType<typeof readStatus>>): S
   return lines(
     show`${paint.bold(status.principal.name)} on ${status.url}, tenant ${status.tenant.name}, mode ${status.tenant.mode}`,
     killTable(paint, status.killSwitches, nowMs),
+    status.ledger === null ? undefined : publishingText(paint, status.ledger, nowMs),
     empty,
     paint.bold("Waiting for your vote"),
     status.waitingForYou.length === 0

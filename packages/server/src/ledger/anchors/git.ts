@@ -242,11 +242,12 @@ function withFollowing(path: string): string[] {
   return Array.from({ length: tilesAhead }, (_, more) => tilePath({ ...tile, index: tile.index + more }));
 }
 
-/** For each name `<oid> blob <size>\n<bytes>\n`, or `<name> missing\n`. */
+/** For each name `<oid> blob <size>\n<bytes>\n`, or `<name> missing\n`. Throws where that is cut off. */
 function blobsOf(answer: Buffer): (Buffer | undefined)[] {
   const blobs: (Buffer | undefined)[] = [];
   for (let at = 0; at < answer.length;) {
     const line = answer.indexOf("\n", at);
+    if (line < 0) throw new Error("`git cat-file` ended in the middle of its answer");
     const size = /^[0-9a-f]+ blob ([0-9]+)$/.exec(answer.toString("utf8", at, line))?.[1];
     const begins = line + 1;
     blobs.push(size === undefined ? undefined : answer.subarray(begins, begins + Number(size)));

@@ -4,7 +4,7 @@
  * last confirmed one arrive; a contradiction is an alarm, not retried quietly; one slow anchor delays no other and no commit.
  */
 import type { TenantId } from "@countersign/contract";
-import type { Storage } from "../../storage/index.js";
+import type { Snapshot } from "../types.js";
 import type { Anchor } from "./anchor.js";
 import { Keeper } from "./keeper.js";
 import type { AnchorsOptions, StoredCheckpoint } from "./options.js";
@@ -15,6 +15,7 @@ import type { AnchorState, AnchorStatus } from "./states.js";
 export * from "./anchor.js";
 export type { AnchorsOptions, AnchorSource, StoredCheckpoint } from "./options.js";
 export { anchorsFrom, anchorSpecs, type AnchorSpec } from "./specs.js";
+export { reachOf, type Reach } from "./standing.rules.js";
 export type { AnchorStanding, AnchorState, AnchorStatus } from "./states.js";
 
 export interface Anchors {
@@ -36,14 +37,8 @@ export interface Anchors {
 }
 
 /** What is noted of a tenant's anchors: those named, and others that once were. */
-export async function readAnchorStates(
-  storage: Pick<Storage, "inTenant">,
-  tenant: TenantId,
-  names: readonly string[],
-): Promise<AnchorState[]> {
-  const { name, text, values } = readStates(tenant);
-  const found = await storage.inTenant(tenant, (client) => client.query({ name, text, values: [...values] }));
-  const states = found.rows.map(stateOf);
+export async function readAnchorStates(snapshot: Snapshot, names: readonly string[]): Promise<AnchorState[]> {
+  const states = (await snapshot.query(readStates(snapshot.tenant))).map(stateOf);
   const fresh = names.filter((wanted) => !states.some(({ anchor }) => anchor === wanted)).map(freshState);
   return [...states, ...fresh].sort((a, b) => (a.anchor < b.anchor ? -1 : 1));
 }

@@ -85,3 +85,23 @@ export function failed(
 export function isBehind(state: AnchorState): boolean {
   return state.standing !== "ok" || state.size < state.wanted;
 }
+
+export interface Reach {
+  /** Entries of the ledger as it is now that the anchor has confirmed. */
+  readonly confirmed: number;
+  /** Entries it has not: nobody there would miss them. */
+  readonly behind: number;
+  /** When it is asked next, maybe long ago if no server runs; null: not before there is something new. */
+  readonly dueMs: number | null;
+}
+
+/** `incarnation`: of the newest checkpoint; undefined: there is none. What was confirmed of an earlier one is another log. */
+export function reachOf(
+  state: AnchorState,
+  { incarnation, entries, nowMs }: { incarnation: number | undefined; entries: number; nowMs: number },
+): Reach {
+  const confirmed = incarnation === undefined || state.incarnation === incarnation ? state.size : 0;
+  const behind = Math.max(0, entries - confirmed);
+  const rests = behind === 0 && (state.standing === "ok" || state.standing === "new");
+  return { confirmed, behind, dueMs: rests ? null : (state.nextMs ?? nowMs) };
+}

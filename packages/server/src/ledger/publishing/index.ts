@@ -22,6 +22,7 @@ import { TileRoots } from "./tree.js";
 export type { InclusionProof, ProofsAt, Published } from "./proofs.js";
 export type { PublisherStatus, TenantStatus } from "./publisher.js";
 export * from "./custody.js";
+export { readStanding, type AnchorReach, type LedgerStanding } from "./standing.js";
 
 export interface PublishingOptions {
   readonly storage: Pick<Storage, "app" | "withSnapshot" | "inTenant">;

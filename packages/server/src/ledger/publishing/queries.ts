@@ -80,6 +80,20 @@ export function latestCheckpoint(tenant: string): Query {
   };
 }
 
+/** When some checkpoints were signed: each `incarnations[i]` with `sizes[i]`. By checkpoints_pkey. */
+export function signedTimes(
+  tenant: string,
+  { incarnations, sizes }: { readonly incarnations: readonly number[]; readonly sizes: readonly number[] },
+): Query {
+  return {
+    name: "countersign_signed_times",
+    text: `select c.incarnation, c.size, c.signed_ms from unnest($2::integer[], $3::bigint[]) as of_checkpoint (incarnation, size)
+ join countersign.checkpoints c
+   on c.tenant_id = $1 and c.incarnation = of_checkpoint.incarnation and c.size = of_checkpoint.size`,
+    values: [tenant, incarnations, sizes],
+  };
+}
+
 /** Ascending by (incarnation, size), thinned evenly when there are more than `limit`; first and last always. */
 export function checkpointSeries(tenant: string, limit: number): Query {
   return {
