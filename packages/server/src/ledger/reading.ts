@@ -19,8 +19,10 @@ export interface Reading {
 
 /** Opens the first connection. Throws `database_unavailable` where the database is away. */
 export async function openReading(login: pg.ClientConfig, tenant: TenantId): Promise<Reading> {
-  const open: pg.Client[] = [];
+  const open: { readonly client: pg.Client; readonly connecting: Promise<unknown> }[] = [];
+  let closed = false;
   const connect = async (snapshot?: string): Promise<pg.Client> => {
+    if (closed) throw new Error("the reading was given up");
     const client = new pg.Client({
       ...login,
       application_name: "countersign reading",
@@ -28,8 +30,9 @@ export async function openReading(login: pg.ClientConfig, tenant: TenantId): Pro
       keepAlive: true,
     });
     client.on("error", () => undefined); // Whoever is reading meets it.
-    open.push(client);
-    await client.connect();
+    const connecting = client.connect();
+    open.push({ client, connecting });
+    await connecting;
     await client.query("begin isolation level repeatable read read only");
     if (snapshot !== undefined) await client.query(`set transaction snapshot '${snapshot}'`);
     await client.query(setTenants, [`{${tenant}}`]);
@@ -43,7 +46,14 @@ export async function openReading(login: pg.ClientConfig, tenant: TenantId): Pro
     return client;
   };
   const close = async (): Promise<void> => {
-    await Promise.all(open.map((client) => client.end().catch(() => undefined))); // Nothing was written.
+    closed = true;
+    const ended = open.map(async ({ client, connecting }) => {
+      // INVARIANT: not before it is connected or has failed to. A client of pg that is ended sooner never answers `connect`, and
+      // whoever waits for that waits for ever: a server could not be stopped while it verified.
+      await connecting.catch(() => undefined); // whoever asked for it hears of it
+      await client.end().catch(() => undefined); // Nothing was written.
+    });
+    await Promise.all(ended);
   };
   try {
     const client = await connect();

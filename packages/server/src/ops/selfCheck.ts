@@ -265,7 +265,7 @@ class Checks {
     if (report.integrity === "undecided" && report.findings.length === 0)
       log.warn({ tenant, check: id, why: report.undecided }, "a self-check could not decide");
     if (report.findings.length === 0) return;
-    const found = report.findings.slice(0, fingerprintsMax).map(fingerprintOf);
+    const found = report.findings.slice(0, fingerprintsMax).map(fingerprintOfFinding);
     const earlier = (await this.ask(earlierAlerts(tenant, alertsRead), tenant)) as unknown as {
       fingerprints: unknown;
     }[];
@@ -306,17 +306,27 @@ interface Check {
   readonly since?: KnownTree;
 }
 
+/** A database that does not answer does not hold up a stop for longer. */
+const connectMsMax = 10_000;
+
 const nothing = (): Promise<undefined> => Promise.resolve(undefined);
 
 /** A connection that holds the lock; undefined: somebody else does. */
 async function takeTheTurn(login: pg.ClientConfig): Promise<pg.Client | undefined> {
-  const client = new pg.Client({ ...login, application_name: "countersign self-check" });
+  const client = new pg.Client({
+    ...login,
+    application_name: "countersign self-check",
+    connectionTimeoutMillis: connectMsMax,
+  });
   client.on("error", () => undefined); // whoever queries meets it
   await client.connect();
-  const { rows } = await client.query<{ taken: boolean }>(takeTurn);
-  if (rows[0]?.taken === true) return client;
-  await client.end();
-  return undefined;
+  let taken: boolean | undefined;
+  try {
+    taken = (await client.query<{ taken: boolean }>(takeTurn)).rows[0]?.taken;
+  } finally {
+    if (taken !== true) await client.end().catch(() => undefined); // nothing was taken
+  }
+  return taken === true ? client : undefined;
 }
 
 /** What a check that found nothing lets the next one build on. */
@@ -327,7 +337,7 @@ function knownFrom(check: Verification | undefined): KnownTree | undefined {
 }
 
 /** The same finding again has the same. What was found is text of the database's: it does not go into an entry. */
-function fingerprintOf({ class: name, seq, table, id, detail }: TenantReport["findings"][number]): string {
+function fingerprintOfFinding({ class: name, seq, table, id, detail }: TenantReport["findings"][number]): string {
   return sha256Hex(JSON.stringify([name, seq, table ?? null, id ?? null, detail ?? null])).slice(0, 32);
 }
 
