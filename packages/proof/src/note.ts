@@ -156,10 +156,15 @@ export function openNote(
   return verified.length === 0 ? no("no signature of a key that is known") : { ok: true, note: parsed.note, verified };
 }
 
-/** What people compare over another channel: SHA-256 of the key's 32 bytes, in groups of eight. Undefined: it is no key. */
+/** What people compare over another channel: SHA-256 of the key's 32 bytes, hex. Undefined: it is no key. */
 export function fingerprintOf(publicKey: string): string | undefined {
   const raw = fromBase64Url(publicKey, 32);
-  return raw === undefined ? undefined : (sha256PartsHex(raw).match(/.{8}/g) ?? []).join(" ");
+  return raw === undefined ? undefined : sha256PartsHex(raw);
+}
+
+/** A fingerprint as people read it to each other: in groups of eight. */
+export function spacedFingerprint(hex: string): string {
+  return (hex.match(/.{1,8}/g) ?? []).join(" ");
 }
 
 /** A key with its id worked out. Throws RangeError for a name that cannot be one, or bytes that are no key. */

@@ -4,7 +4,7 @@
  */
 import type { BundleHeader } from "./bundle.js";
 import { exitCodeOf, type CompletenessSource, type Finding, type VerifyNote, type VerifyResult } from "./findings.js";
-import { fingerprintOf } from "./note.js";
+import { fingerprintOf, spacedFingerprint } from "./note.js";
 import type { Approval, Listed, SummaryResult } from "./summary.js";
 
 /** `TRUNCATED have=550 anchored=600`, `LINK_BROKEN seq=6 (suspect 5)`, `STATE_MISMATCH targets 0199…`. */
@@ -147,7 +147,7 @@ function checkpointLine({ checkpoints: { agreeing, size, signedBy } }: VerifyRes
   if (size === null) return undefined;
   const keys = signedBy.map(
     ({ publicKey, trust }) =>
-      `key ${fingerprintOf(publicKey) ?? "?"} (${trust === "pinned" ? "pinned by the policy" : "by its own word"})`,
+      `key ${spacedFingerprint(fingerprintOf(publicKey) ?? "?")} (${trust === "pinned" ? "pinned by the policy" : "by its own word"})`,
   );
   return `${agreeing} agree, the largest of ${counted(size, "entry", "entries")}; signed by ${keys.join(", ") || "no key that is known"}`;
 }

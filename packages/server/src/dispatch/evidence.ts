@@ -11,7 +11,15 @@ import {
   RefusalError,
   type TenantId,
 } from "@countersign/contract";
-import { formatVerifierKey, fromBase64Url, parsePolicy, sha256Hex } from "@countersign/proof";
+import {
+  fingerprintOf,
+  formatReceipt,
+  formatVerifierKey,
+  parseKeyStatement,
+  parseOrigin,
+  parsePolicy,
+  spacedFingerprint,
+} from "@countersign/proof";
 import {
   type AuditEntry,
   type AuditQuery,
@@ -66,13 +74,28 @@ export async function proveEntry(
   }
   if (receipt === undefined)
     return refused("not_published", `no checkpoint covers entry \`${place.seq}\` yet; ask again in a second`);
-  const { timeMs, anchors, ...shown } = receipt;
+  const { timeMs, anchors, path, ...shown } = receipt;
+  const given = await keyStatementsOf(desk, receipt.origin);
+  const { text: proof, keyStatements } = formatReceipt({ ...path, link: receipt.link, keyStatements: given });
   return {
     ...shown,
+    proof,
+    keyStatements,
     at: new Date(timeMs).toISOString(),
     anchors: [...anchors],
     content: content ? receipt.content : null,
   } satisfies EntryProof;
+}
+
+/**
+ * Of the checkpoint's deployment. Asked for once the checkpoint is there, so that none of its key is missing. In a copied database
+ * it may still be of the deployment that was copied: what is stated of another tells nothing of it.
+ */
+async function keyStatementsOf({ publishing }: EvidenceDesk, origin: string): Promise<readonly string[]> {
+  const statements = await publishing.keyStatements();
+  const first = statements[0] === undefined ? undefined : parseKeyStatement(statements[0]);
+  const isOfOrigin = first?.ok === true && first.statement.deployment === parseOrigin(origin)?.deployment;
+  return isOfOrigin ? statements : [];
 }
 
 /** Names of those that confirm a checkpoint as soon as there is one, and are worth waiting for. */
@@ -219,12 +242,12 @@ export async function auditPolicy(
   const witnesses = desk.anchors.flatMap((spec) => (spec.kind === "witness" ? [spec] : []));
   const places = desk.anchors.flatMap((spec) => (spec.kind === "witness" ? [] : [spec]));
   const keys: AuditPolicy["keys"] = [
-    { name: deployment, kind: "log", vkey: current.verifierKey, fingerprint: fingerprintOf(current.publicKey) },
+    { name: deployment, kind: "log", vkey: current.verifierKey, fingerprint: fingerprintInForce(current.publicKey) },
     ...witnesses.map(({ name, key }) => ({
       name,
       kind: "witness" as const,
       vkey: formatVerifierKey(key),
-      fingerprint: fingerprintOf(key.publicKey),
+      fingerprint: fingerprintInForce(key.publicKey),
     })),
   ];
   const policy = policyText({ deployment, keys, witnesses, places, withAnchors });
@@ -251,11 +274,11 @@ async function logKeyOf({ publishing }: EvidenceDesk, tenant: TenantId) {
   throw new RefusalError(refused("not_published", "this deployment has no log key in force; `countersign keys list`"));
 }
 
-/** SHA-256 of the key's 32 bytes: what people compare over another channel. */
-function fingerprintOf(publicKey: string): string {
-  const bytes = fromBase64Url(publicKey, 32);
-  if (bytes === undefined) throw new Error("a key in force is no key");
-  return sha256Hex(bytes);
+/** The fingerprint of a key in force. */
+function fingerprintInForce(publicKey: string): string {
+  const fingerprint = fingerprintOf(publicKey);
+  if (fingerprint === undefined) throw new Error("a key in force is no key");
+  return fingerprint;
 }
 
 function policyText(given: {
@@ -274,7 +297,7 @@ function policyText(given: {
     "# call, a letter, a contract. Then keep the file; never take a newer one from the server without doing so again.",
     "",
     ...keys.flatMap((key) => [
-      `# ${key.kind} ${key.name}: ${spaced(key.fingerprint)}`,
+      `# ${key.kind} ${key.name}: ${spacedFingerprint(key.fingerprint)}`,
       key.kind === "log" ? `log ${key.vkey}` : witnessLine(key, witnesses),
     ]),
     "",
@@ -308,8 +331,4 @@ function quorumOf(
     ];
   const many = witnesses.length > 0 ? Math.floor(members.length / 2) + 1 : 1;
   return [`group outside ${many} ${members.join(" ")}`, "quorum outside"];
-}
-
-function spaced(hex: string): string {
-  return (hex.match(/.{1,8}/g) ?? []).join(" ");
 }

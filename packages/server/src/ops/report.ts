@@ -19,7 +19,7 @@ import {
   type TenantId,
   type VerifyReport,
 } from "@countersign/contract";
-import { type EntryContent, fromBase64Url, sha256Hex, VoteChecker } from "@countersign/proof";
+import { type EntryContent, fingerprintOf, VoteChecker } from "@countersign/proof";
 import type { ChangeSets } from "../change-sets/index.js";
 import { matchesTarget, type Pattern, type TargetFacts } from "../governance/index.js";
 import type { AttestedEntry, AuditEntry, Ledger, Snapshot, Story } from "../ledger/index.js";
@@ -279,7 +279,7 @@ class Teller {
         fingerprint: null,
       };
     const key = this.#keys.get(textOf(vote.content.data["key"]));
-    const fingerprint = key === undefined ? null : fingerprintOf(key.publicKey);
+    const fingerprint = key === undefined ? null : (fingerprintOf(key.publicKey) ?? null);
     if (key === undefined || key.enrolled.seq > vote.seq)
       return {
         signature: "unknown_key",
@@ -303,12 +303,6 @@ class Teller {
       fingerprint,
     };
   }
-}
-
-/** SHA-256 of the key's 32 bytes: what people compare over another channel. */
-function fingerprintOf(publicKey: string): string | null {
-  const bytes = fromBase64Url(publicKey, 32);
-  return bytes === undefined ? null : sha256Hex(bytes);
 }
 
 function peopleOf({ told }: Story): string[] {

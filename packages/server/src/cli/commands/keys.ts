@@ -2,7 +2,7 @@
  * `countersign keys`: the keys that sign the ledger's checkpoints. Works beside a running server, which takes a new key from
  * its next checkpoint on, or in its absence. (A person's keys are `countersign key`.)
  */
-import { fingerprintOf } from "@countersign/proof";
+import { fingerprintOf, spacedFingerprint } from "@countersign/proof";
 import type { Command } from "commander";
 import {
   initLogKeys,
@@ -80,7 +80,7 @@ async function listed(cli: Cli, list: KeyList): Promise<void> {
 }
 
 function document({ sinceMs, revokedAtMs, ...key }: ListedKey): object {
-  const fingerprint = fingerprintOf(key.publicKey)?.replaceAll(" ", "") ?? null;
+  const fingerprint = fingerprintOf(key.publicKey) ?? null;
   return { ...key, fingerprint, since: iso(sinceMs), revokedSince: revokedAtMs === null ? null : iso(revokedAtMs) };
 }
 
@@ -103,7 +103,7 @@ function listText(cli: Cli, { deployment, folder, keys, recorded }: KeyList): Sh
         { head: "id", cell: (key) => key.verifierKey.split("+")[1] ?? "" },
         { head: "state", cell: state },
         { head: "since", cell: (key) => moment(iso(key.sinceMs)) },
-        { head: "fingerprint", cell: (key) => fingerprintOf(key.publicKey) ?? "" },
+        { head: "fingerprint", cell: (key) => spacedFingerprint(fingerprintOf(key.publicKey) ?? "") },
       ],
       "no keys",
     ),

@@ -1,6 +1,6 @@
 /** `countersign witness …`: a program of its own, for a machine out of reach of those whose ledgers it watches. */
 import { readFileSync } from "node:fs";
-import { fingerprintOf, parseVerifierKey } from "@countersign/proof";
+import { fingerprintOf, parseVerifierKey, spacedFingerprint } from "@countersign/proof";
 import type { Command } from "commander";
 import { isIP } from "node:net";
 import { openLog, systemClock } from "../../platform/index.js";
@@ -157,7 +157,7 @@ function listCommand(set: CommandSet, group: Command): void {
     await cli.answer({ name, vkey, directory, logs, cosigned: rows }, () =>
       lines(
         show`${cli.paint.bold(name)}  ${vkey}`,
-        fingerprint !== undefined && show`fingerprint  ${fingerprint}`,
+        fingerprint !== undefined && show`fingerprint  ${spacedFingerprint(fingerprint)}`,
         empty,
         table(
           cli.paint,
