@@ -120,17 +120,23 @@ export async function readOverlaps(
   return snapshot.query<Overlap>({
     name: "change_sets_on_targets",
     // From the targets to the change-sets, whatever the planner knows of the tables: a fresh one has no statistics, and from
-    // the change-sets to the targets all of the tenant's are read.
+    // the change-sets to the targets all of the tenant's are read. The lists come as `(select …)`, so that their lengths are no
+    // reason to plan every call anew: planning took 0.35 ms of the database, running takes a fifth of that.
     text: `with touching as materialized (
-             select i.change_set_id, i.revision_id, i.target_id from countersign.items i
-              where i.tenant_id = $1 and i.target_key = any($2::text[])
+             select i.change_set_id, i.revision_id, i.target_id
+               from unnest((select $2::text[])) as k (key)
+              cross join lateral (select x.change_set_id, x.revision_id, x.target_id from countersign.items x
+                where x.tenant_id = $1 and x.target_key = k.key offset 0) as i
              union all
-             select i.change_set_id, i.revision_id, i.target_id from countersign.items i
-              where i.tenant_id = $1 and i.other_target_key = any($2::text[]))
+             select i.change_set_id, i.revision_id, i.target_id
+               from unnest((select $2::text[])) as k (key)
+              cross join lateral (select x.change_set_id, x.revision_id, x.target_id from countersign.items x
+                where x.tenant_id = $1 and x.other_target_key = k.key offset 0) as i)
            select distinct on (c.id) c.id, c.number, c.title, c.status, c.applied_at_ms, touching.target_id as target
              from touching
-             join countersign.change_sets c on c.tenant_id = $1 and c.id = touching.change_set_id and c.revision_id = touching.revision_id
-            where c.id <> $3 and c.status = any($4::text[])
+            cross join lateral (select x.id, x.revision_id, x.number, x.title, x.status, x.applied_at_ms from countersign.change_sets x
+              where x.tenant_id = $1 and x.id = touching.change_set_id offset 0) as c
+            where c.revision_id = touching.revision_id and c.id <> $3 and c.status = any((select $4::text[])::text[])
             order by c.id limit 200`,
     values: [snapshot.tenant, of.keys, of.changeSetId, of.statuses],
   });
