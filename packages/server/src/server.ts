@@ -147,6 +147,12 @@ export async function startServer(config: ServerConfig): Promise<RunningServer> 
 
 async function start(config: ServerConfig, opened: Opened): Promise<RunningServer> {
   const log = config.log ?? openLog({ level: "info" });
+  const { anchors: lines, anchorsRequired: required } = config;
+  // Before anything is made or migrated: what is wrong in it is put right by editing, and nothing else was begun.
+  const specs = await anchorSpecs({
+    dataDirectory: config.dataDirectory,
+    ...(lines === undefined ? {} : { lines }),
+  });
   const dataDirectory = openDataDirectory(config.dataDirectory);
   const sealing = openSealing({
     dataDirectory,
@@ -189,8 +195,6 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
   await letFirstHumanIn(tenancy, { tenant: deploymentTenant, file: join(dataDirectory, deploymentCodeFile), now });
 
-  const { anchors: lines, anchorsRequired: required } = config;
-  const specs = await anchorSpecs({ dataDirectory, ...(lines === undefined ? {} : { lines }) });
   const publishing = openPublishing({
     ...{ storage, ledger, clock, deploymentTenant, report },
     anchors: (source) =>

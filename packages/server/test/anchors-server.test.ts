@@ -1,14 +1,16 @@
 /** A whole server with one anchor of each kind: what it publishes arrives there, and what is wrong there is seen. */
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { RefusalError } from "@countersign/contract";
 import { cosignatureOf, formatVerifierKey, parseVerifierKey, verifierKey } from "@countersign/proof";
 import { describe, expect, it } from "vitest";
+import { startServer } from "../src/server.js";
 import { deadlineIn, poll } from "../src/storage/waiting.js";
 import { addLog, initWitness, openWitness, runWitness } from "../src/witness/index.js";
 import { sizeOfNote } from "./support/anchors.js";
 import { Machine } from "./support/cli.js";
 import { temporaryDirectory } from "./support/postgres.js";
-import { startTestServer } from "./support/server.js";
+import { quietLog, startTestServer } from "./support/server.js";
 
 interface Listed {
   readonly tenant: string;
@@ -100,5 +102,33 @@ describe("a server with a file, a git and a witness anchor", () => {
     expect([alarmed.code, alarmed.anchors.map((row) => row.standing)]).toEqual([1, ["contradicts", "ok", "ok"]]);
     await server.close();
     await served.close();
+  });
+});
+
+describe("a mistake in the configuration of anchors", () => {
+  // A database that cannot be reached: whoever asks it first says so.
+  const databaseUrl = "postgres://nobody:x@127.0.0.1:9/none";
+  const check = async (dataDirectory: string, lines?: readonly string[]): Promise<string[]> => {
+    const anchors = lines === undefined ? {} : { anchors: lines };
+    const code = await startServer({ dataDirectory, databaseUrl, port: 0, log: quietLog, ...anchors }).then(
+      () => "started",
+      (error: unknown) => (error instanceof RefusalError ? error.refusal.code : String(error)),
+    );
+    return [code, ...(existsSync(dataDirectory) ? readdirSync(dataDirectory) : ["nothing made"])];
+  };
+  const written = (text: string): string => {
+    const dataDirectory = temporaryDirectory();
+    writeFileSync(join(dataDirectory, "anchors"), text);
+    return dataDirectory;
+  };
+
+  it("is said before anything is made or changed", async () => {
+    const invalid = "configuration_invalid";
+    expect(await check(written("disk s3:bucket\n"))).toEqual([invalid, "anchors"]);
+    expect(await check(join(temporaryDirectory(), "data"), ["disk file:relative"])).toEqual([invalid, "nothing made"]);
+    const folder = temporaryDirectory();
+    mkdirSync(join(folder, "anchors"));
+    expect(await check(folder)).toEqual([invalid, "anchors"]);
+    expect((await check(written("# none\n")))[0]).toBe("database_unavailable");
   });
 });

@@ -93,7 +93,15 @@ export async function anchorSpecs(where: {
 }): Promise<AnchorSpec[]> {
   if (where.lines !== undefined) return parseAnchors(where.lines, "COUNTERSIGN_ANCHORS");
   const file = join(where.dataDirectory, "anchors");
-  const text = (await readIfPresent(file))?.toString("utf8") ?? "";
+  const text = await readIfPresent(file).then(
+    (bytes) => bytes?.toString("utf8") ?? "",
+    (cause: NodeJS.ErrnoException) => {
+      throw new RefusalError(
+        refused("configuration_invalid", `\`${file}\` cannot be read (${cause.code ?? "?"}); it is a file of anchors`),
+        { cause },
+      );
+    },
+  );
   return parseAnchors(anchorLines(text), file);
 }
 
