@@ -252,7 +252,14 @@ export const entryProof = z
     anchors: z
       .array(z.string())
       .meta({ description: "Anchors and witnesses that confirmed this checkpoint, as configured here." }),
-    proof: z.string().meta({ description: "A tlog-proof file; it carries the entry's link and verifies alone." }),
+    proof: z.string().meta({
+      description:
+        "A tlog-proof file; it carries the entry's link and the deployment's key statements, and verifies alone.",
+    }),
+    keyStatements: z.int().nullable().meta({
+      description:
+        "Key statements in it; 0 while the log has its first key. Null: there are more than fit, and whoever pinned an earlier key needs them from `listLogKeys`.",
+    }),
     link: z
       .string()
       .meta({ description: "The leaf: what is hashed into the tree. Its last line is the content's SHA-256." }),

@@ -10,12 +10,24 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   contentHashHex,
   exitCodeOf,
+  formatKeyStatements,
+  formatTlogProof,
   formatVerifierKey,
   generateSigningKeyPair,
+  isSignedBy,
+  parseReceiptExtra,
+  parseTlogProof,
+  signCheckpoint,
+  signerOf,
+  signKeyStatement,
+  statementHash,
   verifierKey,
   verifyBundle,
+  verifyReceipt,
+  zeroHash,
 } from "@countersign/proof";
 import { loadTrust } from "@countersign/proof/load";
+import { rotateKeys } from "../src/ledger/index.js";
 import { temporaryDirectory } from "./support/postgres.js";
 import { buildVerifier } from "../../../scripts/buildVerifier.mjs";
 import { Chromium, findChromium, type Page } from "../../verify/test/support/chromium.js";
@@ -194,6 +206,119 @@ describe.skipIf(absent !== undefined)("both offline verifiers", () => {
       expect(ours[0], `byte ${at}`).not.toBe(0);
       expect(theirs[0], `byte ${at}`).toBe(ours[0]);
     }
+  });
+
+  describe("a receipt made after three rotations, with the policy of the first day", () => {
+    let receipt: string;
+    let policy: string;
+    beforeAll(async () => {
+      const own = await stage.copy();
+      try {
+        await own.open(async ({ parts }) => {
+          for (const reason of ["once more", "and again"]) await rotateKeys(parts, { reason });
+        });
+        receipt = await own.serve(async (ada) => {
+          const { body: made } = await ada.call("issueEnrolmentCode", { id: ada.id });
+          const { status, body } = await ada.call("proveEntry", { entry: String(made.receipts[0]?.seq) });
+          expect([status, body.keyStatements]).toEqual([200, 4]);
+          return body.proof;
+        });
+      } finally {
+        await own.drop();
+      }
+      policy = join(folder, "first-policy");
+      writeFileSync(policy, `${stage.logLine}quorum none\n`);
+    }, 60_000);
+
+    /** Exit code and class of the first finding: ours, theirs; and what the page says of it. */
+    async function all(given: string | Uint8Array) {
+      const result = verifyReceipt(given, { trust: (ledger) => loadTrust({ ledger, policyPath: policy }) });
+      const path = join(folder, "entry.tlog-proof");
+      writeFileSync(path, given);
+      const { status, stdout } = spawnSync("python3", [script, path, "--json", "--policy", policy], {
+        encoding: "utf8",
+      });
+      const found = stdout === "" ? "MALFORMED" : (JSON.parse(stdout) as { class: string | null }).class;
+      const ours = [exitCodeOf(result), result.findings[0]?.class ?? null];
+      return { ours, theirs: [status, found], page: chromium === undefined ? undefined : await row(path) };
+    }
+    let browser: Chromium | undefined;
+    afterAll(() => browser?.stop());
+    async function row(path: string): Promise<string> {
+      if (browser === undefined) {
+        await buildVerifier();
+        browser = await Chromium.start(chromium as string);
+      }
+      const bundle = join(folder, "beside.bundle");
+      writeFileSync(bundle, text("a change-set's story"));
+      const page: Page = await browser.open(html);
+      try {
+        await page.choose("#choose-policy", [policy]);
+        await page.choose("#choose-bundle", [bundle]);
+        await page.choose("#choose-evidence", [path]);
+        await page.until('document.documentElement.dataset.state === "done"');
+        const words = await page.evaluate<string>("document.body.innerText");
+        return /entry\.tlog-proof\s+(holds|does not hold|could not be read)/.exec(words)?.[1] ?? words;
+      } finally {
+        await page.close();
+      }
+    }
+    const onPage = (says: string): string | undefined => (chromium === undefined ? undefined : says);
+    const parts = () => {
+      const parsed = parseTlogProof(receipt);
+      if (!parsed.ok) throw new Error(parsed.problem);
+      const { extra = new Uint8Array(), ...proof } = parsed.proof;
+      const read = parseReceiptExtra(extra);
+      if (!read.ok) throw new Error(read.problem);
+      return { ...proof, checkpoint: proof.checkpoint, ...read.extra };
+    };
+    function made(keyStatements: readonly string[], checkpoint = parts().checkpoint.text): string {
+      const { index, proof, linkText } = parts();
+      return formatTlogProof({
+        index,
+        proof,
+        checkpoint,
+        extra: Buffer.from(linkText + formatKeyStatements(keyStatements)),
+      });
+    }
+
+    it("all of them accept it", async () => {
+      for (const { publicKey } of stage.logKeys) expect(isSignedBy(parts().checkpoint, publicKey)).toBe(false);
+      expect(await all(receipt)).toEqual({ ours: [0, null], theirs: [0, null], page: onPage("holds") });
+    });
+    it.each<[string, (statements: readonly string[]) => readonly string[]]>([
+      ["without its statements", () => []],
+      ["with the last rotation left out", (statements) => statements.slice(0, -1)],
+      ["with one between left out", (statements) => statements.filter((_, n) => n !== 2)],
+    ])("%s: KEY_UNTRUSTED, say all of them", async (_, change) => {
+      const untrusted = [1, "KEY_UNTRUSTED"];
+      const changed = made(change(parts().keyStatements));
+      expect(await all(changed)).toEqual({ ours: untrusted, theirs: untrusted, page: onPage("does not hold") });
+    });
+    it("with a rotation to a thief's key that no key before signed: KEY_UNTRUSTED, say all of them", async () => {
+      const { keyStatements, checkpoint } = parts();
+      const thief = generateSigningKeyPair(Buffer.alloc(32, 9));
+      const signer = signerOf(thief);
+      const root = keyStatements[0]?.slice(0, keyStatements[0].indexOf("\n\n") + 1) ?? zeroHash;
+      const statement = { deployment: stage.deployment, number: 1, previous: statementHash(root), atMs: Date.now() };
+      const rotated = await signKeyStatement({ ...statement, kind: "rotate", key: thief.publicKey }, [signer]);
+      const forged = made([keyStatements[0] ?? "", rotated], await signCheckpoint(checkpoint, signer));
+      const untrusted = [1, "KEY_UNTRUSTED"];
+      expect(await all(forged)).toEqual({ ours: untrusted, theirs: untrusted, page: onPage("does not hold") });
+    });
+    it("a flipped bit anywhere: none accepts it", async () => {
+      const whole = Buffer.from(receipt);
+      for (let n = 0; n < 8; n++) {
+        const changed = Buffer.from(whole);
+        // Not in its first line: what begins otherwise is no receipt.
+        const at = 22 + Math.floor((n * (whole.length - 22)) / 8);
+        changed[at] = (changed[at] ?? 0) ^ (1 << (n % 8));
+        const { ours, theirs, page } = await all(changed);
+        expect(ours[0], `byte ${at}`).not.toBe(0);
+        expect(theirs[0], `byte ${at}`).toBe(ours[0]);
+        expect(page, `byte ${at}`).not.toBe("holds");
+      }
+    });
   });
 
   describe.skipIf(chromium === undefined)("and verify.html, in a browser without a network", () => {

@@ -8,8 +8,8 @@ import { isUuid, refused, RefusalError, type TenantId } from "@countersign/contr
 import {
   type BundleHeader,
   type BundleProofs,
-  formatTlogProof,
   linkText,
+  type ReceiptGiven,
   type StoredEntry,
   writeBundle,
 } from "@countersign/proof";
@@ -241,8 +241,8 @@ export interface EntryReceipt {
   readonly size: number;
   readonly cosignatures: number;
   readonly anchors: readonly string[];
-  /** A tlog-proof file. */
-  readonly proof: string;
+  /** What `formatReceipt` makes a file of, with `link`. */
+  readonly path: Pick<ReceiptGiven, "index" | "proof" | "checkpoint">;
 }
 
 export interface Place {
@@ -280,7 +280,7 @@ export async function entryReceipt(
     origin: checkpoint.origin,
     size: checkpoint.size,
     cosignatures: cosignatures(checkpoint),
-    proof: formatTlogProof({ index: seq, proof, checkpoint: checkpoint.text, extra: Buffer.from(link, "utf8") }),
+    path: { index: seq, proof, checkpoint: checkpoint.text },
   };
 }
 

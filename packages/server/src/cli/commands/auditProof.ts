@@ -28,7 +28,7 @@ export function auditProve(set: CommandSet, group: Command): void {
     .option("--force", "overwrite the files")
     .addHelpText(
       "after",
-      "\nThe entry is named by its sequence number or its id, as receipts and `audit log` show them. A receipt (C2SP tlog-proof) holds the way from the entry to a signed checkpoint, with the signatures of witnesses, and needs neither server nor database.",
+      "\nThe entry is named by its sequence number or its id, as receipts and `audit log` show them. A receipt (C2SP tlog-proof) holds the way from the entry to a signed checkpoint, with the signatures of witnesses, and the statements by which the log's key was rotated: a policy that pins an earlier key still judges it. It needs neither server nor database.",
     );
   set.does<ProveOptions>(command, prove);
 }
@@ -69,6 +69,7 @@ function receiptText({ paint }: Cli, receipt: EntryProof, { out = "", withConten
         "checkpoint",
         show`${counted(receipt.size, "entry", "entries")}, ${counted(receipt.cosignatures, "cosignature", "cosignatures")} ${paint.dim(confirmed)}`,
       ],
+      ["keys", keysTold(receipt)],
       [
         "content",
         withContent !== true
@@ -81,6 +82,14 @@ function receiptText({ paint }: Cli, receipt: EntryProof, { out = "", withConten
     empty,
     show`Anybody verifies it with: ${paint.cyan(`countersign-verify ${out} --policy FILE${receipt.content === null ? "" : ` --content ${out}.content`}`)}`,
   );
+}
+
+/** Nothing to say of a log that has its first key. */
+function keysTold({ keyStatements }: EntryProof): string | undefined {
+  if (keyStatements === 0) return undefined;
+  if (keyStatements === null)
+    return "too many statements to fit: judging it by an earlier key needs them with `--keys FILE`";
+  return `${keyStatements} statements: whoever pinned an earlier key can verify it`;
 }
 
 interface PolicyOptions {
