@@ -1244,6 +1244,8 @@ class Verifier:
             self.find("CONTENT_MISMATCH", None, "the bundle's bytes are not those its last line names")
             if self.complete["status"] == "shown":
                 self.complete["status"] = "not_shown"
+        if self.entries == 0 and self.total == 0 and not self.undecided:
+            self.complete["status"] = "not_shown"  # nothing is there that could hold
 
 
 # ---- What is known elsewhere ---------------------------------------------------------------------------------------
@@ -1748,6 +1750,12 @@ def check_vectors(directory):
     raw = from_base64url(v["publicKey"], 32)
     verifies = signature_verifies(raw, public_key_point(raw), signed, from_base64url(v["signature"], 64))
     check("vote.json", (signed.decode(), v["bytes"]), (verifies, True))
+    with open("%s/policy.txt" % directory, "rb") as file:
+        trust = Trust(parse_policy(file.read()))
+    trust.policy.anchors, trust.policy.quorum = [], None
+    for name in ("receipt.tlog-proof", "receipt-after-rotation.tlog-proof"):
+        with open("%s/%s" % (directory, name), encoding="utf-8", newline="") as file:
+            check(name, (verify_receipt(file.read(), trust)["exit"], 0))
     with open("%s/bundle.jsonl" % directory, "rb") as file:
         check("bundle.jsonl", (exit_code(verify_bundle(file, None)[1]), 0))
     return wrong
@@ -1841,7 +1849,8 @@ def report(header, verifier, as_json):
         print(json.dumps(summary))
         return
     print("integrity     %s" % integrity)
-    print("completeness  %s" % completeness_text(verifier.complete))
+    empty = code == 2 and verifier.entries == 0
+    print("completeness  %s" % ("not shown: there are no entries in it" if empty else completeness_text(verifier.complete)))
     print("tenant        %s" % shown(verifier.tenant))
     print("entries       %d, from %s" % (verifier.entries, header["from"] if header else "?"))
     if verifier.before is not None:

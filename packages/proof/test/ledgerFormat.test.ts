@@ -8,7 +8,13 @@ import {
   exitCodeOf,
   FORMAT_VERSION,
   findingClasses,
+  formatVerifierKey,
+  generateSigningKeyPair,
+  noTrust,
+  parsePolicy,
+  verifierKey,
   verifyBundle,
+  verifyReceipt,
 } from "../src/index.js";
 import { ledgerFormatVectors } from "./ledgerFormatVectors.js";
 
@@ -50,6 +56,20 @@ describe("the ledger format", () => {
 
   it("names every finding", () => {
     for (const name of findingClasses) expect(document).toContain(`| \`${name}\` |`);
+  });
+
+  it("has example receipts that verify with the first key pinned, and not with a stranger's", () => {
+    const lines = (ledgerFormatVectors["policy.txt"] as string).split("\n").filter((line) => line.startsWith("log "));
+    const { publicKey } = generateSigningKeyPair(Buffer.alloc(32, 7));
+    const stranger = `log ${formatVerifierKey(verifierKey({ name: "example", type: 1, publicKey }))}`;
+    const codeOf = (name: string, log: string): number => {
+      const parsed = parsePolicy(`${log}\nquorum none\n`);
+      if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
+      const trust = { ...noTrust, policy: parsed.policy };
+      return exitCodeOf(verifyReceipt(ledgerFormatVectors[name] as string, { trust }));
+    };
+    for (const name of ["receipt.tlog-proof", "receipt-after-rotation.tlog-proof"])
+      expect([codeOf(name, lines[0] as string), codeOf(name, stranger)], name).toEqual([0, 1]);
   });
 
   it("has an example bundle that verifies", async () => {

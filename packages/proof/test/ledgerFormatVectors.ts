@@ -16,7 +16,7 @@ import {
   encodeEntries,
   entryContentText,
   entryHashHex,
-  formatTlogProof,
+  formatReceipt,
   formatVerifierKey,
   generateSigningKeyPair,
   inclusionProof,
@@ -239,16 +239,14 @@ const keysVector = {
   vkeys: [formatVerifierKey(deploymentKey), formatVerifierKey(witnessKey)],
   cosigned: Buffer.from(cosignatureMessage(read.checkpoint.note.text, cosignedAtSeconds)).toString("utf8"),
 };
-const receipt = formatTlogProof({
-  index: 0,
-  proof: await inclusionProof(
-    0,
-    2,
-    nodesFromTiles(2, () => tileOf(entryHashes)),
-  ),
-  checkpoint,
-  extra: links[0] as Uint8Array,
-});
+const firstLink = Buffer.from(links[0] as Uint8Array).toString("utf8");
+const firstPath = await inclusionProof(
+  0,
+  2,
+  nodesFromTiles(2, () => tileOf(entryHashes)),
+);
+const receiptWith = (given: { readonly checkpoint: string; readonly keyStatements: readonly string[] }): string =>
+  formatReceipt({ index: 0, proof: firstPath, link: firstLink, ...given }).text;
 const policy = `# what an auditor of the deployment \`example\` demands
 log ${formatVerifierKey(deploymentKey)}
 witness W ${formatVerifierKey(witnessKey)} https://witness.example/
@@ -296,6 +294,13 @@ const restore = await signRestoreStatement(
   logSigner,
 );
 
+const root = edgeOver(entryHashes).root();
+const receipt = receiptWith({ checkpoint, keyStatements: statements.slice(0, 1) });
+const receiptAfterRotation = receiptWith({
+  checkpoint: await signCheckpoint({ origin, size: 2, root }, nextSigner),
+  keyStatements: statements,
+});
+
 /** File name → exact text. */
 export const ledgerFormatVectors: Readonly<Record<string, string>> = {
   "entry-0.json": pretty(entryVector(first)),
@@ -320,6 +325,7 @@ export const ledgerFormatVectors: Readonly<Record<string, string>> = {
   "keys.json": pretty(keysVector),
   "checkpoint.txt": checkpoint,
   "receipt.tlog-proof": receipt,
+  "receipt-after-rotation.tlog-proof": receiptAfterRotation,
   "policy.txt": policy,
   "key-statements.json": pretty(statements),
   "restore.txt": restore,
