@@ -106,6 +106,7 @@ function verdictLine(result: VerifyResult): string {
     case "tampered":
       return `TAMPERED: ${first === undefined ? "see below" : findingTitle(first)}`;
     case "not_shown":
+      if (entries === 0) return "NOTHING SHOWN: there are no entries in it";
       return `NOT SHOWN TO BE WHOLE: integrity holds, completeness was demanded and is not shown`;
     case "malformed":
       return `MALFORMED: ${printable(first?.actual ?? "")}`;
@@ -127,6 +128,7 @@ function policyLine(source: string): string {
 }
 
 function integrityLine({ integrity, findings, findingsTotal, entries }: VerifyResult): string {
+  if (integrity === "ok" && entries === 0) return "there is nothing in it that could have been changed";
   if (integrity === "ok")
     return entries === 1
       ? "ok: nothing in the entry was changed"

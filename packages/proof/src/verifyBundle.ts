@@ -148,7 +148,7 @@ class BundleVerifier {
     const result = this.#verifier.finish(unreadable);
     const header = this.#header;
     const noted = header?.selection === "entries" ? withSelectionNote(result, header) : result;
-    return { ...withDamage(noted, this.#damage), ...(header !== undefined ? { header } : {}) };
+    return { ...ofNothing(withDamage(noted, this.#damage)), ...(header !== undefined ? { header } : {}) };
   }
 }
 
@@ -198,6 +198,13 @@ function withSelectionNote(result: VerifyResult, { about }: BundleHeader): Verif
   const detail = `a selection${by}: these entries are in the ledger; it cannot show that there are no others`;
   const note = { class: "SELECTION", seq: null, detail } as const;
   return { ...result, notes: [note, ...result.notes], notesTotal: result.notesTotal + 1 };
+}
+
+/** Without entries there is nothing that could hold: not even where nothing is demanded is that a good verdict. */
+function ofNothing(result: VerifyResult): VerifyResult {
+  const { completeness } = result;
+  if (result.integrity !== "ok" || result.entries > 0) return result;
+  return { ...result, completeness: { ...completeness, status: "not_shown", statement: "there are no entries in it" } };
 }
 
 /** A wrong digest is reported where nothing else explains it: then something beside the entries was changed. */

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   exitCodeOf,
   formatVerifierKey,
+  noTrust,
   originOf,
   restoreStatementText,
   signMessage,
@@ -62,7 +63,7 @@ describe.skipIf(absent !== undefined)("keys and restores, by both verifiers", ()
   async function both(
     entries: readonly StoredEntry[],
     proofs: BundleProofs,
-    { anchored, quorum = "a", selected }: { anchored: readonly Checkpoint[]; quorum?: string; selected?: boolean },
+    { anchored, quorum = "a", selected }: { anchored: readonly Checkpoint[]; quorum?: string | null; selected?: boolean },
   ): Promise<[number | null, number]> {
     const place = join(folder, "anchor", encodeURIComponent(`${deployment}/${tenant}`));
     mkdirSync(place, { recursive: true });
@@ -70,7 +71,7 @@ describe.skipIf(absent !== undefined)("keys and restores, by both verifiers", ()
     writeFileSync(join(place, "checkpoints"), records.join(""));
     const policyPath = join(folder, "policy");
     const vkey = formatVerifierKey(verifierKey({ name: deployment, type: 1, publicKey: logKey.publicKey }));
-    writeFileSync(policyPath, `log ${vkey}\nanchor a file ${join(folder, "anchor")}\nquorum ${quorum}\n`);
+    writeFileSync(policyPath, `log ${vkey}\nanchor a file ${join(folder, "anchor")}\nquorum ${quorum ?? "none"}\n`);
     const last = entries.at(-1);
     const head = last === undefined ? null : { seq: last.seq, hash: last.hash, timeMs: last.timeMs };
     const range = { from: selected === true ? 0 : (entries[0]?.seq ?? 0), to: last?.seq ?? -1, head };
@@ -80,9 +81,10 @@ describe.skipIf(absent !== undefined)("keys and restores, by both verifiers", ()
     for await (const piece of writeBundle({ ...header, selection }, entries, proofs)) text += piece;
     const path = join(folder, "bundle.jsonl");
     writeFileSync(path, text);
-    const theirs = spawnSync("python3", [script, path, "--policy", policyPath], { encoding: "utf8" });
+    const given = quorum === null ? [] : ["--policy", policyPath];
+    const theirs = spawnSync("python3", [script, path, ...given], { encoding: "utf8" });
     expect(theirs.stderr).not.toContain("Traceback");
-    const trust = loadTrust({ policyPath, ledger: { deployment, tenant } });
+    const trust = quorum === null ? noTrust : loadTrust({ policyPath, ledger: { deployment, tenant } });
     return [theirs.status, exitCodeOf(await verifyBundle([Buffer.from(text)], { trust }))];
   }
   const notes = (...checkpoints: Checkpoint[]) => checkpoints.map(({ text }) => ({ note: text }));
@@ -109,6 +111,10 @@ describe.skipIf(absent !== undefined)("keys and restores, by both verifiers", ()
 
   it("nothing at all is not shown to be whole", async () => {
     expect(await both([], {}, { anchored: [] })).toEqual([2, 2]);
+    expect(await both([], {}, { anchored: [], quorum: "none" })).toEqual([2, 2]);
+    const checkpoints = notes(await checkpointAt(ledger, 60));
+    expect(await both([], { checkpoints: [] }, { anchored: [], quorum: null })).toEqual([2, 2]);
+    expect(await both(ledger, { checkpoints }, { anchored: [], quorum: null })).toEqual([0, 0]);
   });
 
   it("a selection on a checkpoint by a revoked key, nobody knows when", async () => {

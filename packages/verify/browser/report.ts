@@ -86,10 +86,11 @@ function twoQuestions(report: Report): HTMLElement {
   const decided = result.integrity === "ok";
   const whole = {
     shown: ["good", completeness.unanchored === 0 ? "Shown" : `Shown but for ${formatCount(completeness.unanchored)}`],
-    not_shown: ["doubt", "Demanded, not shown"],
+    not_shown: ["doubt", result.entries === 0 ? "Not shown" : "Demanded, not shown"],
     not_demanded: ["unread", "Not demanded"],
   } as const;
-  const [tone, answer, text] = integrity[result.integrity];
+  const nothing = ["unread", "Nothing to check", "There are no entries in it."] as const;
+  const [tone, answer, text] = decided && result.entries === 0 ? nothing : integrity[result.integrity];
   const [wholeTone, wholeAnswer] = decided ? whole[completeness.status] : (["unread", "Not decided"] as const);
   return h(
     "div",

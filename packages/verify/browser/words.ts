@@ -77,6 +77,14 @@ function unvouched(): Verdict {
 }
 
 function incomplete({ result }: Report): Verdict {
+  if (result.entries === 0)
+    return {
+      tone: "doubt",
+      word: "Nothing shown",
+      headline: "There are no entries in this file.",
+      sentence:
+        "It can be read, and nothing in it could have been altered. Nor does it show that nothing happened: ask for a file with entries.",
+    };
   return {
     tone: "doubt",
     word: "Not shown whole",

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { exitCodeOf, noTrust, parsePolicy, sha256Hex, verifyBundle } from "@countersign/proof";
+import { BundleWriter, exitCodeOf, noTrust, parsePolicy, sha256Hex, verifyBundle } from "@countersign/proof";
 import { buildVerifier } from "../../../scripts/buildVerifier.mjs";
 import { Chromium, findChromium, type Page } from "./support/chromium.js";
 import { draftsOf, origin, sampleOf, type Sample } from "./support/samples.js";
@@ -96,6 +96,19 @@ describe.skipIf(chromium === undefined)("in Chromium, offline", () => {
     expect(given).toMatchObject({ tone: "doubt", word: "By its own word", headline: "The file agrees with itself." });
     expect(given.text).toContain("Without a policy the keys are the bundle’s own word");
     expect(page.problems).toEqual([]);
+  });
+
+  it("says of a bundle without entries that it shows nothing", async () => {
+    const writer = new BundleWriter();
+    const [deployment = "", tenant = ""] = origin.split("/");
+    const range = { selection: "range", from: 0, to: -1, head: null, bodies: "included", exportedAtMs: 1 } as const;
+    const nothing = writer.header({ deployment, tenant, ...range }) + writer.proofs({}) + writer.end();
+    for (const policy of [undefined, sample.policy, sample.policyWithAnchor]) {
+      const brought = policy === undefined ? {} : { policy: fileOf("policy", policy) };
+      const given = await verdict({ bundle: fileOf("nothing.bundle", nothing), ...brought });
+      expect(given).toMatchObject({ tone: "doubt", word: "Nothing shown" });
+      expect(given.text).toContain("Nothing to check");
+    }
   });
 
   it("finds a bundle of the writer intact, against the auditor's policy", async () => {

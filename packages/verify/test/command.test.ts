@@ -60,17 +60,17 @@ async function verify(args: readonly string[], stdin = ""): Promise<Ran> {
 }
 
 function headerOf(entries: readonly StoredEntry[], changes: Partial<BundleHeader> = {}): BundleHeader {
-  const last = entries.at(-1) as StoredEntry;
+  const last = entries.at(-1);
   return {
     ...({
       deployment,
       tenant,
       selection: "range",
       from: entries[0]?.seq ?? 0,
-      to: last.seq,
+      to: last?.seq ?? -1,
       bodies: "included",
     } as const),
-    head: { seq: last.seq, hash: last.hash, timeMs: last.timeMs },
+    head: last === undefined ? null : { seq: last.seq, hash: last.hash, timeMs: last.timeMs },
     exportedAtMs: startMs + 1_000_000,
     ...changes,
   };
@@ -103,8 +103,11 @@ function policy(name: string, checkpoints: readonly Checkpoint[], key = logKey):
   const records = checkpoints.map(({ text }) => `${Buffer.byteLength(text)} ${startMs}\n${text}`).join("");
   const origin = originOf({ deployment, tenant, incarnation: 0 });
   put(`${name}.anchor/${encodeURIComponent(origin)}/checkpoints`, records);
+  return put(`${name}.policy`, policyText("disk", `anchor disk file ./${name}.anchor\n`, key));
+}
+function policyText(quorum: string, anchors = "", key = logKey): string {
   const vkey = formatVerifierKey(verifierKey({ name: deployment, type: 1, publicKey: key.publicKey }));
-  return put(`${name}.policy`, `log ${vkey}\nanchor disk file ./${name}.anchor\nquorum disk\n`);
+  return `log ${vkey}\n${anchors}quorum ${quorum}\n`;
 }
 
 describe("bundles", () => {
@@ -116,6 +119,19 @@ describe("bundles", () => {
     expect(out).toContain("keys that it");
     expect(out).toContain("votes 1");
     expect(out).toContain("It does not show that");
+  });
+
+  it("without entries: shows nothing, whatever is demanded", async () => {
+    const nothing = textOf([]);
+    const demandsNothing = put("nothing.policy", policyText("none"));
+    for (const more of [[], ["--policy", demandsNothing], ["--policy", policy("nothing", [])]]) {
+      const { code, out } = await verify([put("nothing", nothing), ...more]);
+      expect([code, out.split("\n")[0]]).toEqual([2, "NOTHING SHOWN: there are no entries in it"]);
+      expect(out).toMatch(/^completeness +not shown: there are no entries in it$/m);
+      expect(out).not.toContain("all of 0");
+    }
+    const { code, out } = await verify([put("nothing", nothing), "--json"]);
+    expect([code, JSON.parse(out)]).toMatchObject([2, { verdict: "not_shown", integrity: "ok", entries: 0 }]);
   });
 
   it("whole, and anchored to the end", async () => {
