@@ -53,7 +53,6 @@ export async function apply(
     return isRefusal(counters) ? counters : { ...loaded, ...executable, counters };
   };
   const outcome = await timely(desk, caller, request, load, (loaded, context): Decided<Intent> | Refusal => {
-    if (isRefusal(loaded)) return loaded;
     const changes: Partial<ChangeSetRow> = { attempts: loaded.whole.changeSet.attempts + 1, blocked: null };
     return begin(
       loaded,

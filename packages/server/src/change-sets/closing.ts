@@ -41,7 +41,6 @@ export async function cancel(
     request,
     (snapshot: Snapshot) => loadForCommand(desk, snapshot, input.id),
     (loaded, context): Answered | Refusal => {
-      if (isRefusal(loaded)) return loaded;
       const { whole } = loaded;
       const refusal = transition(whole.changeSet, "cancel") ?? mayEdit(caller, whole);
       if (refusal !== undefined) return refusal;
@@ -67,7 +66,6 @@ export async function archive(
     return isRefusal(loaded) ? loaded : { ...loaded, backups: await readBackups(snapshot, loaded.whole.changeSet.id) };
   };
   const outcome = await timely(desk, caller, request, load, (loaded, context): Answered | Refusal => {
-    if (isRefusal(loaded)) return loaded;
     const { whole, backups } = loaded;
     const { changeSet } = whole;
     const illegal =
@@ -120,7 +118,6 @@ export async function resolve(
     request,
     (snapshot: Snapshot) => loadForCommand(desk, snapshot, input.id),
     (loaded, context): Answered | Refusal => {
-      if (isRefusal(loaded)) return loaded;
       const illegal = transition(loaded.whole.changeSet, "resolve");
       if (illegal !== undefined) return illegal;
       if (caller.principal.kind !== "human")

@@ -40,7 +40,6 @@ export async function resume(
     return isRefusal(holds) ? holds : { ...loaded, kill, holds };
   };
   const outcome = await timely(desk, caller, request, load, (loaded, context): Decided<Intent> | Refusal => {
-    if (isRefusal(loaded)) return loaded;
     return begin(
       loaded,
       caller,

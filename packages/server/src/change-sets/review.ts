@@ -52,7 +52,6 @@ export async function vote(
     return (await changeSetMismatch(desk, snapshot, loaded)) ?? loaded;
   };
   const outcome = await timely(desk, caller, request, load, (loaded, context): Answered | Refusal => {
-    if (isRefusal(loaded)) return loaded;
     const { whole, people, configuration } = loaded;
     const { changeSet, revision } = whole;
     const signed = checkBallot(loaded, caller, { ...input, decision }, context.nowMs);
@@ -99,7 +98,7 @@ export async function vote(
       approvedUntilMs(changeSet.priority, context.nowMs, configuration.approvals),
     );
     const after = replaced({ ...whole, votes }, { changes: next.changes });
-    const voteWrite = mine === undefined ? insert<VoteRow>("votes", ballot) : update<VoteRow>("votes", mine, ballot);
+    const voteWrite = mine === undefined ? insert("votes", ballot) : update("votes", mine, ballot);
     const changeSetWrite = update("change_sets", changeSet, next.changes);
     return {
       kind: "change",
@@ -305,7 +304,6 @@ export async function requestChanges(
     request,
     (snapshot: Snapshot) => loadForCommand(desk, snapshot, input.id),
     (loaded, context): Answered | Refusal => {
-      if (isRefusal(loaded)) return loaded;
       const { whole } = loaded;
       const illegal = transition(whole.changeSet, "request_changes");
       if (illegal !== undefined) return illegal;

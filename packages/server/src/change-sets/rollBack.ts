@@ -51,7 +51,6 @@ export async function rollBack(
     return isRefusal(preflight) ? preflight : { ...loaded, ...preflight };
   };
   const outcome = await timely(desk, caller, request, load, (loaded, context): Decided<Intent> | Refusal => {
-    if (isRefusal(loaded)) return loaded;
     const resumed = loaded.whole.changeSet.status === "PARTIALLY_APPLIED";
     return begin(
       loaded,

@@ -48,7 +48,6 @@ export async function submit(
     return isRefusal(judgement) ? judgement : { ...loaded, judgement, counters };
   };
   const outcome = await timely(desk, caller, request, load, (loaded, context): Answered | Refusal => {
-    if (isRefusal(loaded)) return loaded;
     const { whole, configuration, judgement } = loaded;
     const { decision, risk } = judgement;
     const items = withPolicy(whole.items, decision);

@@ -17,7 +17,7 @@ export async function timely<L extends Pick<Loaded, "whole" | "people">, R>(
   caller: Caller,
   request: RequestContext,
   load: (snapshot: Snapshot) => Promise<L | Refusal>,
-  decide: (loaded: L | Refusal, context: DecideContext) => Refusal | Decided<R>,
+  decide: (loaded: L, context: DecideContext) => Refusal | Decided<R>,
 ): Promise<Outcome<R>> {
   const late = { id: undefined as string | undefined };
   const outcome = await request.transact(
@@ -27,7 +27,7 @@ export async function timely<L extends Pick<Loaded, "whole" | "people">, R>(
       late.id = isRefusal(loaded) ? (loaded.details?.["overdueId"] as string | undefined) : undefined;
       return isRefusal(loaded) ? loaded : ((await unlessKnown(desk, snapshot, loaded)) ?? loaded);
     },
-    decide,
+    (loaded, context) => (isRefusal(loaded) ? loaded : decide(loaded, context)),
   );
   if (late.id !== undefined) await expire(desk, caller.tenant, late.id);
   return outcome;
