@@ -7,7 +7,7 @@ import type { Guard, Receipt } from "../ledger/index.js";
 import { type AtomicTargetKind, reverseEffects } from "../targets/index.js";
 import { type Desk, targetContext } from "./desk.js";
 import { readStates } from "./plan.js";
-import { type ApplicationItemRow, insert, update } from "./rows.js";
+import { insert, update } from "./rows.js";
 import { pendingEffects, type Step } from "./run.rules.js";
 import { actorOf, commitStep, failRun, itemOf, problemJson, recordOf, type Run, stopped } from "./runCommit.js";
 
@@ -31,7 +31,7 @@ export async function changeItems(desk: Desk, run: Run, step: Step): Promise<rea
       if (Array.isArray(change)) return failRun(run, [], problemsRefusal(change as Problem[]), write);
       const changed = typeof change === "function" ? change(write) : { guards: [], entries: [] };
       const rows = step.sequences.map((sequence) =>
-        insert<ApplicationItemRow>("application_items", {
+        insert("application_items", {
           id: write.uuid(),
           change_set_id: run.application.change_set_id,
           application_id: run.application.id,

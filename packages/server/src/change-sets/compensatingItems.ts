@@ -17,14 +17,7 @@ import {
 } from "../targets/index.js";
 import { type Desk, targetContext } from "./desk.js";
 import { readStates } from "./plan.js";
-import {
-  type ApplicationItemRow,
-  type ApplicationItemStatus,
-  insert,
-  type NewRow,
-  type Stored,
-  update,
-} from "./rows.js";
+import { type ApplicationItemRow, type ApplicationItemStatus, insert, type NewRow, update } from "./rows.js";
 import { pendingEffects, type Standing, standingOf, type Step } from "./run.rules.js";
 import { commitStep, failRun, itemOf, problemJson, recordOf, type Run, stopped } from "./runCommit.js";
 
@@ -60,7 +53,7 @@ export class CompensatingItems {
           ended_at_ms: null,
         };
         const backups = backupsOf(step.effects).map((backup) =>
-          insert<Stored>("backups", {
+          insert("backups", {
             id: write.uuid(),
             change_set_id: run.application.change_set_id,
             application_id: run.application.id,
@@ -71,7 +64,7 @@ export class CompensatingItems {
             mode: backup.mode,
             released: false,
             at_ms: write.nowMs,
-          } as NewRow<Stored>),
+          }),
         );
         return {
           guards: [

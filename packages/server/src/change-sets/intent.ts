@@ -140,9 +140,7 @@ function outsideKeys(desk: Desk, whole: Whole): string[] {
 function holdWrites(whole: Whole, holds: readonly HoldRow[], applicationId: string): Write[] {
   const held = { application_id: applicationId, change_set_id: whole.changeSet.id };
   return holds.map((hold) =>
-    hold.version === 0
-      ? insert<HoldRow>("target_holds", { id: hold.id, ...held })
-      : update<HoldRow>("target_holds", hold, held),
+    hold.version === 0 ? insert("target_holds", { id: hold.id, ...held }) : update("target_holds", hold, held),
   );
 }
 

@@ -308,11 +308,8 @@ export async function readHoldsOf(snapshot: Snapshot, applicationId: string): Pr
   return rows.map((r) => r.row);
 }
 
-export async function readBackups(
-  snapshot: Snapshot,
-  changeSetId: string,
-): Promise<{ id: string; version: number; released: boolean }[]> {
-  const rows = await snapshot.query<{ row: { id: string; version: number; released: boolean } }>({
+export async function readBackups(snapshot: Snapshot, changeSetId: string): Promise<BackupRow[]> {
+  const rows = await snapshot.query<{ row: BackupRow }>({
     name: "backups_of_change_set",
     text: `select to_jsonb(b) - 'row_salt' - 'tenant_id' as row from countersign.backups b
            where b.tenant_id = $1 and b.change_set_id = $2 and not b.released`,

@@ -185,18 +185,31 @@ export interface Whole {
 /** A new row: `id` and every other column; the door gives `version`. */
 export type NewRow<T extends Stored> = Omit<T, "version">;
 
-export function insert<T extends Stored>(table: GovernedTable, row: NewRow<T>): Write {
-  return { verb: "insert", table, row: withoutNulls(row) };
+/** Every table this module owns, with its rows. */
+interface TableRows {
+  readonly change_sets: ChangeSetRow;
+  readonly revisions: RevisionRow;
+  readonly items: ItemRow;
+  readonly votes: VoteRow;
+  readonly applications: ApplicationRow;
+  readonly application_items: ApplicationItemRow;
+  readonly backups: BackupRow;
+  readonly target_holds: HoldRow;
+}
+type OwnTable = keyof TableRows & GovernedTable;
+
+export function insert<T extends OwnTable>(table: T, row: NewRow<TableRows[T]>): Write {
+  return { verb: "insert", table, row: row as unknown as Row };
 }
 
 /** The whole row again with `changes`; refused by the door when somebody wrote it since it was read. */
-export function update<T extends Stored>(
-  table: GovernedTable,
-  row: T,
-  changes: Partial<Omit<T, "id" | "version">> = {},
+export function update<T extends OwnTable>(
+  table: T,
+  row: TableRows[T],
+  changes: Partial<Omit<TableRows[T], "id" | "version">>,
 ): Write {
-  const { version, ...rest } = { ...row, ...changes };
-  return { verb: "update", table, row: withoutNulls(rest), from: row.version };
+  const { version, ...rest } = row;
+  return { verb: "update", table, row: { ...rest, ...changes } as unknown as Row, from: version };
 }
 
 /** The row as it will be once the update is committed. */
@@ -221,10 +234,6 @@ export function replaced(
 /** A row that was just inserted, as it will be read. */
 export function inserted<T extends Stored>(row: NewRow<T>): T {
   return { ...row, version: 1 } as T;
-}
-
-function withoutNulls(row: object): Row {
-  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null && value !== undefined)) as Row;
 }
 
 /** Keys of the targets an item touches. */

@@ -13,7 +13,7 @@ import { CompensatingItems } from "./compensatingItems.js";
 import type { Desk } from "./desk.js";
 import type { Leases } from "./leases.js";
 import { type ApplicationWhole, readApplication, readHoldsOf, readItems, readWhole } from "./queries.js";
-import { type HoldRow, type ItemRow, update, type Whole } from "./rows.js";
+import { type ItemRow, update, type Whole } from "./rows.js";
 import { endOf, nextStep, stepsOf } from "./run.rules.js";
 import { commitStep, type Run, TakenOver } from "./runCommit.js";
 
@@ -147,7 +147,7 @@ export class Runner {
           ended_at_ms: write.nowMs,
         });
         const released = holds.map((hold) =>
-          update<HoldRow>("target_holds", hold, { application_id: null, change_set_id: null }),
+          update("target_holds", hold, { application_id: null, change_set_id: null }),
         );
         const changed = update("change_sets", whole.changeSet, { ...end.changes, updated_at_ms: write.nowMs });
         return {
