@@ -57,12 +57,19 @@ export async function withSnapshot<T>(
 ): Promise<T> {
   const begin = `begin isolation level repeatable read read only; ${settingTenant(tenant)}`;
   const client = await connect(pool);
+  const together = oneWrite(client);
   let broken: Error | undefined;
+  together();
   const opening = client.query(begin);
   // Awaited below; a query sent behind it fails as well, and its error must not reach the process as unhandled.
   opening.catch(() => undefined);
   try {
-    const answer = await read({ query: (statement, values) => client.query(statement as string, values) });
+    const answer = await read({
+      query: (statement, values) => {
+        together();
+        return client.query(statement as string, values);
+      },
+    });
     await opening;
     return answer;
   } catch (error) {
@@ -70,9 +77,31 @@ export async function withSnapshot<T>(
     throw broken === undefined ? error : unavailable(error);
   } finally {
     // Nothing was written: there is nothing to wait for. The next user's statements queue behind it on the same connection.
-    if (broken === undefined) client.query("commit").catch(() => undefined);
+    if (broken === undefined) {
+      together();
+      client.query("commit").catch(() => undefined);
+    }
     client.release(broken);
   }
+}
+
+/**
+ * Before a statement is sent: what is sent on the connection until all that can go on now has done so leaves in one write. One by
+ * one, a create made eleven writes for four round trips, a seventh of the process's time; the server was woken for each, too.
+ */
+function oneWrite({ connection: { stream } }: pg.PoolClient): () => void {
+  let waiting = false;
+  const send = (): void => {
+    waiting = false;
+    stream.uncork();
+  };
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    stream.cork();
+    // Behind the microtasks: those are what the answers that have just come set going.
+    queueMicrotask(() => process.nextTick(send));
+  };
 }
 
 /** Runs `work` in a transaction that may write what is not governed of `tenant`: content, operational rows. */
