@@ -19,7 +19,7 @@ import {
   RefusalError,
 } from "@countersign/contract";
 import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
-import type { HeldSnapshot, Ledger } from "../ledger/index.js";
+import type { Ledger } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import { isRecorded } from "../ledger/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
@@ -27,9 +27,9 @@ import { type Caller, checkPermission, systemCaller, deploymentTenant } from "..
 import { type Call, type Handlers, handlersOver, type Modules, type TextStream } from "./handlers.js";
 import { internalError, problemOf } from "./problems.js";
 import { checkProof, type CheckedProof } from "./proof.js";
-import { noteReplay, type StoredResponse, sweepProofs, sweepResponses } from "./queries.js";
+import { noteReplay, readResponseStoredFor, type StoredResponse, sweepProofs, sweepResponses } from "./queries.js";
 import { receiptViews } from "./receipts.js";
-import { findStored, type Idempotency, Replayed, transactFor } from "./transacting.js";
+import { findStored, type Held, type Idempotency, Replayed, transactFor } from "./transacting.js";
 import { validate } from "./validation.js";
 
 export { tailSource } from "./audit.js";
@@ -119,18 +119,26 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
 
 async function identify(
   on: Running,
-  { operation, credential }: DispatchRequest,
-): Promise<{ readonly caller: Caller; readonly held?: HeldSnapshot }> {
+  { operation, credential, idempotencyKey: key }: DispatchRequest,
+): Promise<{ readonly caller: Caller; readonly held?: Held }> {
   if (operation === "enrol") return { caller: systemCaller(deploymentTenant) };
-  if (decidingAtOnce.has(operation)) return must(await on.tenancy.authenticateHolding(credential));
-  return { caller: must(await on.tenancy.authenticate(credential)) };
+  if (!decidingAtOnce.has(operation)) return { caller: must(await on.tenancy.authenticate(credential)) };
+  // Asked together with who it is: one round trip. A key that is none is refused once it is known who sends it.
+  let stored: Held["stored"];
+  const identified = await on.tenancy.authenticateHolding(credential, (snapshot, apiKeyId) => {
+    if (key === undefined || !isIdempotencyKey(key)) return;
+    stored = readResponseStoredFor(snapshot, { apiKeyId, operation, key }, on.now());
+    stored.catch(() => undefined); // Told to whoever waits for it, if anybody comes to.
+  });
+  const { caller, held } = must(identified);
+  return { caller, held: { ...held, stored } };
 }
 
 async function runFor(
   on: Running,
   request: DispatchRequest,
   caller: Caller,
-  held: HeldSnapshot | undefined,
+  held: Held | undefined,
 ): Promise<DispatchAnswer> {
   const row = operationRow(request.operation);
   if (row.permission !== null) must(checkPermission(caller, row.permission) ?? true);
@@ -215,10 +223,13 @@ async function begun(lines: AsyncIterable<string>): Promise<AsyncIterable<string
 
 // ── Idempotency and proofs ───────────────────────────────────────────────────────────────────────────────────────────
 
+const isIdempotencyKey = (key: string): boolean =>
+  /^[\x21-\x7e]+$/.test(key) && key.length <= limits.idempotencyKeyLengthMax;
+
 function idempotencyOf(row: Operation, caller: Caller, request: DispatchRequest): Idempotency | undefined {
   const { idempotencyKey: key, operation } = request;
   if (key === undefined) return undefined;
-  if (!/^[\x21-\x7e]+$/.test(key) || key.length > limits.idempotencyKeyLengthMax) {
+  if (!isIdempotencyKey(key)) {
     throw new RefusalError(
       refused(
         "invalid_request",

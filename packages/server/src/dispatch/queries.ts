@@ -15,17 +15,22 @@ export interface IdempotencyScope {
   readonly key: string;
 }
 
+interface StoredRow {
+  readonly fingerprint: string;
+  readonly response: StoredResponse["response"];
+  readonly application_id: string | null;
+}
+
+const storedOf = ([row]: readonly StoredRow[]): StoredResponse | undefined =>
+  row && { fingerprint: row.fingerprint, response: row.response, applicationId: row.application_id };
+
 /** By idempotency_keys_pkey. Expired rows count as absent, as they do for the door. */
 export async function readStoredResponse(
   snapshot: Snapshot,
   scope: IdempotencyScope,
   nowMs: number,
 ): Promise<StoredResponse | undefined> {
-  const rows = await snapshot.query<{
-    fingerprint: string;
-    response: StoredResponse["response"];
-    application_id: string | null;
-  }>({
+  const rows = await snapshot.query<StoredRow>({
     name: "dispatch_stored_response",
     text: `select fingerprint, response, application_id
              from countersign.idempotency_keys
@@ -36,10 +41,27 @@ export async function readStoredResponse(
               and expires_ms > $5`,
     values: [snapshot.tenant, scope.principalId, scope.operation, scope.key, nowMs],
   });
-  const row = rows[0];
-  return row === undefined
-    ? undefined
-    : { fingerprint: row.fingerprint, response: row.response, applicationId: row.application_id };
+  return storedOf(rows);
+}
+
+/** The same for whoever holds an API key, while it is not known yet who that is. By api_keys_pkey and idempotency_keys_pkey. */
+export async function readResponseStoredFor(
+  snapshot: Snapshot,
+  scope: Omit<IdempotencyScope, "principalId"> & { readonly apiKeyId: string },
+  nowMs: number,
+): Promise<StoredResponse | undefined> {
+  const rows = await snapshot.query<StoredRow>({
+    name: "dispatch_response_stored_for",
+    text: `select fingerprint, response, application_id
+             from countersign.idempotency_keys
+            where tenant_id = $1
+              and principal_id = (select k.principal_id from countersign.api_keys as k where k.tenant_id = $1 and k.id = $2)
+              and operation = $3
+              and key = $4
+              and expires_ms > $5`,
+    values: [snapshot.tenant, scope.apiKeyId, scope.operation, scope.key, nowMs],
+  });
+  return storedOf(rows);
 }
 
 /** A replay: last use and count. */

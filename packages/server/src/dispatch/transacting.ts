@@ -46,6 +46,11 @@ export class Replayed extends Error {
   }
 }
 
+export interface Held extends HeldSnapshot {
+  /** What the snapshot has under the request's idempotency key; undefined when it carries none. */
+  readonly stored: Promise<StoredResponse | undefined> | undefined;
+}
+
 export interface Transacting {
   readonly ledger: Ledger;
   readonly tenancy: Pick<Tenancy, "authenticateIn">;
@@ -59,7 +64,7 @@ export interface Transacting {
   readonly idempotency: Idempotency | undefined;
   readonly proof: CheckedProof | undefined;
   /** What the caller was read in, for the first decision to be loaded in. */
-  readonly held: HeldSnapshot | undefined;
+  readonly held: Held | undefined;
   readonly nowMs: () => number;
 }
 
@@ -68,10 +73,16 @@ const hourMs = 3_600_000;
 /** The stored answer, or the refusal of a key that was used for something else. */
 export async function findStored(
   snapshot: Snapshot,
-  { scope, fingerprint }: Idempotency,
+  idempotency: Idempotency,
   nowMs: number,
 ): Promise<StoredResponse | undefined> {
-  const stored = await readStoredResponse(snapshot, scope, nowMs);
+  return sameRequest(idempotency, await readStoredResponse(snapshot, idempotency.scope, nowMs));
+}
+
+function sameRequest(
+  { scope, fingerprint }: Idempotency,
+  stored: StoredResponse | undefined,
+): StoredResponse | undefined {
   if (stored === undefined || stored.fingerprint === fingerprint) return stored;
   throw new RefusalError(
     refused(
@@ -95,7 +106,7 @@ export function transactFor(request: Transacting): Ledger["transact"] {
       async (snapshot) => {
         attempts += 1;
         if (attempts > 1) await refresh(request, snapshot);
-        await before(request, snapshot);
+        await before(request, snapshot, attempts === 1 ? within?.stored : undefined);
         return load(snapshot);
       },
       (loaded, context) => {
@@ -111,9 +122,15 @@ export function transactFor(request: Transacting): Ledger["transact"] {
 }
 
 /** What decides the request before its handler does. */
-async function before({ idempotency, proof, nowMs }: Transacting, snapshot: Snapshot): Promise<void> {
+async function before(
+  { idempotency, proof, nowMs }: Transacting,
+  snapshot: Snapshot,
+  asked: Held["stored"],
+): Promise<void> {
+  const find = async (idempotency: Idempotency): Promise<StoredResponse | undefined> =>
+    asked === undefined ? findStored(snapshot, idempotency, nowMs()) : sameRequest(idempotency, await asked);
   const [stored, used] = await Promise.all([
-    idempotency === undefined ? undefined : findStored(snapshot, idempotency, nowMs()),
+    idempotency === undefined ? undefined : find(idempotency),
     proof === undefined ? false : isProofUsed(snapshot, proof.digest),
   ]);
   if (stored !== undefined) throw new Replayed(stored);

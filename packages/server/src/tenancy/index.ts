@@ -99,7 +99,11 @@ export interface Tenancy {
    */
   authenticate(apiKey: string | undefined): Promise<Caller | Refusal>;
   /** `authenticate`, with the snapshot it was done in: for a decision that is loaded in it. Whoever gets it ends it. */
-  authenticateHolding(apiKey: string | undefined): Promise<Identified | Refusal>;
+  authenticateHolding(
+    apiKey: string | undefined,
+    /** Called before anything is read, with the id in the key's text, which nobody has checked yet: questions that travel along. */
+    alongside: (snapshot: Snapshot, apiKeyId: string) => void,
+  ): Promise<Identified | Refusal>;
   /** The same key in a snapshot of the caller's tenant: what a decision made there may rely on. */
   authenticateIn(apiKey: string | undefined, snapshot: Snapshot): Promise<Caller | Refusal>;
   systemCaller(tenant: TenantId): Caller;
@@ -153,12 +157,16 @@ export function openTenancy(options: TenancyOptions): Tenancy {
     return readCaller(credential, { snapshot, nowMs: clock.nowMs(), roles });
   }
 
-  async function authenticateHolding(apiKey: string | undefined): Promise<Identified | Refusal> {
+  async function authenticateHolding(
+    apiKey: string | undefined,
+    alongside: (snapshot: Snapshot, apiKeyId: string) => void,
+  ): Promise<Identified | Refusal> {
     const credential = parseApiKey(apiKey);
     if (isRefusal(credential)) return credential;
     const held = ledger.holdSnapshot(credential.tenant);
     let caller: Caller | Refusal | undefined;
     try {
+      alongside(held.snapshot, credential.id);
       caller = await authenticateIn(apiKey, held.snapshot);
     } finally {
       if (caller === undefined || isRefusal(caller)) await held.end();
