@@ -25,33 +25,27 @@ import {
 } from "./desk.js";
 import { answerOf, mayEdit } from "./draft.js";
 import { transition } from "./lifecycle.rules.js";
+import { plainCommand } from "./plainCommand.js";
 import { readBackups } from "./queries.js";
 import { type ChangeSetRow, replaced, update } from "./rows.js";
 import { timely } from "./timely.js";
 
-export async function cancel(
+export function cancel(
   desk: Desk,
   caller: Caller,
   input: CheckedInput<"cancelChangeSet">,
   request: RequestContext,
 ): Promise<ChangeSetAnswer | Refusal> {
-  const outcome = await timely(
-    desk,
-    caller,
-    request,
-    (snapshot: Snapshot) => loadForCommand(desk, snapshot, input.id),
-    (loaded, context): Answered | Refusal => {
-      const { whole } = loaded;
-      const refusal = transition(whole.changeSet, "cancel") ?? mayEdit(caller, whole);
-      if (refusal !== undefined) return refusal;
-      return simple(loaded, caller, {
-        action: "cancelled",
-        changes: { status: "CANCELLED", deadline_at_ms: null, approved_until_ms: null, updated_at_ms: context.nowMs },
-        reason: input.reason,
-      });
-    },
-  );
-  return answerOf(outcome);
+  return plainCommand(desk, caller, input.id, request, (loaded, context) => {
+    const { whole } = loaded;
+    const refusal = transition(whole.changeSet, "cancel") ?? mayEdit(caller, whole);
+    if (refusal !== undefined) return refusal;
+    return simple(loaded, caller, {
+      action: "cancelled",
+      changes: { status: "CANCELLED", deadline_at_ms: null, approved_until_ms: null, updated_at_ms: context.nowMs },
+      reason: input.reason,
+    });
+  });
 }
 
 /** Never before the undo window ends: archiving releases the backups. */
@@ -106,37 +100,30 @@ export async function archive(
 }
 
 /** A person says, with evidence, what became of a partly applied change-set. */
-export async function resolve(
+export function resolve(
   desk: Desk,
   caller: Caller,
   input: CheckedInput<"resolveChangeSet">,
   request: RequestContext,
 ): Promise<ChangeSetAnswer | Refusal> {
-  const outcome = await timely(
-    desk,
-    caller,
-    request,
-    (snapshot: Snapshot) => loadForCommand(desk, snapshot, input.id),
-    (loaded, context): Answered | Refusal => {
-      const illegal = transition(loaded.whole.changeSet, "resolve");
-      if (illegal !== undefined) return illegal;
-      if (caller.principal.kind !== "human")
-        return refused("agents_never_vote", `\`${caller.principal.name}\` is not a person; a person resolves`);
-      const applied = input.as === "applied";
-      const undoUntil = undoUntilMs(context.nowMs, loaded.configuration.approvals);
-      const changes: Partial<ChangeSetRow> = applied
-        ? {
-            status: "APPLIED",
-            status_reason: null,
-            applied_at_ms: context.nowMs,
-            undo_until_ms: undoUntil,
-            updated_at_ms: context.nowMs,
-          }
-        : { status: "ROLLED_BACK", status_reason: null, updated_at_ms: context.nowMs };
-      return simple(loaded, caller, { action: "resolved", changes, reason: input.evidence, data: { as: input.as } });
-    },
-  );
-  return answerOf(outcome);
+  return plainCommand(desk, caller, input.id, request, (loaded, context) => {
+    const illegal = transition(loaded.whole.changeSet, "resolve");
+    if (illegal !== undefined) return illegal;
+    if (caller.principal.kind !== "human")
+      return refused("agents_never_vote", `\`${caller.principal.name}\` is not a person; a person resolves`);
+    const applied = input.as === "applied";
+    const undoUntil = undoUntilMs(context.nowMs, loaded.configuration.approvals);
+    const changes: Partial<ChangeSetRow> = applied
+      ? {
+          status: "APPLIED",
+          status_reason: null,
+          applied_at_ms: context.nowMs,
+          undo_until_ms: undoUntil,
+          updated_at_ms: context.nowMs,
+        }
+      : { status: "ROLLED_BACK", status_reason: null, updated_at_ms: context.nowMs };
+    return simple(loaded, caller, { action: "resolved", changes, reason: input.evidence, data: { as: input.as } });
+  });
 }
 
 function simple(

@@ -30,6 +30,7 @@ import {
 } from "./desk.js";
 import { answerOf, backToDraft } from "./draft.js";
 import { dismissVotes, transition } from "./lifecycle.rules.js";
+import { plainCommand } from "./plainCommand.js";
 import { type ChangeSetRow, insert, inserted, type NewRow, replaced, update, updated, type VoteRow } from "./rows.js";
 import { timely } from "./timely.js";
 
@@ -292,54 +293,47 @@ function afterVote(
   return { changes: touched };
 }
 
-export async function requestChanges(
+export function requestChanges(
   desk: Desk,
   caller: Caller,
   input: CheckedInput<"requestChanges">,
   request: RequestContext,
 ): Promise<ChangeSetAnswer | Refusal> {
-  const outcome = await timely(
-    desk,
-    caller,
-    request,
-    (snapshot: Snapshot) => loadForCommand(desk, snapshot, input.id),
-    (loaded, context): Answered | Refusal => {
-      const { whole } = loaded;
-      const illegal = transition(whole.changeSet, "request_changes");
-      if (illegal !== undefined) return illegal;
-      if (input.reason === undefined || input.reason.trim() === "")
-        return refused("reason_required", "say what must change: `--reason`", {
-          problems: [{ code: "reason_required", pointer: "/reason", message: "a reason is required" }],
-        });
-      const attempt = {
-        voter: { id: caller.principal.id, type: caller.principal.kind },
-        decision: "REJECTED" as const,
-        reason: input.reason,
-      };
-      const refusal = checkVote(attempt, whole.revision.route as unknown as Route, [], approvalContext(loaded, whole));
-      if (refusal !== undefined) return refusal;
-      const dismissed = dismissVotes(whole);
-      const changes: Partial<ChangeSetRow> = {
-        ...backToDraft,
-        status_reason: "changes_requested",
-        updated_at_ms: context.nowMs,
-      };
-      const after = replaced({ ...whole, votes: dismissed.votes }, { changes });
-      return {
-        kind: "change",
-        change: {
-          guards: guardsOf(loaded, caller),
-          entries: [
-            entry(caller.actor, whole.changeSet.id, "changes_requested", {
-              data: { revision: whole.revision.digest, votesDismissed: dismissed.writes.length },
-              body: { reason: input.reason },
-              writes: [update("change_sets", whole.changeSet, changes), ...dismissed.writes],
-            }),
-          ],
-        },
-        result: { changeSet: view(loaded, after) },
-      };
-    },
-  );
-  return answerOf(outcome);
+  return plainCommand(desk, caller, input.id, request, (loaded, context) => {
+    const { whole } = loaded;
+    const illegal = transition(whole.changeSet, "request_changes");
+    if (illegal !== undefined) return illegal;
+    if (input.reason === undefined || input.reason.trim() === "")
+      return refused("reason_required", "say what must change: `--reason`", {
+        problems: [{ code: "reason_required", pointer: "/reason", message: "a reason is required" }],
+      });
+    const attempt = {
+      voter: { id: caller.principal.id, type: caller.principal.kind },
+      decision: "REJECTED" as const,
+      reason: input.reason,
+    };
+    const refusal = checkVote(attempt, whole.revision.route as unknown as Route, [], approvalContext(loaded, whole));
+    if (refusal !== undefined) return refusal;
+    const dismissed = dismissVotes(whole);
+    const changes: Partial<ChangeSetRow> = {
+      ...backToDraft,
+      status_reason: "changes_requested",
+      updated_at_ms: context.nowMs,
+    };
+    const after = replaced({ ...whole, votes: dismissed.votes }, { changes });
+    return {
+      kind: "change",
+      change: {
+        guards: guardsOf(loaded, caller),
+        entries: [
+          entry(caller.actor, whole.changeSet.id, "changes_requested", {
+            data: { revision: whole.revision.digest, votesDismissed: dismissed.writes.length },
+            body: { reason: input.reason },
+            writes: [update("change_sets", whole.changeSet, changes), ...dismissed.writes],
+          }),
+        ],
+      },
+      result: { changeSet: view(loaded, after) },
+    };
+  });
 }
