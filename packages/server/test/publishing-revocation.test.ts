@@ -2,9 +2,18 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TenantId } from "@countersign/contract";
-import { isSignedBy, parsePolicy, parseVerifierKey, type Trust } from "@countersign/proof";
+import {
+  exitCodeOf,
+  formatReceipt,
+  isSignedBy,
+  parsePolicy,
+  parseVerifierKey,
+  verifyReceipt,
+  type Trust,
+} from "@countersign/proof";
 import { afterEach, describe, expect, test } from "vitest";
 import { listKeys, openAnchors, revokeKey, rotateKeys, verifyTenant, type Publishing } from "../src/ledger/index.js";
+import { fileAnchor } from "../src/ledger/anchors/file.js";
 import { witnessAnchor } from "../src/ledger/anchors/witness.js";
 import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
 import { systemClock, systemRandom } from "../src/platform/index.js";
@@ -179,4 +188,42 @@ test("an auditor with a witness: an alarm after the revocation, a note when the 
   expect(on.reports.filter(([, { tenant }]) => tenant === on.tenant).map(([event]) => event)).toEqual([
     "publishing.checkpoint_superseded",
   ]);
+});
+
+describe("a receipt stands on a checkpoint whose signature counts, though more anchors hold one of a revoked key", () => {
+  test.each<[string, (heldMs: number) => number, number]>([
+    ["revoked from before it was held: the newer one, which nobody holds yet", (heldMs) => heldMs - 1_000, 4],
+    ["revoked from after it was held: it counts, and it is the one that is held", (heldMs) => heldMs + 60_000, 3],
+  ])("%s", async (_, since, size) => {
+    const on = await bench();
+    await on.fill(3);
+    const anchors = [fileAnchor({ name: "disk", directory: temporaryDirectory(), clock: systemClock })];
+    const first = on.publisher({
+      anchors: (source) => openAnchors({ storage: on.database.storage, clock: systemClock, source, anchors }),
+    });
+    await first.publish(on.tenant);
+    const held = await until(() =>
+      first.status().anchors.find((one) => one.tenant === on.tenant && one.size === 3 && one.confirmedMs !== null),
+    );
+    await first.stop();
+    const [old] = (await listKeys(on.parts, on.parts)).keys;
+    await rotateKeys(on.parts, { reason: "lost" });
+    await revokeKey(on.parts, { key: old?.publicKey ?? "", sinceMs: since(held.confirmedMs ?? 0), reason: "lost" });
+    const second = on.publisher();
+    expect(await covered(on, second, on.tenant)).toBe(4);
+
+    const keyStatements = await second.keyStatements();
+    const receipt = await on.ledger.snapshot(on.tenant, async (snapshot) => {
+      const place = await on.ledger.findEntry(snapshot, "1");
+      return place && on.ledger.receiptOf(snapshot, place, keyStatements);
+    });
+    if (receipt === undefined) throw new Error("no receipt");
+    expect(receipt.size).toBe(size);
+    const parsed = parsePolicy(`log ${old?.verifierKey ?? ""}\nquorum none\n`);
+    if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
+    const { text } = formatReceipt({ ...receipt.path, link: receipt.link, keyStatements });
+    const trust: Trust = { policy: parsed.policy, policySource: "test", keyStatements: [], anchors: [] };
+    // Without the auditor's own copy of the anchor nobody says when it was signed.
+    expect(exitCodeOf(verifyReceipt(text, { trust }))).toBe(size === 4 ? 0 : 3);
+  });
 });

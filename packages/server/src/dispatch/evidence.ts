@@ -59,7 +59,8 @@ export async function proveEntry(
   const place = await ledger.snapshot(tenant, (snapshot) => ledger.findEntry(snapshot, entry));
   if (place === undefined)
     return refused("not_found", `there is no entry \`${entry}\`; \`countersign audit log\` shows what there is`);
-  const look = () => ledger.snapshot(tenant, (snapshot) => ledger.receiptOf(snapshot, place));
+  const known = await publishing.keyStatements();
+  const look = () => ledger.snapshot(tenant, (snapshot) => ledger.receiptOf(snapshot, place, known));
   let receipt = await look();
   if (receipt === undefined) {
     await publishing.publish(tenant); // says itself why there will be none
@@ -75,7 +76,7 @@ export async function proveEntry(
   if (receipt === undefined)
     return refused("not_published", `no checkpoint covers entry \`${place.seq}\` yet; ask again in a second`);
   const { timeMs, anchors, path, ...shown } = receipt;
-  const given = await keyStatementsOf(desk, receipt.origin);
+  const given = await keyStatementsOf(desk, receipt.origin); // again: a key may have been made meanwhile
   const { text: proof, keyStatements } = formatReceipt({ ...path, link: receipt.link, keyStatements: given });
   return {
     ...shown,

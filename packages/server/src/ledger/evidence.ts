@@ -3,7 +3,8 @@
  * Read in the snapshot of whoever exports, so that all of it is about one state of the ledger.
  *
  * Promises: every proof that is handed out was checked · a stored tile that is wrong is passed by: then the proof is made from
- * the entries · of several checkpoints that would do, one that most anchors confirmed is taken.
+ * the entries · of several checkpoints that would do, one that most anchors confirmed is taken, but none of a revoked key where
+ * there is another.
  */
 import type { TenantId } from "@countersign/contract";
 import {
@@ -11,9 +12,12 @@ import {
   type BundleProofs,
   type Checkpoint,
   inclusionProof,
+  isSignedBy,
   leafHashHex,
   parseCheckpoint,
+  parseOrigin,
   type ReadNodes,
+  readKeyHistory,
   type TreeNode,
   verifyConsistency,
   verifyInclusion,
@@ -37,6 +41,8 @@ export interface Confirmed {
   readonly incarnation: number;
   /** Names of anchors and witnesses, as this deployment configured them. */
   readonly anchors: readonly string[];
+  /** The first of them, by this deployment's clock; Infinity: nobody yet. */
+  readonly heldAtMs: number;
 }
 
 /** Checkpoints within a range that a bundle carries, beside those behind it: they narrow down where a rewrite began. */
@@ -57,8 +63,8 @@ export class Evidence {
     this.#tree = new Tree(tenant, ask, new TileRoots());
   }
 
-  /** The checkpoint to prove entries below `size` with; undefined when none covers them. */
-  async covering(size: number): Promise<Confirmed | undefined> {
+  /** The checkpoint to prove entries below `size` with; undefined when none covers them. `keyStatements`: what revokes keys. */
+  async covering(size: number, keyStatements: readonly string[]): Promise<Confirmed | undefined> {
     const newest = await this.#newest();
     if (newest === undefined || newest.checkpoint.size < size) return undefined;
     const { incarnation } = newest;
@@ -74,11 +80,15 @@ export class Evidence {
       ),
       newest.checkpoint.size,
     ];
-    // Most anchors, then the newest: it covers most.
-    return (
-      confirmed.sort((a, b) => b.anchors.length - a.anchors.length || b.checkpoint.size - a.checkpoint.size)[0] ??
-      (first >= size ? { ...newest, anchors: [] } : undefined)
+    const counts = countedBy(keyStatements, newest.checkpoint.origin);
+    // Whose signature counts, then most anchors, then the newest: it covers most.
+    const best = confirmed.sort(
+      (a, b) =>
+        Number(counts(b)) - Number(counts(a)) ||
+        b.anchors.length - a.anchors.length ||
+        b.checkpoint.size - a.checkpoint.size,
     );
+    return best[0] ?? (first >= size ? newest : undefined);
   }
 
   /** Edge and checkpoints of the range from…to; nothing when nothing is published. */
@@ -154,7 +164,7 @@ export class Evidence {
   async #newest(): Promise<Confirmed | undefined> {
     const [row] = await this.#ask<CheckpointRow>(latestCheckpoint(this.#tenant));
     const stored = row === undefined ? undefined : parseRow(row);
-    return stored === undefined ? undefined : { ...stored, anchors: [] };
+    return stored === undefined ? undefined : { ...stored, anchors: [], heldAtMs: Infinity };
   }
 
   /** The stored checkpoints nearest below some sizes, with everybody's confirmation; in no order. */
@@ -181,9 +191,23 @@ export class Evidence {
     );
     return stored.map(({ checkpoint }) => {
       const own = receipts.filter(({ size }) => Number(size) === checkpoint.size);
-      return { incarnation, checkpoint: cosigned(checkpoint, own), anchors: own.map(({ anchor }) => anchor) };
+      return {
+        ...{ incarnation, checkpoint: cosigned(checkpoint, own), anchors: own.map(({ anchor }) => anchor) },
+        heldAtMs: own.reduce((least, { at_ms: atMs }) => Math.min(least, Number(atMs)), Infinity),
+      };
     });
   }
+}
+
+/** Whether the log's signature on a checkpoint counts, by what revokes its key and by when somebody outside held it. */
+function countedBy(keyStatements: readonly string[], origin: string): (confirmed: Confirmed) => boolean {
+  const deployment = parseOrigin(origin)?.deployment ?? "";
+  // Following statements verifies a signature or two for each: hardly any deployment ever revokes a key.
+  const mayRevoke = keyStatements.some((statement) => statement.includes("\nrevoke\n"));
+  const { keys } = mayRevoke ? readKeyHistory(keyStatements, { deployment, pinned: [] }) : { keys: [] };
+  const revoked = keys.flatMap(({ publicKey, revokedAtMs: atMs }) => (atMs === undefined ? [] : [{ publicKey, atMs }]));
+  return ({ checkpoint, heldAtMs }) =>
+    revoked.every(({ publicKey, atMs }) => heldAtMs < atMs || !isSignedBy(checkpoint, publicKey));
 }
 
 /** A node is a hash over up to hundreds of others; neighbouring entries have nearly all of theirs in common. */

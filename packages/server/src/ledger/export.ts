@@ -73,7 +73,7 @@ export async function* exportBundle(
       yield* writeBundle(header, entries, withKeys(proofs, keyStatements));
       return;
     }
-    const covering = await evidence.covering(1);
+    const covering = await evidence.covering(1, keyStatements);
     // Entries that no checkpoint covers cannot be shown to be in the ledger: they are in the next export.
     const to = covering === undefined ? header.to : Math.min(header.to, covering.checkpoint.size - 1);
     const proofs = covering === undefined ? {} : { checkpoints: [{ note: covering.checkpoint.text }] };
@@ -263,14 +263,15 @@ export async function findEntry(ask: AskRows, tenant: TenantId, name: string): P
   return { seq: Number(row.seq), entryId, timeMs: Number(row.time_ms), hash, content };
 }
 
-/** The receipt of an entry; undefined when no checkpoint covers it yet. */
+/** The receipt of an entry; undefined when no checkpoint covers it yet. `keyStatements`: whose checkpoints not to take. */
 export async function entryReceipt(
   ask: AskRows,
   tenant: TenantId,
   { seq, entryId, timeMs, hash, content }: Place,
+  keyStatements: readonly string[],
 ): Promise<EntryReceipt | undefined> {
   const evidence = new Evidence(tenant, ask);
-  const covering = await evidence.covering(seq + 1);
+  const covering = await evidence.covering(seq + 1, keyStatements);
   if (covering === undefined) return undefined;
   const { checkpoint, anchors } = covering;
   const [link = ""] = await evidence.leaves(seq, seq + 1);

@@ -63,7 +63,7 @@ export function receiptsAt(
 ): Query {
   return {
     name: "countersign_receipts_at",
-    text: `select r.anchor, r.size, r.receipt from countersign.anchor_receipts r
+    text: `select r.anchor, r.size, r.at_ms, r.receipt from countersign.anchor_receipts r
  where r.tenant_id = $1 and r.incarnation = $2 and r.anchor = any ($3::text[]) and r.size = any ($4::bigint[]) order by r.size, r.anchor`,
     values: [tenant, incarnation, anchors, sizes],
   };
@@ -72,6 +72,8 @@ export function receiptsAt(
 export interface ReceiptRow {
   readonly anchor: string;
   readonly size: string;
+  /** When it came back, by this deployment's clock. */
+  readonly at_ms: string;
   readonly receipt: string;
 }
 

@@ -155,7 +155,7 @@ export interface Ledger {
   /** Where an entry is, by its number or id; undefined when there is none. */
   findEntry(snapshot: Snapshot, name: string): Promise<Place | undefined>;
   /** What shows that an entry is in the ledger; undefined while no checkpoint covers it. */
-  receiptOf(snapshot: Snapshot, place: Place): Promise<EntryReceipt | undefined>;
+  receiptOf(snapshot: Snapshot, place: Place, keyStatements: readonly string[]): Promise<EntryReceipt | undefined>;
   /** Verifies a tenant's chain and, from 0 on, definitions, columns, counters and state. Never throws: what cannot be read is `undecided`. */
   verifyTenant(tenant: TenantId, options?: VerifyTenantOptions): Promise<TenantReport>;
   /** `verifyTenant` with everything, bodies and format included. For tests: `findings` is empty. */
@@ -253,7 +253,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     exportBundle: (tenant, given) =>
       exportBundle({ login: storage.applicationLogin, nowMs: clock.nowMs(), openBody }, tenant, given),
     findEntry: (read, name) => findEntry(read.query, read.tenant, name),
-    receiptOf: (read, place) => entryReceipt(read.query, read.tenant, place),
+    receiptOf: (read, place, keyStatements) => entryReceipt(read.query, read.tenant, place, keyStatements),
     verifyTenant: (tenant, given) => verifyTenant(verifyParts, tenant, given),
     checkTenant: (tenant) => verifyTenant(verifyParts, tenant, { bodies: true, thorough: true }),
     stats: () => door.stats(),
