@@ -1,11 +1,15 @@
 /** The report of an audit: told by entries, proven as it is shown, complete about what it was asked. */
 import type { ReportChangeSet, ReportHeader, ReportLine, ReportSummary } from "@countersign/contract";
 import { writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { reportAudit } from "../src/dispatch/audit.js";
-import { checkPeriod, quarterOf } from "../src/ops/index.js";
+import { checkPeriod, quarterOf, report } from "../src/ops/index.js";
 import { openTails } from "../src/followers/index.js";
+import { Machine } from "./support/cli.js";
 import { withClient } from "./support/postgres.js";
 import { createDatabase, type TestDatabase } from "./support/postgres.js";
 import { createWorld, file, must, resource, type World } from "./support/world.js";
@@ -272,4 +276,46 @@ describe("what was altered behind its back shows", () => {
 test("what is asked wrongly is refused with a pointer", async () => {
   await expect(reported({ target: "nonsense" })).rejects.toThrow(/nonsense/);
   await expect(reported({ target: "file:shop:/etc/passwd" })).rejects.toThrow(/without/);
+});
+
+describe("more change-sets than are listed", () => {
+  const cut = async (listedMax: number): Promise<ReportLine[]> => {
+    const { ledger, changeSets } = world;
+    const nothing = { checkpoint: async () => null, verify: undefined, events: async () => [] };
+    const asked = { tenant: world.tenant, pattern: undefined, sinceMs: undefined, untilMs: undefined };
+    const lines: ReportLine[] = [];
+    for await (const line of report({ ledger, changeSets, nowMs: Date.now(), ...nothing, listedMax }, asked))
+      lines.push(line);
+    return lines;
+  };
+
+  test("the summary says how many, and how to go on", async () => {
+    const all = (await cut(1_000)).filter(({ kind }) => kind === "changeSet").length;
+    const lines = await cut(2);
+    const end = lines.at(-1);
+    expect(lines.filter(({ kind }) => kind === "changeSet")).toHaveLength(2);
+    if (end?.kind !== "summary") throw new Error("no summary");
+    expect([end.counts.changeSets, end.missing.filter(({ kind }) => kind === "not_listed")]).toMatchObject([
+      2,
+      [{ count: all - 2, message: expect.stringMatching(new RegExp(`of ${all} .* the first 2 .*--since`)) }],
+    ]);
+    expect((await cut(all)).at(-1)).not.toMatchObject({ missing: [{ kind: "not_listed" }] });
+  });
+
+  test.each([
+    ["text", [], /not_listed [0-9]+: of .*--since/],
+    ["CSV, whose rows alone look whole", ["--csv"], /not_listed [0-9]+: of .*--since/],
+    ["JSON", ["--json"], /not_listed/],
+  ])("whoever reads it as %s sees it, and the exit code", async (_, format, says) => {
+    const answer = (await cut(2)).map((line) => `${JSON.stringify(line)}\n`).join("");
+    // A ledger of fifty thousand change-sets takes long to write: this one answers as its server does.
+    const server = createServer((_request, reply) => reply.end(answer)).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const machine = new Machine({ COUNTERSIGN_URL: `http://127.0.0.1:${port}`, COUNTERSIGN_KEY: "csk_x" });
+    const done = await machine.run(["audit", "report", ...format]);
+    server.close();
+    expect(done.code).toBe(2);
+    expect(format[0] === "--csv" ? done.stderr : done.stdout).toMatch(says);
+  });
 });

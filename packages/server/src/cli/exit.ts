@@ -7,7 +7,7 @@ export const exit = {
   ok: 0,
   /** The server refused, or the ledger was tampered with. */
   refused: 1,
-  /** `audit verify`: integrity holds, completeness was demanded and not shown. */
+  /** `audit verify`: integrity holds, completeness was demanded and not shown. `audit report`: there is more than was listed. */
   incomplete: 2,
   /** Nothing could be decided: server or database away, no answer in time. */
   unreachable: 3,

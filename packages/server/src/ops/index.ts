@@ -11,7 +11,6 @@ export {
   quarterOf,
   report,
   type Line as ReportLine,
-  reportChangeSetsMax,
   type ReportParts,
 } from "./report.js";
 export { erase, type Eraser, type ErasureDesk, finishAll, previewErasure, resolveSubject } from "./erasure.js";

@@ -46,6 +46,8 @@ export interface ReportParts {
   readonly verify: ((range: { readonly from: number; readonly to: number }) => Promise<VerifyReport>) | undefined;
   /** Entries that bear on all change-sets, as they are shown. */
   readonly events: (entries: readonly AuditEntry[]) => Promise<readonly ReportEvent["entry"][]>;
+  /** Change-sets listed at most; 50,000. */
+  readonly listedMax?: number;
 }
 
 export type Line = ReportHeader | ReportChangeSet | ReportEvent | ReportSummary;
@@ -55,7 +57,7 @@ const storiesAtOnce = 20;
 /** Identifiers probed for entries at once. */
 const probedAtOnce = 1_000;
 /** More are not listed, and the summary says so: a report nobody reads is asked for a shorter period. */
-export const reportChangeSetsMax = 50_000;
+const listedMaxDefault = 50_000;
 
 /** The first millisecond of a quarter and of the one after it; undefined for what is none. */
 export function quarterOf(text: string): { readonly sinceMs: number; readonly untilMs: number } | undefined {
@@ -102,7 +104,7 @@ export async function* report(parts: ReportParts, asked: ReportQuestion): AsyncG
     gone: await whatIsGone(ledger, asked.tenant),
   });
   const tally = new ReportTally();
-  const listed = ids.slice(0, reportChangeSetsMax);
+  const listed = ids.slice(0, parts.listedMax ?? listedMaxDefault);
   for (let at = 0; at < listed.length; at += storiesAtOnce) {
     for (const line of await teller.tell(listed.slice(at, at + storiesAtOnce))) {
       tally.take(line, period);
@@ -115,15 +117,16 @@ export async function* report(parts: ReportParts, asked: ReportQuestion): AsyncG
   yield {
     kind: "summary",
     counts,
-    missing: [...missing, ...notListed(ids.length - listed.length)],
+    missing: [...missing, ...notListed(ids.length, listed.length)],
     checkpoint,
     verdict,
   };
 }
 
-function notListed(count: number): ReportGap[] {
-  if (count === 0) return [];
-  return [{ ...gap("not_listed", [], "change-sets beyond those listed; ask for a shorter period"), count }];
+function notListed(found: number, listed: number): ReportGap[] {
+  if (found === listed) return [];
+  const message = `of ${found} change-sets the first ${listed} are listed and counted; for all of them ask for shorter periods, one after the other (\`--since\`, \`--until\`)`;
+  return [{ ...gap("not_listed", [], message), count: found - listed }];
 }
 
 interface Subjects {

@@ -43,7 +43,7 @@ export function auditReport(set: CommandSet, group: Command): void {
     .option("--csv", "one change-set a row; cells that a spreadsheet would run as a formula begin with a quote")
     .addHelpText(
       "after",
-      "\nThe verdict at the end is the server's own. For one that does not need its word, export the period and verify it yourself:\n  countersign audit export --since … --until … -o period.bundle\n  countersign-verify period.bundle --policy my-policy\n\nExit codes: 0 reported, 1 the ledger does not verify or a vote is forged, 3 could not decide, 4 malformed, 64 usage.",
+      "\nThe verdict at the end is the server's own. For one that does not need its word, export the period and verify it yourself:\n  countersign audit export --since … --until … -o period.bundle\n  countersign-verify period.bundle --policy my-policy\n\nExit codes: 0 reported, 1 the ledger does not verify or a vote is forged, 2 more change-sets than are listed, 3 could not decide, 4 malformed, 64 usage.",
     );
   set.does<ReportOptions>(command, async (cli, options) => {
     const lines = cli.client.report(questionOf(cli, options));
@@ -110,8 +110,9 @@ async function asCsv(cli: Cli, lines: AsyncIterable<ReportLine>): Promise<ExitCo
     if (line.kind === "changeSet") await cli.terminal.out(reportCsvRow(line));
     if (line.kind === "summary") end = line;
   }
-  // The rows alone would not say whether they can be believed.
-  if (end?.verdict !== undefined && end.verdict !== null && end.verdict.integrity !== "ok")
+  // The rows alone would not say whether they can be believed, nor that there are more.
+  const doubted = end?.verdict !== undefined && end.verdict !== null && end.verdict.integrity !== "ok";
+  if (end !== undefined && (doubted || isCutShort(end)))
     cli.terminal.err(`${reportEnd(cli, end, undefined).text}\n`);
   return exitOfReport(end);
 }
@@ -139,5 +140,11 @@ async function changeSetAsJson(cli: Cli, line: ReportChangeSet, separator: strin
 function exitOfReport(end: ReportSummary | undefined): ExitCode {
   if (end === undefined) return exit.unreachable;
   if (end.counts.forgedVotes > 0 || end.missing.some(({ kind }) => kind === "unverifiable")) return exit.refused;
-  return end.verdict === null ? exit.ok : exitOf(end.verdict);
+  const code = end.verdict === null ? exit.ok : exitOf(end.verdict);
+  return code === exit.ok && isCutShort(end) ? exit.incomplete : code;
+}
+
+/** There were more change-sets than are listed. */
+function isCutShort({ missing }: ReportSummary): boolean {
+  return missing.some(({ kind }) => kind === "not_listed");
 }
