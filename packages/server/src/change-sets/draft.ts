@@ -41,7 +41,7 @@ import { dismissVotes, transition } from "./lifecycle.rules.js";
 import type { NumberBlocks } from "./numbers.js";
 import { type Plan, planItems } from "./plan.js";
 import { changeSetNumber, dayPrefix, digestRevision } from "./plan.rules.js";
-import { type AuthorHistory, readAuthorHistory, readByRefs, readOverlaps } from "./queries.js";
+import { type AuthorHistory, type Overlap, readAuthorHistory, readByRefs, readOverlaps } from "./queries.js";
 import { timely } from "./timely.js";
 import {
   type ChangeSetRow,
@@ -61,7 +61,11 @@ interface Proposal {
   readonly plan: Plan;
   readonly category: DerivedCategory;
   readonly risk: RiskAssessment;
+  /** Other change-sets under way on its targets. */
+  readonly overlaps: readonly Overlap[];
 }
+
+const underWay = ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"];
 
 export async function create(
   desk: Desk,
@@ -87,6 +91,7 @@ export async function create(
       }),
       resolveDependencies(snapshot, input.dependsOn),
       propose(desk, snapshot, {
+        changeSetId: "00000000-0000-0000-0000-000000000000",
         items: input.items,
         category: input.category,
         people,
@@ -97,15 +102,9 @@ export async function create(
     if (isRefusal(counters)) return counters;
     if (isRefusal(dependsOn)) return dependsOn;
     if (isRefusal(proposal)) return proposal;
-    const keys = keysOf(proposal.plan);
-    const overlaps = await readOverlaps(snapshot, {
-      changeSetId: "00000000-0000-0000-0000-000000000000",
-      keys,
-      statuses: ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"],
-    });
     const day = dayPrefix(request.nowMs);
     const number = changeSetNumber(day, await numbers.next(snapshot, day));
-    return { people, configuration, configurationEpoch, dependsOn, proposal, overlaps, number, counters };
+    return { people, configuration, configurationEpoch, dependsOn, proposal, number, counters };
   };
 
   const outcome = await request.transact(caller.tenant, load, (loaded, context) => {
@@ -186,7 +185,7 @@ export async function create(
           people: loaded.people,
           configuration: loaded.configuration,
           configurationEpoch: loaded.configurationEpoch,
-          overlaps: loaded.overlaps,
+          overlaps: proposal.overlaps,
         }),
       },
     };
@@ -224,6 +223,7 @@ export async function revise(
     const items = input.items ?? whole.items.map((item) => item.input);
     const requested = input.category ?? whole.changeSet.category_requested ?? undefined;
     const proposal = await propose(desk, snapshot, {
+      changeSetId: whole.changeSet.id,
       items,
       category: requested,
       people,
@@ -231,12 +231,7 @@ export async function revise(
       authorId: whole.changeSet.author_id,
     });
     if (isRefusal(proposal)) return proposal;
-    const overlaps = await readOverlaps(snapshot, {
-      changeSetId: whole.changeSet.id,
-      keys: keysOf(proposal.plan),
-      statuses: ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"],
-    });
-    return { ...loaded, dependsOn, proposal, overlaps, requested };
+    return { ...loaded, dependsOn, proposal, overlaps: proposal.overlaps, requested };
   };
 
   const outcome = await timely(desk, caller, request, load, (loaded, context) => {
@@ -316,6 +311,7 @@ async function propose(
   desk: Desk,
   snapshot: Snapshot,
   of: {
+    changeSetId: string;
     items: readonly ItemInput[];
     category: Category | undefined;
     people: People;
@@ -325,19 +321,30 @@ async function propose(
 ): Promise<Proposal | Refusal> {
   const principal = policyPrincipal(of.people, of.authorId, of.configuration);
   const blobs = desk.blobs(snapshot.tenant);
+  const overlapsOn = (keys: readonly string[]): Promise<Overlap[]> =>
+    readOverlaps(snapshot, { changeSetId: of.changeSetId, keys, statuses: underWay });
+  let asked: { readonly keys: readonly string[]; readonly overlaps: Promise<Overlap[]> } | undefined;
   const planning = planItems(of.items, {
     targets: desk.targets,
     blobs,
     snapshot,
     configuration: of.configuration,
     principal,
+    alongside: (keys) => {
+      asked = { keys, overlaps: overlapsOn(keys) };
+      asked.overlaps.catch(() => undefined); // Told below, unless there is no plan.
+    },
   });
   const [plan, history] = await Promise.all([planning, readAuthorHistory(snapshot, of.authorId)]);
   if (isRefusal(plan)) return plan;
   const assessed = assess(plan, { ...of, history });
   if (isRefusal(assessed)) return assessed;
   for (const item of plan.items) for (const bytes of item.planned.blobs.values()) await blobs.put(bytes);
-  return { plan, ...assessed };
+  // Asked with the targets of the items, in the round trip that reads them: those are the targets of the effects.
+  const keys = keysOf(plan);
+  const same = asked?.keys.length === keys.length && keys.every((key) => asked?.keys.includes(key));
+  const overlaps = await (same && asked !== undefined ? asked.overlaps : overlapsOn(keys));
+  return { plan, ...assessed, overlaps };
 }
 
 /** Category and risk of a plan by its author's record. */

@@ -33,6 +33,8 @@ export interface Planning {
   readonly snapshot: Snapshot;
   readonly configuration: Configuration;
   readonly principal: PolicyPrincipal;
+  /** Told all targets once they may be read and before they are: what else is asked about them travels along. */
+  readonly alongside?: (keys: readonly string[]) => void;
 }
 
 /** The plan, or one refusal with all problems and their pointers. */
@@ -51,6 +53,7 @@ export async function planItems(inputs: readonly ItemInput[], planning: Planning
   );
   const denied = decideRead(planning.principal, readable, policySet(planning.configuration));
   if (denied !== undefined) return denied;
+  planning.alongside?.([...new Set(readable.flatMap((item) => item.targets.map((target) => target.key)))]);
 
   // Items whose form is wrong are left out, and those on the same targets with them: what they would meet is not known.
   const unknown = new Set(
