@@ -9,6 +9,11 @@ export function sha256Hex(data: Uint8Array | string): string {
   return hash("sha256", data, "hex"); // one call, a string out: twice the speed of createHash on 700 bytes
 }
 
+/** The same as 32 characters, each the value of a byte: read without making bytes of it. */
+export function sha256Latin1(data: Uint8Array): string {
+  return hash("sha256", data, "latin1" as "hex");
+}
+
 /** SHA-256 of bytes, or of a text's UTF-8, as 32 bytes. */
 export function sha256Bytes(data: Uint8Array | string): Buffer {
   return createHash("sha256").update(data).digest();

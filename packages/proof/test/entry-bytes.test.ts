@@ -53,8 +53,10 @@ function bytesOf(entry: StoredEntry): EntryBytes {
   ];
   const places = fields.map((_, i) => fields.slice(0, i).reduce((sum, field) => sum + field.length, 0));
   const [, entryIdAt = 0, prevAt = 0, contentAt = 0, contentHashAt = 0, hashAt = 0] = places;
+  const bytes = Buffer.concat(fields);
   return {
-    bytes: Buffer.concat(fields),
+    bytes,
+    words: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
     isPlain: entry.content !== null && fields[1]?.length === 16 && [2, 4, 5].every((i) => fields[i]?.length === 32),
     seq: entry.seq,
     timeMs: entry.timeMs,

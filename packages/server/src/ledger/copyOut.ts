@@ -74,7 +74,7 @@ export class RowBatch {
 }
 
 /** Eight bytes; beyond 2^53 not exact. */
-export function readInt8(buffer: Buffer, at: number): number {
+function readInt8(buffer: Buffer, at: number): number {
   return buffer.readInt32BE(at) * 2 ** 32 + buffer.readUInt32BE(at + 4);
 }
 

@@ -6,7 +6,7 @@ import type { TenantId } from "@countersign/contract";
 import type { EntryBytes, EntryRows, StoredEntry } from "@countersign/proof";
 import pg from "pg";
 import { connectionLost, unavailable } from "../storage/index.js";
-import { copyOut, readInt8, type RowBatch } from "./copyOut.js";
+import { copyOut, type RowBatch } from "./copyOut.js";
 import { setTenants, streamEntries } from "./queries.js";
 
 export interface Reading {
@@ -111,6 +111,7 @@ export async function* readEntryBytes(
 /** Fields in the order of `streamEntries`: seq, time_ms, entry_id, prev, content, content_hash, hash. */
 class RowsInPlace implements EntryRows, EntryBytes {
   readonly bytes: Buffer;
+  readonly words: DataView;
   readonly #tenant: TenantId;
   readonly #rows: RowBatch;
   isPlain = false;
@@ -127,25 +128,26 @@ class RowsInPlace implements EntryRows, EntryBytes {
     this.#tenant = tenant;
     this.#rows = rows;
     this.bytes = rows.buffer;
+    this.words = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
   }
 
   next(): EntryBytes | undefined {
     if (!this.#rows.next()) return undefined;
-    const { bytes } = this;
+    const { words } = this;
     const start = this.#rows.at;
     this.entryIdAt = start + 28;
     this.prevAt = start + 48;
     this.contentAt = start + 84;
-    this.isPlain = isLong(bytes, start, 8) && isLong(bytes, start + 12, 8) && isLong(bytes, start + 24, 16);
-    this.isPlain &&= isLong(bytes, start + 44, 32) && bytes.readInt32BE(start + 80) >= 0;
+    this.isPlain = isLong(words, start, 8) && isLong(words, start + 12, 8) && isLong(words, start + 24, 16);
+    this.isPlain &&= isLong(words, start + 44, 32) && words.getInt32(start + 80) >= 0;
     if (!this.isPlain) return this;
-    this.seq = readInt8(bytes, start + 4);
-    this.timeMs = readInt8(bytes, start + 16);
-    const end = this.contentAt + bytes.readInt32BE(start + 80);
+    this.seq = readInt8(words, start + 4);
+    this.timeMs = readInt8(words, start + 16);
+    const end = this.contentAt + words.getInt32(start + 80);
     this.contentEnd = end;
     this.contentHashAt = end + 4;
     this.hashAt = end + 40;
-    this.isPlain = isLong(bytes, end, 32) && isLong(bytes, end + 36, 32);
+    this.isPlain = isLong(words, end, 32) && isLong(words, end + 36, 32);
     return this;
   }
 
@@ -155,8 +157,13 @@ class RowsInPlace implements EntryRows, EntryBytes {
 }
 
 /** Whether the field at this place has this length. What is behind the row belongs to the next one and is only compared. */
-function isLong(bytes: Buffer, at: number, length: number): boolean {
-  return at + 4 + length <= bytes.length && bytes.readInt32BE(at) === length;
+function isLong(words: DataView, at: number, length: number): boolean {
+  return at + 4 + length <= words.byteLength && words.getInt32(at) === length;
+}
+
+/** Eight bytes; beyond 2^53 not exact. */
+function readInt8(words: DataView, at: number): number {
+  return words.getInt32(at) * 2 ** 32 + words.getUint32(at + 4);
 }
 
 /** The statement asks for one tenant's rows, so the tenant is not among the columns; fields in the order of `streamEntries`. */

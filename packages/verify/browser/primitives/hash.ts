@@ -15,6 +15,10 @@ export function sha256Hex(data: Uint8Array | string): string {
   return toHex(sha256(bytesOf(data)));
 }
 
+export function sha256Latin1(data: Uint8Array): string {
+  return String.fromCharCode(...sha256(data));
+}
+
 export function sha256Bytes(data: Uint8Array | string): Buffer {
   return Buffer.from(sha256(bytesOf(data)));
 }
