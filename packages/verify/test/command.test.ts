@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   BundleWriter,
   exitCodes,
-  formatTlogProof,
+  formatKeyStatements,
+  formatReceipt,
   formatVerifierKey,
   inclusionProof,
   linkText,
@@ -22,7 +23,7 @@ import {
   type StoredEntry,
 } from "@countersign/proof";
 import { chainOf, enrolled, plain, startMs, tenant, voted, voterOf, type Draft } from "../../proof/test/chains.js";
-import { checkpointAt, deployment, logKey, statementsOf, thiefKey } from "../../proof/test/logs.js";
+import { checkpointAt, deployment, logKey, nextKey, statementsOf, thiefKey } from "../../proof/test/logs.js";
 import { run } from "../src/main.js";
 
 const ada = voterOf(1);
@@ -243,11 +244,16 @@ describe("receipts", () => {
           : nodeHash(hash(from, (from + to) / 2), hash((from + to) / 2, to));
       return hash(index * 2 ** level, (index + 1) * 2 ** level);
     });
-  async function receipt(seq: number, of: StoredEntry = ledger[seq] as StoredEntry): Promise<string> {
+  async function receipt(
+    seq: number,
+    of: StoredEntry = ledger[seq] as StoredEntry,
+    { key = logKey, keyStatements = [] }: { key?: typeof logKey; keyStatements?: readonly string[] } = {},
+  ): Promise<string> {
     const { tenantId, timeMs, prev, contentHash } = of;
-    const extra = Buffer.from(linkText({ tenant: tenantId, seq: of.seq, timeMs, prev, contentHash }));
-    const checkpoint = (await checkpointAt(ledger, size)).text;
-    return formatTlogProof({ index: seq, proof: await inclusionProof(seq, size, nodes), checkpoint, extra });
+    const link = linkText({ tenant: tenantId, seq: of.seq, timeMs, prev, contentHash });
+    const checkpoint = (await checkpointAt(ledger, size, { key })).text;
+    const proof = await inclusionProof(seq, size, nodes);
+    return formatReceipt({ index: seq, proof, checkpoint, link, keyStatements }).text;
   }
   it("of an entry, with its content", async () => {
     const path = policy("receipt", [await checkpointAt(ledger, size)]);
@@ -294,6 +300,45 @@ describe("receipts", () => {
   });
   it("anchored nowhere yet: not shown", async () => {
     expect((await verify([put("r", await receipt(17)), "--policy", policy("nowhere", [])])).code).toBe(2);
+  });
+  describe("made after the log's key was rotated and the first one revoked", () => {
+    const steps = [
+      { kind: "root", key: logKey },
+      { kind: "rotate", key: nextKey, by: [logKey, nextKey] },
+      { kind: "revoke", key: logKey, by: [nextKey], atMs: startMs },
+    ] as const;
+    const first = (): string => put("first.policy", policyText("none"));
+    it("holds with the policy of before, and says how the key changed", async () => {
+      const path = put(
+        "r",
+        await receipt(17, undefined, { key: nextKey, keyStatements: await statementsOf(...steps) }),
+      );
+      const { code, out } = await verify([path, "--policy", first()]);
+      expect(code).toBe(0);
+      expect(out).toContain(`statement 1 made ${nextKey.publicKey} the log's key`);
+      expect(out).toContain(`${logKey.publicKey} was revoked`);
+    });
+    it("the rotation left out", async () => {
+      const statements = await statementsOf(...steps);
+      const path = put("r", await receipt(17, undefined, { key: nextKey, keyStatements: statements.slice(1) }));
+      const { code, out } = await verify([path, "--policy", first()]);
+      expect([code, out.split(" ")[1]]).toEqual([1, "KEY_UNTRUSTED"]);
+    });
+    it("a statement damaged on which nothing depends: not accepted, and it says which", async () => {
+      const [root = "", rotate = "", revoke = ""] = await statementsOf(...steps);
+      const keyStatements = [root, rotate, revoke.replace(String(startMs), String(startMs + 1))];
+      const path = put("r", await receipt(17, undefined, { key: nextKey, keyStatements }));
+      const { code, out } = await verify([path, "--policy", first()]);
+      expect(code).toBe(3);
+      expect(out.replaceAll(/\s+/g, " ")).toContain("statement 2: is not signed by the key before");
+    });
+    it("the revocation left out, and kept by the auditor", async () => {
+      const statements = await statementsOf(...steps);
+      const path = put("r", await receipt(17, undefined, { keyStatements: statements.slice(0, 2) }));
+      const keys = put("keys", formatKeyStatements(statements));
+      expect((await verify([path, "--policy", first()])).code).toBe(0);
+      expect((await verify([path, "--policy", first(), "--keys", keys])).code).toBe(3);
+    });
   });
   it("signed by a stranger", async () => {
     const path = policy("stranger", [await checkpointAt(ledger, size)], thiefKey);
