@@ -6,6 +6,8 @@ import {
   cosignatureOf,
   noTrust,
   parseCheckpoint,
+  parseKeyStatement,
+  parseKeyStatements,
   parsePolicy,
   parseTlogProof,
   policyBytesMax,
@@ -80,7 +82,12 @@ export async function loadTrust(job: Job): Promise<LoadedTrust> {
   for (const file of job.keys.slice(0, filesMax)) {
     const bytes = await readWhole(file, smallBytesMax);
     if (typeof bytes === "string") unused.push({ name: file.name, why: bytes });
-    else keyStatements.push(...statementsOf(bytes));
+    else {
+      const statements = statementsOf(bytes);
+      if (statements === undefined)
+        unused.push({ name: file.name, why: "not key statements, each after its length in bytes" });
+      else keyStatements.push(...statements);
+    }
   }
   const policySource = job.policies[0]?.name ?? "none";
   const { requireAnchored } = job;
@@ -231,12 +238,9 @@ function absentAnchors(views: readonly AnchorView[], policy: Policy | undefined)
     }));
 }
 
-/** Statements each after its length in bytes, as they are kept; or one by itself. */
-function statementsOf(bytes: Uint8Array): string[] {
-  const records = recordsOf(bytes);
-  return records.length === 0
-    ? [textOfUtf8(bytes)]
-    : records.map(({ start, end }) => textOfUtf8(bytes.subarray(start, end)));
+/** Statements each after its length in bytes, as they are kept; or one by itself. A file that was cut says less than it did: undefined. */
+function statementsOf(bytes: Uint8Array): string[] | undefined {
+  return parseKeyStatements(bytes) ?? (parseKeyStatement(bytes).ok ? [textOfUtf8(bytes)] : undefined);
 }
 
 // ---- receipts -------------------------------------------------------------------------------------------------------

@@ -378,6 +378,15 @@ describe.skipIf(chromium === undefined)("in Chromium, offline", () => {
       expect(given.text).toMatch(/Evidence that was not used[^]*a\.checkpoints/);
       expect(given.text).toMatch(/b\.tlog-proof[^]*could not be read/);
     });
+
+    it("as statements of keys that were cut off, which say less than they did, says so of that file", async () => {
+      const given = await verdict({
+        bundle: fileOf("ledger.bundle", sample.bundle),
+        policy: fileOf("policy", sample.policy),
+        evidence: [fileOf("cut.statements", "300\ncountersign.log-key.v1\na\n0\n")],
+      });
+      expect(given.text).toMatch(/Evidence that was not used[^]*cut\.statements[^]*not key statements/);
+    });
   });
 
   it("can be stopped", async () => {

@@ -12,7 +12,15 @@
  */
 import { chmod, link, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { fromBase64Url, isDeploymentName, publicKeyOf, signerOf, type NoteSigner } from "@countersign/proof";
+import {
+  formatKeyStatements,
+  fromBase64Url,
+  isDeploymentName,
+  parseKeyStatements,
+  publicKeyOf,
+  signerOf,
+  type NoteSigner,
+} from "@countersign/proof";
 import { z } from "zod";
 import { keyFailure, quoted } from "./failure.js";
 import { syncFolder, writeDurably } from "./memory.js";
@@ -88,33 +96,15 @@ export async function readStatements(folder: string): Promise<string[]> {
   const file = join(folder, "statements");
   const text = await readIfThere(file);
   if (text === undefined) return [];
-  const statements = splitStatements(text);
+  const statements = parseKeyStatements(Buffer.from(text, "utf8"));
   if (statements !== undefined) return statements;
   throw keyFailure(
     `${quoted(file)} was cut short or edited; put it back from a backup, or write it anew from the ledger: \`countersign keys repair\``,
   );
 }
 
-/** Undefined: not what `joinStatements` made. */
-export function splitStatements(text: string): string[] | undefined {
-  const bytes = Buffer.from(text, "utf8");
-  const statements: string[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const end = bytes.indexOf("\n", at);
-    const length = end < 0 || end - at > 7 ? NaN : Number(bytes.toString("latin1", at, end));
-    if (!Number.isInteger(length) || length < 1 || end + 1 + length > bytes.length) return undefined;
-    statements.push(bytes.toString("utf8", end + 1, end + 1 + length));
-    at = end + 1 + length;
-  }
-  return statements;
-}
-
-function joinStatements(statements: readonly string[]): string {
-  return statements.map((statement) => `${Buffer.byteLength(statement, "utf8")}\n${statement}`).join("");
-}
-
 export function writeStatements(folder: string, statements: readonly string[]): Promise<void> {
-  return replaceFile(folder, "statements", joinStatements(statements));
+  return replaceFile(folder, "statements", formatKeyStatements(statements));
 }
 
 // ── A change under way ───────────────────────────────────────────────────────────────────────────────────────────────
