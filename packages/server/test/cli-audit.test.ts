@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { EntryView, ReportChangeSet, ReportSummary } from "@countersign/contract";
@@ -53,6 +53,26 @@ interface Report {
   readonly changeSets: readonly ReportChangeSet[];
   readonly summary: ReportSummary;
 }
+
+test("a tenant that is not there, a folder without a database, a period without entries: said, and nothing is made", async () => {
+  const other = "0199c000-0000-7000-8000-00000000000b";
+  for (const [tenant, code, says] of [
+    [other, 1, `not_found: there is no tenant \`${other}\`; this database has \``],
+    ["default", 4, "invalid_request: `default` is no tenant id, which is a UUID; this database has `"],
+  ] as const) {
+    const done = await run(["audit", "verify", "--tenant", tenant]);
+    expect([done.code, done.stdout, done.stderr]).toEqual([code, "", expect.stringContaining(says)]);
+  }
+  const fresh = new Machine();
+  await fresh.json(["keys", "init"]);
+  for (const command of [["anchors"], ["audit", "verify"]]) {
+    const done = await fresh.run(command);
+    expect([done.code, done.stderr]).toEqual([3, expect.stringMatching(/^database_missing: .*none is in /)]);
+  }
+  expect(readdirSync(fresh.data)).toEqual(["log-keys"]);
+  const { code, stdout } = await run(["audit", "report", "--quarter", "2020-Q1"]);
+  expect([code, stdout]).toEqual([0, expect.stringContaining("there is nothing to verify in this period")]);
+});
 
 test("all changes to a file: who approved, what was taken back, what is missing, is the record whole", async () => {
   const { code, stdout } = await run(["audit", "report", "--path", "*.json", "--since", "1h"]);

@@ -2,7 +2,7 @@
  * What the command line does without a server: verify the ledgers of a database, bring its schema up and down. Opens storage
  * and ledger as they are, beside a running server or in its absence, and reads; only `migrate` changes anything.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { accessSync, constants, readFileSync } from "node:fs";
 import { asTenantId, isUuid, refused, RefusalError, type TenantId } from "@countersign/contract";
 import { parseCheckpoint, parseOrigin, type Checkpoint, type Trust } from "@countersign/proof";
 import { loadTrust, readKeyStatements, readPolicyFile, type LedgerName } from "@countersign/proof/load";
@@ -15,7 +15,15 @@ import {
   type VerifyTenantOptions,
 } from "../ledger/index.js";
 import { systemClock } from "../platform/index.js";
-import { createMigration, migrateDown, migrateUp, migrationStatus, type MigrationStatus } from "../storage/index.js";
+import {
+  createMigration,
+  hasEmbeddedCluster,
+  migrateDown,
+  migrateUp,
+  migrationStatus,
+  type MigrationStatus,
+  type Storage,
+} from "../storage/index.js";
 import { deploymentTenant } from "../tenancy/index.js";
 import { asOwner, withLedger, withStorage, type OfflineRequest } from "./open.js";
 
@@ -25,7 +33,14 @@ export { createMigration, type MigrationStatus, type TenantReport, type VerifyPr
 
 /** Whether there is a database to open without making one. */
 export function hasDatabase(request: Pick<OfflineRequest, "env" | "dataDirectory">): boolean {
-  return (request.env["DATABASE_URL"] ?? "") !== "" || existsSync(request.dataDirectory);
+  if ((request.env["DATABASE_URL"] ?? "") !== "") return true;
+  try {
+    accessSync(request.dataDirectory, constants.R_OK | constants.X_OK);
+  } catch (error) {
+    // A folder of somebody else's: whoever opens it says whose.
+    return (error as NodeJS.ErrnoException).code !== "ENOENT";
+  }
+  return hasEmbeddedCluster(request.dataDirectory);
 }
 
 export interface VerifyRequest extends OfflineRequest {
@@ -51,14 +66,12 @@ export interface VerifyRequest extends OfflineRequest {
 
 /** Verifies ledgers, reading the database itself. A database that cannot be read is a RefusalError or `undecided`, never tampered. */
 export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> {
-  if (request.tenant !== undefined && !isUuid(request.tenant))
-    throw new RefusalError(refused("invalid_request", `\`${request.tenant}\` is no tenant id`));
   const brought = whatIsBrought(request);
   return withLedger(request, async ({ ledger, tenants: all, storage, config, dataDirectory }) => {
     const record = await readDeploymentRecord(storage.applicationLogin, deploymentTenant);
     // A tenant that the deployment's ledger knows and its directory does not: its ledger went with it.
     const known = new Set<TenantId>([...all, ...[...record.heads.keys()].map(asTenantId)]);
-    const asked = request.tenant === undefined ? [...known] : [asTenantId(request.tenant)];
+    const asked = request.tenant === undefined ? [...known] : [await tenantAsked(request.tenant, known, storage)];
     const wanted = await ledgersThatReach(asked, brought.range.asOf, (tenant) =>
       ledgerSize(storage.applicationLogin, tenant),
     );
@@ -80,6 +93,27 @@ export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> 
     }
     return reports;
   });
+}
+
+/** Tenants a message names; whoever has more lists them. */
+const namedMax = 10;
+
+/** One that is known, or of which there are entries all the same. Throws RefusalError: of any other nothing could be said. */
+async function tenantAsked(
+  asked: string,
+  known: ReadonlySet<TenantId>,
+  { applicationLogin }: Pick<Storage, "applicationLogin">,
+): Promise<TenantId> {
+  const tenant = isUuid(asked) ? asTenantId(asked) : undefined;
+  if (tenant !== undefined && (known.has(tenant) || (await ledgerSize(applicationLogin, tenant)) > 0)) return tenant;
+  const some = [...known].slice(0, namedMax).map((one) => `\`${one}\``);
+  const others = known.size > some.length ? ` and ${known.size - some.length} more` : "";
+  const there = `this database has ${some.join(", ")}${others}`;
+  throw new RefusalError(
+    tenant === undefined
+      ? refused("invalid_request", `\`${asked}\` is no tenant id, which is a UUID; ${there}`)
+      : refused("not_found", `there is no tenant \`${asked}\`; ${there}`),
+  );
 }
 
 /**

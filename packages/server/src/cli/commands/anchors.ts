@@ -22,7 +22,7 @@ export function anchorCommands(set: CommandSet, root: Command): void {
     if (!hasDatabase(request))
       throw new CliError(
         "database_missing",
-        `there is no database on this machine: \`${cli.dataDirectory}\` does not exist and DATABASE_URL is not set`,
+        `there is no database on this machine: none is in \`${cli.dataDirectory}\`, and DATABASE_URL is not set`,
         { help: ["export COUNTERSIGN_DATA=…   (where the server keeps it)"] },
       );
     const anchors = await anchorStatus(request);

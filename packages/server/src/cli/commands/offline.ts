@@ -35,7 +35,7 @@ export async function verifyLocally(
   if (!hasDatabase(asked)) {
     throw new CliError(
       "database_missing",
-      `there is no database on this machine: \`${cli.dataDirectory}\` does not exist and DATABASE_URL is not set`,
+      `there is no database on this machine: none is in \`${cli.dataDirectory}\`, and DATABASE_URL is not set`,
       {
         help: [
           "countersign audit verify --remote",

@@ -160,7 +160,9 @@ export function reportEnd(cli: Cli, end: ReportSummary, head: ReportHeader | und
     show`  ${paint.dim(checkpoint === null ? "no checkpoint covers the entries: nothing is published" : `a signed checkpoint covers entries 0 to ${checkpoint.size - 1}`)}`,
     empty,
     paint.bold("Verdict"),
-    verdict === null ? show`  not asked for` : indent(reportText(cli, verdict)),
+    verdict === null
+      ? show`  ${head !== undefined && head.to < head.from ? "there is nothing to verify in this period" : "not asked for"}`
+      : indent(reportText(cli, verdict)),
     paint.dim(
       head === undefined || head.to < head.from
         ? "as the server says"

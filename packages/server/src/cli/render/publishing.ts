@@ -19,11 +19,11 @@ export function publishingText(paint: Painter, standing: Standing, nowMs: number
 
 function signed(paint: Painter, { state, reason, entries, checkpoint }: Standing, nowMs: number): Shown {
   const open = entries - (checkpoint?.size ?? 0);
-  const much =
+  const of = counted(entries, "entry", "entries");
+  const all =
     checkpoint === null
-      ? "none of them was ever signed"
-      : `${checkpoint.size} are signed, the newest checkpoint ${roughly(checkpoint.signedAt, nowMs)}`;
-  const all = `the ledger has ${counted(entries, "entry", "entries")}, ${much}`;
+      ? `nothing of the ledger's ${of} was ever signed`
+      : `${checkpoint.size} of ${of}, the newest checkpoint ${roughly(checkpoint.signedAt, nowMs)}`;
   switch (state) {
     case "stopped":
       return lines(
@@ -66,7 +66,7 @@ function confirmed(paint: Painter, { anchors, anchorsDegraded, entries }: Standi
   if (anchors.length === 0) return paint.dim("no anchor keeps it outside: docs/anchors.md");
   const good = anchors.filter(({ standing }) => standing === "ok");
   const most = Math.max(0, ...good.map((one) => one.confirmed));
-  const text = `${good.length} of ${counted(anchors.length, "anchor", "anchors")} confirmed when last asked, up to entry ${most} of ${entries}`;
+  const text = `${good.length} of ${counted(anchors.length, "anchor", "anchors")} confirmed when last asked, at most ${most} of ${counted(entries, "entry", "entries")}`;
   return anchorsDegraded
     ? paint.yellow(`${text}; that is fewer than are required, or one contradicts`)
     : paint.dim(text);
