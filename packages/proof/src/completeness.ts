@@ -20,6 +20,8 @@ export interface Judgement {
   readonly checkpoints: CheckpointSummary;
   /** Why nothing can be said of entries that are shown by one checkpoint alone. */
   readonly undecided?: string;
+  /** Why not all of the ledger's own statements about keys count. */
+  readonly statementsProblem?: string;
 }
 
 export function judge(evidence: Evidence): Judgement {
@@ -29,7 +31,9 @@ export function judge(evidence: Evidence): Judgement {
   const history = checkHistory(evidence, claims);
   const findings = [...equivocation, ...own.findings, ...history.findings];
   const { completeness, notes } = complete(evidence, claims, findings.length > 0);
+  const { problem } = claims.keys;
   const told = {
+    ...(problem === undefined ? {} : { statementsProblem: problem }),
     findings,
     notes: [...own.notes, ...history.notes, ...noteKeys(claims), ...restoreNotes(claims), ...notes],
     completeness,

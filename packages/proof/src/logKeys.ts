@@ -39,7 +39,8 @@ export class LogKeys {
   /** False: by the ledger's own word. */
   readonly pinned: boolean;
   readonly keys: readonly LogKey[];
-  readonly problems: readonly string[];
+  /** Why not all of the ledger's statements count; undefined: they follow one another, and those that were kept. */
+  readonly problem: string | undefined;
   readonly #signers = new Map<string, string | undefined>();
 
   constructor({ deployment, tenant, policy, kept, statements }: LogKeysGiven) {
@@ -49,18 +50,17 @@ export class LogKeys {
     const known = new Map<string, LogKey>(
       pinned.map((publicKey) => [publicKey, { publicKey, from: 0, fromMs: 0 } as const]),
     );
-    const problems: string[] = [];
-    const lists = [kept, ...(continues(statements, kept) ? [statements] : [])];
-    if (lists.length === 1) problems.push("the ledger's statements are others than those that were kept");
-    for (const list of deployment === undefined ? [] : lists) {
+    const isContinued = continues(statements, kept);
+    let problem = isContinued ? undefined : "they are others than those that were kept";
+    for (const list of deployment === undefined ? [] : [kept, ...(isContinued ? [statements] : [])]) {
       if (list.length === 0) continue;
       const roots = this.pinned ? pinned : rootsOf(list, deployment as string);
       const history = readKeyHistory(list, { deployment: deployment as string, pinned: roots });
-      problems.push(...history.problems);
+      if (list === statements) [problem] = history.problems;
       for (const key of history.keys) if (key.trusted) known.set(key.publicKey, merged(known.get(key.publicKey), key));
     }
     this.keys = [...known.values()].sort((a, b) => a.from - b.from);
-    this.problems = problems;
+    this.problem = problem;
   }
 
   /** The key that signed it, of those known; undefined if none did. */

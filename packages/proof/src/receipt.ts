@@ -5,12 +5,11 @@
  */
 import { bytesOfHex, hexOf, textOfUtf8 } from "./bytes.js";
 import { parseOrigin } from "./checkpoint.js";
-import { judge } from "./completeness.js";
+import { judge, type Judgement } from "./completeness.js";
 import { contentHashHex, parseEntryContent, type EntryContent } from "./entry.js";
 import type { Finding, VerifyResult } from "./findings.js";
 import { leafHashHex } from "./hash.js";
 import { parseReceiptExtra, type ReceiptExtra } from "./receiptExtra.js";
-import { readKeyHistory } from "./statements.js";
 import { parseTlogProof, verifyTlogProof, type TlogProof } from "./tlogProof.js";
 import { noTrust, type Trust } from "./trust.js";
 
@@ -71,7 +70,7 @@ function verified(read: Read): ReceiptResult {
   const all = [...findings, ...judgement.findings];
   const first = all[0];
   const opened = content === undefined ? undefined : parseEntryContent(textOfUtf8(content));
-  const undecided = all.length > 0 ? judgement.undecided : (whyUndecided(read) ?? judgement.undecided);
+  const undecided = whyUndecided(trusted, judgement);
   return {
     ...empty,
     integrity: all.length > 0 ? "tampered" : undecided !== undefined ? "undecided" : "ok",
@@ -96,15 +95,14 @@ function verified(read: Read): ReceiptResult {
 }
 
 /**
- * Nothing is wrong with it, and yet it cannot be accepted. A bundle's last line covers its statements, a receipt's are covered by
+ * Why it cannot be accepted, though nothing be wrong with it. A bundle's last line covers its statements, a receipt's are covered by
  * nothing: from one that is damaged on they count for nothing, and one of those may have revoked the key that signed.
  */
-function whyUndecided({ trusted, origin: { deployment }, keyStatements }: Read): string | undefined {
-  if (trusted.policy === undefined && trusted.keyStatements.length === 0)
+function whyUndecided({ policy, keyStatements: kept }: Trust, { undecided, statementsProblem }: Judgement) {
+  if (policy === undefined && kept.length === 0)
     return "no policy was given, so nobody's signature on the checkpoint could be checked";
-  const [problem] = readKeyHistory(keyStatements, { deployment, pinned: [] }).problems;
-  if (problem === undefined) return undefined;
-  return `the key statements in the receipt do not follow one another, so what was said of its key is not known (${problem}); take the receipt anew`;
+  if (statementsProblem === undefined) return undecided;
+  return `not all key statements in the receipt count, so what was said of its key is not known (${statementsProblem}); take the receipt anew`;
 }
 
 function findingsOf({ proof, link, origin, content }: Read, hash: string): Finding[] {

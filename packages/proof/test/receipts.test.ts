@@ -250,6 +250,9 @@ describe("revoked keys", () => {
     const fork = await statementsOf(root, rotate(k0, k1), rotate(k1, thiefKey));
     const receipt = await receiptOf({ statements: fork, key: thiefKey });
     await check(receipt, { kept: await statementsOf(...steps) }, untrusted);
+    const pinned = await receiptOf({ statements: fork, key: k0 });
+    await check(pinned, {}, [0]);
+    await check(pinned, { kept: await statementsOf(...steps) }, [3]);
   });
 });
 
@@ -349,11 +352,13 @@ describe("a flipped bit", () => {
     const whole = (await make()).toString("utf8");
     const [, encoded = ""] = /\nextra (.*)\n/.exec(whole) ?? [];
     const extra = Buffer.from(fromBase64(encoded) as Uint8Array);
+    const kept = (await statementsOf(...thrice)).slice(0, 2);
     for (let at = 0; at < extra.length; at += 53) {
       const text = whole.replace(encoded, toBase64(flippedAt(extra, at, (at * 3) % 8)));
       expect(exitCodeOf(ours(text)), `byte ${at}`).not.toBe(0);
       // Where the key that signed is pinned the statements are not needed, and yet none of them may be damaged.
       expect(exitCodeOf(ours(text, { pins: k3 })), `byte ${at}`).not.toBe(0);
+      expect(exitCodeOf(ours(text, { pins: k3, kept })), `byte ${at}`).not.toBe(0);
     }
   });
 });
