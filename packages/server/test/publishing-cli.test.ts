@@ -62,6 +62,10 @@ test("rotate and revoke beside a running server", async () => {
   expect((await machine.run(args)).code).toBe(64); // nobody said yes
   const revoked = await json<Listed>([...args, "--yes"]);
   expect(revoked.keys[0]?.revokedSince).toBe("2026-01-01T00:00:00.000Z");
+  // Nobody is told to pin a key that was revoked.
+  const { stdout } = await machine.run(["keys", "list"]);
+  expect(stdout).toContain(`  log ${revoked.keys[1]?.verifierKey ?? "?"}\n`);
+  expect(stdout).not.toContain(revoked.keys[0]?.verifierKey);
   expect(
     (await json<{ code: string }>(["keys", "revoke", "00000000", "--since", "1d", "--reason", "r", "--yes"], 1)).code,
   ).toBe("not_found");

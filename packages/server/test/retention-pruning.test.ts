@@ -172,6 +172,21 @@ describe("a pruning", () => {
     expect(counters.length).toBeGreaterThan(0);
   });
 
+  it("of a ledger that rests since then leaves the newest entry; before anything happened there is nothing", async () => {
+    const at = (ms: number): string => new Date(ms).toISOString();
+    const later = await previewPruning(desk, await alice(), { before: at(clock.nowMs() + dayMs) });
+    expect(must(later).upTo).toBe(await head());
+    expect(refusal(await previewPruning(desk, await alice(), { before: at(0) }))).toMatchObject({
+      code: "invalid_request",
+      message: expect.stringMatching(/^nothing is left to prune/),
+    });
+    const other = await createWorld({ storage: database.storage, clock });
+    const fresh = retentionDesk(other.desk, other.changeSets, other.dataDirectory);
+    const caller = await other.caller(other.people.alice.id);
+    expect(refusal(await previewPruning(fresh, caller, { before: at(0) })).message).toContain("nothing is so old");
+    await other.close();
+  });
+
   it.each<[string, () => Promise<unknown>, string]>([
     ["nothing is left before", async () => pruneTo(1, "x.bundle"), "invalid_request"],
     ["the ledger is shorter", async () => pruneTo(10_000_000, "x.bundle"), "invalid_request"],

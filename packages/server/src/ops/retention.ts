@@ -179,8 +179,18 @@ export async function previewPruning(
 async function planned(desk: RetentionDesk, snapshot: Snapshot, range: PruningRange): Promise<PruningPlan | Refusal> {
   if ((range.upTo === undefined) === (range.before === undefined))
     return refused("invalid_request", "say either `upTo`, a sequence number, or `before`, a time");
-  const upTo = range.upTo ?? (await desk.ledger.firstSeqAt(snapshot, Date.parse(range.before ?? "")));
+  const upTo = range.upTo ?? (await firstSince(desk, snapshot, Date.parse(range.before ?? "")));
   return planPruning(snapshot, { upTo, unfinished: await desk.unfinished(snapshot) });
+}
+
+/** The first entry that is not older; of a ledger that rests since then the newest, which is never pruned. */
+async function firstSince(
+  { ledger }: Pick<RetentionDesk, "ledger">,
+  snapshot: Snapshot,
+  atMs: number,
+): Promise<number> {
+  const size = await ledger.firstSeqAt(snapshot, Number.MAX_SAFE_INTEGER);
+  return Math.max(0, Math.min(await ledger.firstSeqAt(snapshot, atMs), size - 1));
 }
 
 /** The size of the newest signed checkpoint; null where nothing is published. Refuses while what is to go is not under one. */
@@ -376,7 +386,7 @@ async function pruneBySchedule(
     if (retainDays === undefined) return undefined;
     const earlier = await listPrunings(snapshot);
     if (nowMs - (earlier.at(-1)?.atMs ?? -Infinity) < dayMs) return undefined;
-    const upTo = await desk.ledger.firstSeqAt(snapshot, nowMs - retainDays * dayMs);
+    const upTo = await firstSince(desk, snapshot, nowMs - retainDays * dayMs);
     return upTo > Math.max(0, ...earlier.map((one) => one.upTo)) ? upTo : undefined;
   });
   if (due === undefined) return;

@@ -88,6 +88,7 @@ const iso = (ms: number): string => new Date(ms).toISOString();
 
 function listText(cli: Cli, { deployment, folder, keys, recorded }: KeyList): Shown {
   const { paint } = cli;
+  const pinned = keys.find((key) => key.revokedAtMs === null);
   const state = (key: ListedKey): Shown => {
     if (key.revokedAtMs !== null) return paint.red(`revoked since ${moment(iso(key.revokedAtMs))}`);
     return key.current ? paint.green("signs") : show`earlier`;
@@ -108,7 +109,7 @@ function listText(cli: Cli, { deployment, folder, keys, recorded }: KeyList): Sh
       "no keys",
     ),
     empty,
-    show`An auditor's policy pins one of them, the first is enough; compare its fingerprint over another channel:`,
-    ...keys.slice(0, 1).map((key) => show`  log ${key.verifierKey}`),
+    show`An auditor's policy pins one of them, this is enough; compare its fingerprint over another channel:`,
+    pinned !== undefined && show`  log ${pinned.verifierKey}`,
   );
 }

@@ -91,7 +91,9 @@ export async function planPruning(
       "invalid_request",
       asked.upTo > head
         ? `the ledger ends with entry \`${head}\`; prune up to \`${head}\` or less`
-        : `nothing is left to prune before entry \`${asked.upTo}\`: it was pruned up to \`${from}\``,
+        : from === 0
+          ? "there is no entry before that: nothing is so old"
+          : `nothing is left to prune before entry \`${asked.upTo}\`: it was pruned up to \`${from}\``,
     );
   if (earlier.some(({ done }) => !done))
     return refused(
