@@ -1870,7 +1870,7 @@ def completeness_text(complete):
     if complete is None:
         return "not looked at"
     if complete["status"] == "not_demanded":
-        return "not demanded: give a policy, or compare the head with one you noted outside the server's reach"
+        return "not demanded: no policy, or one that asks for nothing; compare the head with one you noted out of the server's reach"
     return "%s: confirmed up to %s entries, %d later ones are not" % (
         complete["status"].replace("_", " "),
         "no" if complete["anchored"] is None else complete["anchored"],

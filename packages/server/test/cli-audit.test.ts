@@ -63,6 +63,15 @@ test("a tenant that is not there, a folder without a database, a period without 
     const done = await run(["audit", "verify", "--tenant", tenant]);
     expect([done.code, done.stdout, done.stderr]).toEqual([code, "", expect.stringContaining(says)]);
   }
+  for (const [range, code, says] of [
+    [["--from", "100000"], 4, "invalid_request: no ledger asked for has an entry `100000`; the longest has "],
+    [["--to", "100000"], 4, "invalid_request: no ledger asked for has an entry `100000`; the longest has "],
+    [["--from", "3", "--to", "2"], 64, "usage: `--from` is behind `--to`"],
+    [["--from", "1", "--to", "2"], 0, ""],
+  ] as const) {
+    const done = await run(["audit", "verify", ...range]);
+    expect([range, done.code, done.stderr]).toEqual([range, code, expect.stringContaining(says)]);
+  }
   const fresh = new Machine();
   await fresh.json(["keys", "init"]);
   for (const command of [["anchors"], ["audit", "verify"]]) {

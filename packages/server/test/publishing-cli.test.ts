@@ -70,7 +70,9 @@ test("rotate and revoke beside a running server", async () => {
     (await json<{ code: string }>(["keys", "revoke", "00000000", "--since", "1d", "--reason", "r", "--yes"], 1)).code,
   ).toBe("not_found");
   expect((await machine.run(["keys", "rotate"])).code).toBe(64);
-  expect((await json<Listed>(["keys", "repair"])).keys).toHaveLength(2);
+  const again = await machine.run(["keys", "rotate", "--reason", "yearly"]);
+  expect(again.stderr).toContain(join(machine.data, "log-keys", "statements"));
+  expect((await json<Listed>(["keys", "repair"])).keys).toHaveLength(3);
 });
 
 test("restore refuses when nothing was restored", async () => {

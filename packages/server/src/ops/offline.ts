@@ -4,7 +4,7 @@
  */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { asTenantId, isUuid, refused, RefusalError, type TenantId } from "@countersign/contract";
-import { parseCheckpoint, parseOrigin, type Checkpoint, type Trust } from "@countersign/proof";
+import { exitCodeOf, exitCodes, parseCheckpoint, parseOrigin, type Checkpoint, type Trust } from "@countersign/proof";
 import { loadTrust, readKeyStatements, readPolicyFile, type LedgerName } from "@countersign/proof/load";
 import { escapeName, startingConfiguration, type StartingDocument } from "../governance/index.js";
 import {
@@ -77,21 +77,33 @@ export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> 
     );
     const forbidden = [dataDirectory, ...(config.logKeys === undefined ? [] : [config.logKeys])];
     const reports: TenantReport[] = [];
+    let longest = 0;
     for (const tenant of wanted) {
       request.onTenant?.(tenant);
       // Loaded before the ledger is opened: an anchor read later may know more.
       const trust = brought.trustOf({ tenant, deployment: record.name }, forbidden);
       const otherTenants = all.filter((other) => other !== tenant);
-      const { onProgress } = request;
-      reports.push(
-        await ledger.verifyTenant(tenant, {
-          ...{ trust, record, otherTenants },
-          ...brought.range,
-          ...(onProgress === undefined ? {} : { onProgress }),
-        }),
-      );
+      const { onProgress, from = -1, to = -1 } = request;
+      const size = await ledgerSize(storage.applicationLogin, tenant);
+      const { to: _, ...open } = brought.range;
+      // A number alone is no evidence that there ever were so many entries: what else is known is asked, to the end.
+      const isBeyond = Math.max(from, to) >= size;
+      const found = await ledger.verifyTenant(tenant, {
+        ...{ trust, record, otherTenants },
+        ...(isBeyond ? open : brought.range),
+        ...(onProgress === undefined ? {} : { onProgress }),
+      });
+      longest = Math.max(longest, size);
+      if (!isBeyond || exitCodeOf(found) !== exitCodes.ok) reports.push(found);
     }
-    return reports;
+    if (reports.length > 0 || wanted.length === 0) return reports;
+    const { from, to } = request;
+    throw new RefusalError(
+      refused(
+        "invalid_request",
+        `no ledger asked for has an entry \`${to ?? from ?? 0}\`; the longest has ${longest} entries`,
+      ),
+    );
   });
 }
 

@@ -111,10 +111,13 @@ function rangeOf({ from, to, sinceAnchor, asOf, remote, full, policy, keys, requ
       "`--remote` is the server's own word: policy, keys, anchors, `--as-of` and `--to` are for a bundle or the database on this machine",
       { help: ["countersign audit export -o ledger.bundle", "countersign audit verify ledger.bundle --policy FILE"] },
     );
-  return {
+  const range = {
     ...(from === undefined ? {} : { from: wholeNumber(from, "--from") }),
     ...(to === undefined ? {} : { to: wholeNumber(to, "--to") }),
   };
+  if ((range.from ?? 0) > (range.to ?? Infinity))
+    throw new CliError("usage", "`--from` is behind `--to`: there is nothing between them");
+  return range;
 }
 
 async function verifyRemotely(cli: Cli, from: number | undefined, full: boolean): Promise<ExitCode> {

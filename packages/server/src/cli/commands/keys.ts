@@ -2,6 +2,7 @@
  * `countersign keys`: the keys that sign the ledger's checkpoints. Works beside a running server, which takes a new key from
  * its next checkpoint on, or in its absence. (A person's keys are `countersign key`.)
  */
+import { join } from "node:path";
 import { fingerprintOf, spacedFingerprint } from "@countersign/proof";
 import type { Command } from "commander";
 import {
@@ -51,7 +52,9 @@ export function logKeyCommands(set: CommandSet, root: Command): void {
     ])
     .requiredOption("--reason <text>", "recorded in the deployment's ledger");
   set.does<{ readonly reason: string }>(rotate, async (cli, { reason }) => {
-    await listed(cli, await rotateLogKey(offlineRequest(cli, "countersign keys rotate"), reason));
+    const list = await rotateLogKey(offlineRequest(cli, "countersign keys rotate"), reason);
+    await listed(cli, list);
+    cli.note(forWitnesses(list));
   });
 
   const revoke = set
@@ -63,7 +66,9 @@ export function logKeyCommands(set: CommandSet, root: Command): void {
   set.does<{ readonly since: string; readonly reason: string }>(revoke, async (cli, { since, reason }, key = "") => {
     const sinceMs = Date.parse(pointInTime(since, "--since", Date.now()));
     await cli.sure(show`Revoke ${key} from ${moment(new Date(sinceMs).toISOString())} on? It cannot be taken back.`);
-    await listed(cli, await revokeLogKey(offlineRequest(cli, "countersign keys revoke"), { key, sinceMs, reason }));
+    const list = await revokeLogKey(offlineRequest(cli, "countersign keys revoke"), { key, sinceMs, reason });
+    await listed(cli, list);
+    cli.note(forWitnesses(list));
   });
 
   set.does(
@@ -72,6 +77,11 @@ export function logKeyCommands(set: CommandSet, root: Command): void {
     ]),
     async (cli) => listed(cli, await repairLogKeys(offlineRequest(cli, "countersign keys repair"))),
   );
+}
+
+/** They follow the keys by hand, and cosign nothing of a key they do not know. */
+function forWitnesses({ folder }: KeyList): Shown {
+  return show`If there are witnesses, send their operators ${join(folder, "statements")}: countersign witness add-log --statements FILE`;
 }
 
 async function listed(cli: Cli, list: KeyList): Promise<void> {

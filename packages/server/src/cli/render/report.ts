@@ -30,10 +30,7 @@ export function reportText(cli: Cli, report: VerifyReport): Shown {
       ["integrity", verdict],
       ["completeness", completenessText(cli, report)],
       ...report.completeness.sources.map((source): [string, Shown] => ["", sourceText(cli, source)]),
-      [
-        "entries",
-        show`${report.entries} ${paint.dim(`${rangeText(report)}${report.base === null ? "" : `; the ${report.base} before were known`}`)}`,
-      ],
+      ["entries", show`${report.entries}${paint.dim(rangeText(report))}`],
       ["state", report.rows === null ? undefined : paint.dim(`${report.rows} rows held against it`)],
       ["votes", report.votes.checked === 0 && report.votes.unchecked === 0 ? undefined : votesText(report)],
       ["head", report.head === null ? undefined : paint.dim(report.head)],
@@ -48,8 +45,10 @@ export function reportText(cli: Cli, report: VerifyReport): Shown {
   );
 }
 
-function rangeText({ entries, from, to }: VerifyReport): string {
-  return entries === 0 || to === null ? "" : `from ${from} to ${to}`;
+function rangeText({ entries, from, to, base }: VerifyReport): string {
+  const known = base === null ? "" : `; the ${base} before were known`;
+  if (entries === 0) return known === "" && from === 0 ? ", there is nothing to verify" : known;
+  return to === null ? known : ` from ${from} to ${to}${known}`;
 }
 
 function completenessText({ paint }: Cli, { completeness: { status, note } }: VerifyReport): Shown {
