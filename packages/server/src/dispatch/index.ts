@@ -75,7 +75,16 @@ const runs: ReadonlySet<OperationId> = new Set(["applyChangeSet", "rollbackChang
  * statements of a second one and reading people and configuration again.
  * INVARIANT: such a handler asks for no other snapshot before `transact`, and needs no proof.
  */
-const decidingAtOnce: ReadonlySet<OperationId> = new Set(["createChangeSet", "reviseChangeSet", "submitChangeSet"]);
+const decidingAtOnce: ReadonlySet<OperationId> = new Set([
+  "createChangeSet",
+  "reviseChangeSet",
+  "submitChangeSet",
+  "approveChangeSet",
+  "rejectChangeSet",
+  "requestChanges",
+  "cancelChangeSet",
+  "archiveChangeSet",
+]);
 
 export function openDispatch(options: DispatchOptions): Dispatch {
   const handlers = handlersOver(options);
