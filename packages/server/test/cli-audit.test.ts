@@ -6,7 +6,15 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { EntryView, ReportChangeSet, ReportSummary } from "@countersign/contract";
-import { leafHashOf, parsePolicy, parseTlogProof, verifyTlogProof } from "@countersign/proof";
+import {
+  exitCodeOf,
+  leafHashOf,
+  noTrust,
+  parsePolicy,
+  parseTlogProof,
+  verifyReceipt,
+  verifyTlogProof,
+} from "@countersign/proof";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Machine } from "./support/cli.js";
 
@@ -236,4 +244,22 @@ test("what is happening: as it happens, from where one left off, until Ctrl-C", 
   child.kill("SIGINT");
   expect(await once(child, "exit")).toEqual([0, null]);
   expect(text).toMatch(/principal\.created principal newcomer/);
+});
+
+test("a receipt after the log's key was rotated: it brings the statements, and says so", async () => {
+  const { policy } = await machine.json<{ policy: string }>(["audit", "policy"]);
+  const log = policy.split("\n").find((line) => line.startsWith("log ")) ?? "";
+  writeFileSync(at("first-policy"), `${log}\nquorum none\n`);
+  expect((await run(["audit", "prove", "3", "--out", "before.tlog-proof"])).stdout).not.toContain("statements");
+  expect(await run(["keys", "rotate", "--reason", "yearly"])).toMatchObject({ code: 0 });
+  expect(await run(["agent", "create", "latecomer", "--yes"])).toMatchObject({ code: 0 });
+  const newest = (await run(["audit", "export", "--format", "jsonl"])).stdout.trimEnd().split("\n").at(-1) ?? "";
+  const { seq } = JSON.parse(newest) as EntryView;
+  const { code, stdout } = await run(["audit", "prove", String(seq), "--out", "after.tlog-proof"]);
+  expect([code, stdout]).toEqual([0, expect.stringContaining("2 statements: whoever pinned an earlier key")]);
+  const parsed = parsePolicy(readFileSync(at("first-policy")));
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
+  const trust = { ...noTrust, policy: parsed.policy };
+  for (const name of ["before", "after"])
+    expect(exitCodeOf(verifyReceipt(readFileSync(at(`${name}.tlog-proof`)), { trust })), name).toBe(0);
 });
