@@ -109,8 +109,14 @@ function format(value: number): string {
   return value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
 }
 
-const json = process.argv.includes("--json");
-const names = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
+const [words, options] = [process.argv.slice(2), ["--json", "--help"]];
+const json = words.includes("--json");
+const names = words.filter((word) => !options.includes(word));
+if (words.includes("--help")) {
+  console.log("npm run bench [-- NAME… --json]: all rows take about a quarter of an hour\n");
+  for (const { name, work } of rows) console.log(`  ${name.padEnd(20)}${work}`);
+  process.exit();
+}
 const unknown = names.filter((name) => !rows.some((row) => row.name === name));
 if (unknown.length > 0) {
   console.error(`no row \`${unknown.join("`, `")}\`; there are ${rows.map((row) => row.name).join(", ")}`);
