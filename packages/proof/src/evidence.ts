@@ -1,5 +1,5 @@
 /**
- * What was learnt while reading, for those who judge it. Made by readers (`verify.ts`, `receipt.ts`) of what they recomputed. Types only.
+ * What was learnt while reading, for those who judge it. Made by readers (`verdict.ts`, `receipt.ts`) of what they recomputed. Types only.
  */
 import type { Checkpoint } from "./checkpoint.js";
 import type { Trust } from "./trust.js";

@@ -188,21 +188,38 @@ export function exitCodeOf(result: {
   return result.completeness?.status === "not_shown" ? exitCodes.incomplete : exitCodes.ok;
 }
 
+/** After these the leaves computed here are not those that were published, and no checkpoint can agree. */
+const damaging: ReadonlySet<FindingClass> = new Set<FindingClass>([
+  ...(["MALFORMED", "LINK_BROKEN", "GAP", "PRUNED_WITHOUT_ENTRY", "DUPLICATE_SEQ"] as const),
+  ...(["ORDER_BROKEN", "FOREIGN_ENTRY"] as const),
+]);
+
+/** Foreign text in a finding is kept to this many characters. */
+const foreignTextMax = 200;
+
 /** Collects findings in bounded memory. */
 export class Findings {
   readonly #list: Finding[] = [];
   readonly #max: number;
   #total = 0;
   #tampered = false;
+  #damagedFrom = Infinity;
 
   constructor(max: number) {
     this.#max = max;
+  }
+
+  /** Adds one made of these; what was read may be of any length. */
+  find(name: FindingClass, seq: number | null, expected: string, actual: string, more: Partial<Finding> = {}): void {
+    this.add({ class: name, seq, expected: clip(expected), actual: clip(actual), ...more });
   }
 
   add(finding: Finding): void {
     this.#total++;
     this.#tampered ||= finding.class !== "MALFORMED";
     if (this.#list.length < this.#max) this.#list.push(finding);
+    if (finding.seq === null || !damaging.has(finding.class)) return;
+    this.#damagedFrom = Math.min(this.#damagedFrom, finding.seq, finding.suspect ?? Infinity);
   }
 
   /** Puts one finding in the place of those it explains. */
@@ -221,9 +238,17 @@ export class Findings {
   get tampered(): boolean {
     return this.#tampered;
   }
+  /** From this entry on computed hashes are known to be others than those that were chained; Infinity if none are. */
+  get damagedFrom(): number {
+    return this.#damagedFrom;
+  }
   get sorted(): Finding[] {
     return [...this.#list].sort((a, b) => (a.seq ?? -1) - (b.seq ?? -1));
   }
+}
+
+function clip(text: string): string {
+  return text.length > foreignTextMax ? `${text.slice(0, foreignTextMax)}…` : text;
 }
 
 /** Collects notes in bounded memory. */

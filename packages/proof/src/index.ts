@@ -11,6 +11,7 @@ export * from "./states.js";
 export * from "./strictJson.js";
 export * from "./findings.js";
 export * from "./verify.js";
+export type * from "./verifyOptions.js";
 export type { EntryBytes, EntryRows } from "./entryBytes.js";
 export { VoteChecker, voteActions, type VoteOutcome, type VoteVerdict } from "./votes.js";
 export * from "./bundle.js";

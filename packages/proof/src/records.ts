@@ -25,27 +25,35 @@ export class LedgerRecords {
   }
 
   /**
-   * Takes every entry in order; its content's hash has been checked. `root`: of the entries before it, if known. Returns what
-   * is wrong with it.
+   * Takes every entry in order; its content's hash has been checked. `rootOf`: of the entries before it, if known. Returns
+   * what is wrong with it.
    */
-  take(seq: number, content: string | Uint8Array, root: () => Uint8Array | undefined): string | undefined {
+  take(
+    seq: number,
+    content: string | Uint8Array,
+    rootOf: (size: number) => Uint8Array | undefined,
+  ): string | undefined {
     if (!mayBeRecord(content)) return undefined;
     const text = typeof content === "string" ? content : Buffer.from(content).toString("utf8");
     if (!starts.some((start) => text.startsWith(start))) return undefined;
     const parsed = parseEntryContent(text);
     if (!parsed.ok) return parsed.problem;
     return parsed.content.action === restoredAction
-      ? this.#takeRestore(seq, parsed.content, root)
+      ? this.#takeRestore(seq, parsed.content, rootOf)
       : this.excuses.take(seq, parsed.content);
   }
 
-  #takeRestore(by: number, { data }: EntryContent, root: () => Uint8Array | undefined): string | undefined {
+  #takeRestore(
+    by: number,
+    { data }: EntryContent,
+    rootOf: (size: number) => Uint8Array | undefined,
+  ): string | undefined {
     const read = readRestore(data);
     if (read === undefined) return "not a whole restore statement";
     if (this.#restores.length >= restoresMax) return "too many restores";
     const { statement, key, signature } = read;
     // The root is known here if nothing was written between the restored state and the entry; else where a checkpoint is of that size.
-    const computed = statement.size === by ? root() : undefined;
+    const computed = statement.size === by ? rootOf(by) : undefined;
     const message = utf8Bytes(restoreStatementText(statement));
     this.#restores.push({
       by,

@@ -21,3 +21,19 @@ export interface StoredEntry {
 export class MalformedSourceError extends Error {
   override readonly name = "MalformedSourceError";
 }
+
+/** Fields that cannot be what the format says, whatever the chain is. Wrong digits in a hash are the chain's business. */
+export function findMalformed(entry: StoredEntry): string | undefined {
+  if (!isCount(entry.seq) || entry.seq >= Number.MAX_SAFE_INTEGER) return "seq is not a sequence number";
+  if (!isCount(entry.timeMs)) return "the time is not milliseconds";
+  if (typeof entry.prev !== "string" || entry.prev.length !== 64) return "prev is not a hash";
+  if (typeof entry.hash !== "string" || entry.hash.length !== 64) return "hash is not a hash";
+  if (typeof entry.contentHash !== "string" || entry.contentHash.length !== 64)
+    return "the content's hash is not a hash";
+  if (typeof entry.tenantId !== "string") return "the tenant is not an id";
+  return undefined;
+}
+
+export function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}

@@ -5,7 +5,8 @@ import { parseCheckpoint, parseOrigin, type Checkpoint } from "./checkpoint.js";
 import type { EntryLines } from "./entryLines.js";
 import type { Finding, VerifyResult } from "./findings.js";
 import { noTrust, type Trust } from "./trust.js";
-import { ChainVerifier, MalformedSourceError, type VerifyOptions } from "./verify.js";
+import { ChainVerifier, MalformedSourceError } from "./verify.js";
+import type { VerifyOptions } from "./verifyOptions.js";
 
 export interface BundleResult extends VerifyResult {
   /** Absent if the header could not be read. */

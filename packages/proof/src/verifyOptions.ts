@@ -1,0 +1,71 @@
+/**
+ * What the verifier is told and given: which entries must be there, what is known of them from elsewhere, and the entries
+ * themselves. Types only; they name what readers of databases, bundles and receipts have in common.
+ *
+ * INVARIANT: nothing here says that something holds. What is given is held against what is read, and where it is not given the
+ * result says what could not be shown.
+ */
+import type { Checkpoint } from "./checkpoint.js";
+import type { EntryRows } from "./entryBytes.js";
+import type { StoredEntry } from "./storedEntry.js";
+import type { Summary } from "./summary.js";
+import type { Trust } from "./trust.js";
+
+export interface VerifyOptions {
+  readonly tenant: string;
+  /** First sequence number that must be there. Default 0. */
+  readonly from?: number;
+  /** Hash of entry `from - 1`, if known: otherwise the first link of a range cannot be checked. */
+  readonly prevHash?: string;
+  /** Last sequence number that must be there, if known. */
+  readonly to?: number;
+  /** Hash that entry `to` must have, if known. */
+  readonly headHash?: string;
+  /** Other tenants of the deployment: an entry whose hash fits one of them is named as moved. */
+  readonly otherTenants?: readonly string[];
+  /** Parses every content and holds it against the format, about twenty times slower. Default: votes and keys only. */
+  readonly thorough?: boolean;
+  /** Counts commitments whose body is not at hand. Default: false. */
+  readonly countBodies?: boolean;
+  /** Every body that was not erased is at hand: one that is not there needs an entry that says so. Default: false. */
+  readonly bodiesExpected?: boolean;
+  /** Entries whose computed hashes are wanted, ascending: `hashes` of the result. */
+  readonly hashesAt?: readonly number[];
+  /** Told of every entry whose content holds. */
+  readonly summary?: Summary;
+
+  /** Keys and anchors, from elsewhere. Default: none. Load them before the ledger is opened: an anchor read later may know more. */
+  readonly trust?: Trust;
+  /** Name of the deployment: with the tenant, the origin of its checkpoints. */
+  readonly deployment?: string;
+  /** The ledger's own checkpoints, in any order; undefined where there is no place for them. At most some thousands. */
+  readonly ownCheckpoints?: readonly Checkpoint[];
+  /** The ledger's own key statements, in their order. */
+  readonly ownKeyStatements?: readonly string[];
+  /** By size: proofs that own checkpoints larger than what is read continue it. */
+  readonly consistency?: ReadonlyMap<number, readonly Uint8Array[]>;
+  /** The head of this tenant that the deployment's ledger recorded last, in its entry `seq`. */
+  readonly recordedHead?: { readonly size: number; readonly root: Uint8Array; readonly seq: number };
+  /** The right edge of the tree of size `from`: without it a later range cannot be held against checkpoints. */
+  readonly leftEdge?: readonly Uint8Array[];
+  /** Follows the tree also where nothing is to be held against it: `head.root` is there then. Default false: some 0.7 µs an entry. */
+  readonly withRoot?: boolean;
+  /** Default `database`. */
+  readonly readFrom?: "database" | "bundle";
+  /** The last entry read is the ledger's last, or is claimed to be. Default: if `to` is not given. */
+  readonly reachesEnd?: boolean;
+  /** When a bundle was exported: what anchors learnt later is not held against it. */
+  readonly readAtMs?: number;
+  /** Not a range: some entries, each with its proof to this tree. */
+  readonly selection?: { readonly size: number; readonly root: Uint8Array };
+  readonly findingsMax?: number;
+  /** Milliseconds from any fixed point; default: durations are 0. */
+  readonly clock?: () => number;
+  /** Called every 65,536 entries. */
+  readonly onProgress?: (entries: number, bytes: number) => void;
+}
+
+/** One entry, several, or several in the memory they arrived in, which is fastest. */
+export type EntryBatch = StoredEntry | readonly StoredEntry[] | EntryRows;
+/** Source of entries: one by one or in batches, at once or as they arrive. */
+export type EntrySource = AsyncIterable<EntryBatch> | Iterable<EntryBatch>;
