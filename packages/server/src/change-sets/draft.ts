@@ -235,7 +235,6 @@ export async function revise(
   };
 
   const outcome = await timely(desk, caller, request, load, (loaded, context) => {
-    if (isRefusal(loaded)) return loaded;
     const { whole, proposal, requested } = loaded;
     const before = whole.changeSet;
     const revisionId = context.uuid();
