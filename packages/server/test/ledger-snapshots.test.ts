@@ -23,13 +23,15 @@ afterAll(async () => {
 });
 afterEach(() => vi.restoreAllMocks());
 
-/** Names (or texts) of the statements that this process sends while `work` runs. */
-async function statementsOf(work: () => Promise<unknown>): Promise<string[]> {
+/** Names (or texts) of the statements that this process sends while `work` runs; `tenant`: of that one, for the server asks as well. */
+async function statementsOf(work: () => Promise<unknown>, tenant?: string): Promise<string[]> {
   const sent: string[] = [];
   const query = pg.Client.prototype.query as (this: pg.Client, ...given: unknown[]) => unknown;
   vi.spyOn(pg.Client.prototype, "query").mockImplementation(function (this: pg.Client, ...given: unknown[]) {
     const [statement] = given as [string | pg.QueryConfig];
-    sent.push(typeof statement === "string" ? statement : (statement.name ?? statement.text));
+    const values: readonly unknown[] = typeof statement === "string" ? [] : (statement.values ?? []);
+    if (tenant === undefined || values.includes(tenant))
+      sent.push(typeof statement === "string" ? statement : (statement.name ?? statement.text));
     return query.apply(this, given) as never;
   });
   await work();
@@ -45,13 +47,15 @@ test("epochs and counters that are asked for at once are one statement, and are 
       entries: [entry({ writes: [moveEpoch("config", 0)] })],
     }),
   );
-  const sent = await statementsOf(() =>
-    ledger.snapshot(tenant, async (snapshot) => {
-      const both = await Promise.all([snapshot.epoch("config"), snapshot.epochs(["members", "config"])]);
-      expect(both).toEqual([1, new Map([["members", 0], ["config", 1]])]); // prettier-ignore
-      expect(await Promise.all([snapshot.counter("used"), snapshot.counter("unused")])).toEqual([3, 0]);
-      expect(await Promise.all([snapshot.epoch("members"), snapshot.counter("used")])).toEqual([0, 3]);
-    }),
+  const sent = await statementsOf(
+    () =>
+      ledger.snapshot(tenant, async (snapshot) => {
+        const both = await Promise.all([snapshot.epoch("config"), snapshot.epochs(["members", "config"])]);
+        expect(both).toEqual([1, new Map([["members", 0], ["config", 1]])]); // prettier-ignore
+        expect(await Promise.all([snapshot.counter("used"), snapshot.counter("unused")])).toEqual([3, 0]);
+        expect(await Promise.all([snapshot.epoch("members"), snapshot.counter("used")])).toEqual([0, 3]);
+      }),
+    tenant,
   );
   const asked = ["countersign_epochs", "countersign_counters"];
   expect(sent.filter((name) => asked.includes(name))).toEqual(asked);
@@ -109,6 +113,33 @@ test("a held snapshot ends when the loading throws, and is of no use to another 
   const other = ledger.holdSnapshot(newTenant());
   await expect(load(other)).rejects.toThrow("its own tenant");
   await other.end();
+});
+
+test("a connection that is lost in the middle of a snapshot is the database away, to everybody who asks", async () => {
+  const tenant = newTenant();
+  const { storage, superuser } = database;
+  const lose = async (pid: number): Promise<void> => {
+    const killer = new pg.Client(superuser);
+    await killer.connect();
+    await killer.query("select pg_terminate_backend($1, 5000)", [pid]);
+    await killer.end();
+  };
+  const pidIn = async ({ query }: HeldSnapshot["snapshot"]): Promise<number> =>
+    (await query<{ pid: number }>({ name: "", text: "select pg_backend_pid() as pid", values: [] }))[0]?.pid ?? 0;
+  const away = { refusal: { code: "database_unavailable", retryAfterSeconds: 2 } };
+  const reading = ledger.snapshot(tenant, async (snapshot) => {
+    await lose(await pidIn(snapshot));
+    return snapshot.epoch("config");
+  });
+  await expect(reading).rejects.toMatchObject(away);
+
+  const held = ledger.holdSnapshot(tenant);
+  await lose(await pidIn(held.snapshot));
+  const both = await Promise.allSettled([held.snapshot.epoch("config"), held.snapshot.counter("used")]);
+  expect(both).toMatchObject([{ reason: away }, { reason: away }]);
+  await held.end();
+  expect(await ledger.snapshot(tenant, (snapshot) => snapshot.epoch("config"))).toBe(0);
+  expect(storage.app.idleCount).toBe(storage.app.totalCount);
 });
 
 const document = (id: string) =>

@@ -5,6 +5,7 @@
  * a database that is away is `database_unavailable` (503, Retry-After), and pools recover by themselves · a connection
  * goes back to its pool without a transaction, or is destroyed.
  */
+import { RefusalError } from "@countersign/contract";
 import pg from "pg";
 import { failure } from "./failure.js";
 
@@ -59,22 +60,31 @@ export async function withSnapshot<T>(
   const client = await connect(pool);
   const together = oneWrite(client);
   let broken: Error | undefined;
+  // Whoever asked is told at once: `read` may hand its questions on to others and end well itself.
+  const told = (error: unknown): unknown => {
+    if (!connectionLost(error)) return error;
+    broken ??= error as Error;
+    return unavailable(error);
+  };
   together();
   const opening = client.query(begin);
   // Awaited below; a query sent behind it fails as well, and its error must not reach the process as unhandled.
   opening.catch(() => undefined);
   try {
     const answer = await read({
-      query: (statement, values) => {
+      query: async (statement, values) => {
         together();
-        return client.query(statement as string, values);
+        try {
+          return await client.query(statement as string, values);
+        } catch (error) {
+          throw told(error);
+        }
       },
     });
     await opening;
     return answer;
   } catch (error) {
-    broken = connectionLost(error) ? (error as Error) : undefined;
-    throw broken === undefined ? error : unavailable(error);
+    throw error instanceof RefusalError ? error : told(error);
   } finally {
     // Nothing was written: there is nothing to wait for. The next user's statements queue behind it on the same connection.
     if (broken === undefined) {
