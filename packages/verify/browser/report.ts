@@ -4,7 +4,16 @@ import { h } from "./dom.js";
 import { happeningsOf } from "./happenings.js";
 import type { Report } from "./messages.js";
 import { counted, formatBytes, formatCount, formatDuration, formatTime, grouped, visible } from "./visible.js";
-import { meaningOf, notCovered, noteTitle, placeOf, sentenceOf, sourceStates, type Tone } from "./words.js";
+import {
+  meaningOf,
+  notCovered,
+  noteTitle,
+  placeOf,
+  receiptStates,
+  sentenceOf,
+  sourceStates,
+  type Tone,
+} from "./words.js";
 
 const findingsShownMax = 20;
 
@@ -229,11 +238,7 @@ function trustParts({ result, trust }: Report): HTMLElement[] {
         "li",
         { class: `source ${state === "holds" ? "is-good" : state === "fails" ? "is-bad" : "is-unread"}` },
         h("div", {}, h("span", { class: "title" }, h("bdi", {}, visible(name)))),
-        h(
-          "p",
-          { class: "state" },
-          state === "holds" ? "holds" : state === "fails" ? "does not hold" : "could not be read",
-        ),
+        h("p", { class: "state" }, receiptStates[state]),
         h("p", { class: "when" }, visible(detail)),
       ),
     );

@@ -23,7 +23,7 @@ import { counted, formatCount } from "./visible.js";
 
 export interface ReceiptReport {
   readonly name: string;
-  readonly state: "holds" | "fails" | "unreadable";
+  readonly state: "holds" | "fails" | "undecided" | "unreadable";
   readonly detail: string;
 }
 
@@ -269,6 +269,6 @@ export function judgeReceipts(receipts: readonly Receipt[], trust: Trust): Recei
       };
     return integrity === "ok"
       ? { name, state: "holds", detail: what }
-      : { name, state: "unreadable", detail: `${undecided ?? "not decided"}: ${what}` };
+      : { name, state: "undecided", detail: `${undecided ?? "nobody you know signed it"}: ${what}` };
   });
 }

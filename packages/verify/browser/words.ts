@@ -336,6 +336,13 @@ export const sourceStates = {
   nothing: "knows nothing of it",
 } as const;
 
+export const receiptStates = {
+  holds: "holds",
+  fails: "does not hold",
+  undecided: "cannot be decided",
+  unreadable: "could not be read",
+} as const;
+
 /** What no verdict of this page covers. */
 export const notCovered = [
   [

@@ -240,6 +240,11 @@ describe.skipIf(chromium === undefined)("in Chromium, offline", () => {
     expect(given.text).toMatch(/good\.tlog-proof\s+holds\s+entry 17 /);
     expect(given.text).toMatch(/bad\.tlog-proof[^]*does not hold/);
     expect(given.text).toMatch(/none\.tlog-proof[^]*could not be read/);
+    const alone = await verdict({
+      bundle: fileOf("ledger.bundle", sample.bundle),
+      evidence: [fileOf("good.tlog-proof", good)],
+    });
+    expect(alone.text).toMatch(/good\.tlog-proof\s+cannot be decided\s+no policy was given/);
   });
 
   it.each([
