@@ -180,6 +180,9 @@ describe("over HTTP", () => {
       const ada = await server.firstPerson();
       const { body: answer } = await ada.call("verifyChain", {});
       expect(answer).toMatchObject({ kind: "report", integrity: "ok", findings: [] });
+      expect((await ada.call("verifyChain", { from: 1 })).body).toMatchObject({ kind: "report", integrity: "ok" });
+      const beyond = await ada.call("verifyChain", { from: 1_000_000 });
+      expect([beyond.status, beyond.body]).toMatchObject([422, { code: "invalid_request" }]);
       const { status, headers, body: asked } = await ada.call("verifyChain", { full: "true" });
       if (asked.kind !== "job") throw new Error("not a job");
       const { id } = asked.verification;

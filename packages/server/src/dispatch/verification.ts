@@ -19,10 +19,17 @@ export async function verifyChain(
   { ledger, selfChecks }: VerificationDesk,
   { tenant }: Caller,
   { from, full }: CheckedInput<"verifyChain">,
-): Promise<OperationOutput<"verifyChain">> {
+): Promise<OperationOutput<"verifyChain"> | Refusal> {
   if (full) return { kind: "job", verification: await selfChecks.request(tenant) };
-  if (from !== undefined && from > 0)
-    return { kind: "report", ...verifyView(await ledger.verifyTenant(tenant, { from })), selfCheck: null };
+  if (from !== undefined && from > 0) {
+    const report = await ledger.verifyTenant(tenant, { from });
+    if (report.integrity === "ok" && report.entries === 0)
+      return refused(
+        "invalid_request",
+        `the ledger has no entry \`${from}\`: nothing would be verified; leave \`from\` out`,
+      );
+    return { kind: "report", ...verifyView(report), selfCheck: null };
+  }
   const { report, check } = await selfChecks.tail(tenant);
   const view = verifyView(report);
   const last = check ?? (await selfChecks.last(tenant));
