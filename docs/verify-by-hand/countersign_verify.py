@@ -635,10 +635,11 @@ def parse_origin(origin):
     incarnation = 0
     if re.match(r"[1-9][0-9]{0,8}\Z", parts[-1]):
         incarnation = int(parts.pop())
-    deployment = "/".join(parts[:-1])
-    if not matches(UUID, parts[-1]) or DEPLOYMENT.match(deployment) is None:
+    tenant = parts.pop() if parts else ""
+    deployment = "/".join(parts)
+    if not matches(UUID, tenant) or DEPLOYMENT.match(deployment) is None:
         return None
-    return deployment, parts[-1], incarnation
+    return deployment, tenant, incarnation
 
 
 # ---- Receipts ------------------------------------------------------------------------------------------------------
@@ -702,6 +703,11 @@ class Policy:
     def pinned(self, origin):
         """Raw keys that logs of this origin may sign with."""
         return [raw for name, raw in self.logs if origin == name or origin.startswith(name + "/")]
+
+    def pinned_for(self, deployment, tenant):
+        """Those of the tenant: of any origin it has had."""
+        origin = "%s/%s" % (deployment, tenant)
+        return self.pinned(origin) + [raw for name, raw in self.logs if name.startswith(origin + "/")]
 
     def quorum_size(self, confirmed):
         sizes = dict(confirmed)
@@ -815,10 +821,9 @@ class LogKeys:
     """Which signatures of the log count."""
 
     def __init__(self, deployment, tenant, policy, statements):
-        origin = "%s/%s" % (deployment, tenant)
         chain, self.followed = follow_key_statements(statements, deployment)
         self.pinned = policy is not None
-        pins = policy.pinned(origin) if policy is not None else []
+        pins = policy.pinned_for(deployment, tenant) if policy is not None else []
         trusted = not self.pinned or any(raw in pins for raw in chain)
         self.keys = {raw: None for raw in pins}
         if trusted:

@@ -23,6 +23,7 @@ import {
   parseKeyStatement,
   parsePolicy,
   parseReceiptExtra,
+  signCheckpoint,
   signerOf,
   signKeyStatement,
   statementHash,
@@ -86,16 +87,18 @@ interface Judge {
   /** Pinned; null: no policy. */
   readonly pins?: Key | null;
   readonly quorum?: string;
+  /** Name of the policy's log line. */
+  readonly log?: string;
   readonly kept?: readonly string[];
 }
 
 const vkey = (name: string, { publicKey }: Key, type: 1 | 4 = 1): string =>
   formatVerifierKey(verifierKey({ name, type, publicKey }));
-const policyText = (pins: Key, quorum: string): string =>
-  `log ${vkey(deployment, pins)}\nwitness w0 ${vkey(witnessName(0), witnessKeys[0] as Key, 4)}\nquorum ${quorum}\n`;
+const policyText = (pins: Key, quorum: string, log = deployment): string =>
+  `log ${vkey(log, pins)}\nwitness w0 ${vkey(witnessName(0), witnessKeys[0] as Key, 4)}\nquorum ${quorum}\n`;
 
-function ours(receipt: string | Uint8Array, { pins = k0, quorum = "none", kept = [] }: Judge = {}) {
-  const parsed = parsePolicy(policyText(pins ?? k0, quorum));
+function ours(receipt: string | Uint8Array, { pins = k0, quorum = "none", log, kept = [] }: Judge = {}) {
+  const parsed = parsePolicy(policyText(pins ?? k0, quorum, log));
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
   const policy: Partial<Trust> = pins === null ? {} : { policy: parsed.policy };
   return verifyReceipt(receipt, { trust: trustOf({ ...policy, keyStatements: kept }) });
@@ -126,12 +129,12 @@ print(json.dumps(answers))
 
 function askTheirs(
   receipt: string | Uint8Array,
-  { pins = k0, quorum = "none" }: Judge,
+  { pins = k0, quorum = "none", log }: Judge,
   expected: readonly (string | number)[],
 ) {
   const [file, policy] = [join(folder, `${asked.length}.tlog-proof`), join(folder, `${asked.length}.policy`)];
   writeFileSync(file, receipt);
-  if (pins !== null) writeFileSync(policy, policyText(pins, quorum));
+  if (pins !== null) writeFileSync(policy, policyText(pins, quorum, log));
   asked.push({ words: [file, "--json", ...(pins === null ? [] : ["--policy", policy])], expected });
 }
 
@@ -179,6 +182,34 @@ describe("a receipt made after the key was rotated three times", () => {
     await check(await receiptOf({ statements, key: k3 }), { pins: null }, [3]);
     await check(await receiptOf({ statements: statements.slice(0, 2), key: k3 }), { pins: null }, untrusted);
   });
+});
+
+describe("the name of the policy's log line", () => {
+  const origin = `${deployment}/${tenant}`;
+  it.each<[string, { log: string; incarnation: number }, (string | number)[]]>([
+    ["the tenant", { log: origin, incarnation: 0 }, [0]],
+    ["the tenant, which was restored", { log: origin, incarnation: 1 }, [0]],
+    ["the incarnation itself", { log: `${origin}/1`, incarnation: 1 }, [0]],
+    ["the one before", { log: `${origin}/1`, incarnation: 2 }, [...untrusted]],
+    ["the one behind", { log: `${origin}/1`, incarnation: 0 }, [...untrusted]],
+    ["another tenant", { log: `${deployment}/x`, incarnation: 0 }, [2]],
+    ["half the deployment's", { log: deployment.slice(0, 4), incarnation: 0 }, [2]],
+  ])("%s", async (_, { log, incarnation }, expected) => {
+    const statements = await statementsOf(...thrice);
+    for (const pins of [k0, k3])
+      await check(await receiptOf({ statements, key: k3, incarnation }), { pins, log }, expected);
+  });
+});
+
+describe("an origin of no ledger", () => {
+  it.each(["5", "/5", "a/5", tenant, `/${tenant}`, `${deployment}/${tenant}/0`, `${deployment}/${tenant}/01`, "x"])(
+    "malformed: %s",
+    async (origin) => {
+      const checkpoint = await signCheckpoint({ origin, size, root: edgeAt(ledger, size).root() }, signerOf(k0));
+      const text = formatTlogProof({ index: proven.seq, proof: path, checkpoint, extra: Buffer.from(link) });
+      await check(text, {}, [4, "MALFORMED"]);
+    },
+  );
 });
 
 describe("statements that lead nowhere", () => {
