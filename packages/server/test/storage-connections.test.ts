@@ -1,7 +1,10 @@
 /** Pools and snapshots, on a real PostgreSQL that is stopped, killed and started again under them. */
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { RefusalError } from "@countersign/contract";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { connectionLost, openPool } from "../src/storage/connections.js";
 import { ask, connect, withSnapshot, writeOperational, type Storage } from "../src/storage/index.js";
 import { startEmbedded } from "../src/storage/embedded.js";
 import {
@@ -191,6 +194,20 @@ describe("the database away", () => {
       (error: unknown) =>
         error instanceof RefusalError ? [error.refusal.code, error.refusal.retryAfterSeconds] : error,
     );
+
+  test("is also one that takes connections and never says a word", async () => {
+    const mute = createServer().listen(0, "127.0.0.1");
+    await once(mute, "listening");
+    const { port } = mute.address() as AddressInfo;
+    const login = { host: "127.0.0.1", port, user: "u", password: "p", database: "d", connectionTimeoutMillis: 50 };
+    const lost = await new pg.Client(login).connect().then(() => undefined, connectionLost);
+    expect(lost).toBe(true);
+    const pool = openPool(login, "mute", { connectionsMax: 1, waitMs: 50 });
+    const both = Promise.all([connect(pool), connect(pool)].map(away));
+    expect(await both).toEqual([1, 2].map(() => ["database_unavailable", 2]));
+    await pool.end();
+    mute.close();
+  });
 
   // Its own cluster is needed: one cannot stop somebody else's PostgreSQL.
   test.skipIf(process.env["COUNTERSIGN_TEST_DATABASE_URL"])(

@@ -192,7 +192,7 @@ const AWAY_CODES = new Set([
   "EAI_AGAIN",
 ]);
 const AWAY_MESSAGES =
-  /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error|connection ended|not queryable|client was closed|connection error/i;
+  /connection terminated|timeout expired|timeout exceeded when trying to connect|client has encountered a connection error|connection ended|not queryable|client was closed|connection error/i;
 
 /** Whether an error of the driver says that the database is away (rather than that a statement was wrong). */
 export function connectionLost(error: unknown): boolean {
