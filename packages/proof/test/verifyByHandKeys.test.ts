@@ -63,7 +63,11 @@ describe.skipIf(absent !== undefined)("keys and restores, by both verifiers", ()
   async function both(
     entries: readonly StoredEntry[],
     proofs: BundleProofs,
-    { anchored, quorum = "a", selected }: { anchored: readonly Checkpoint[]; quorum?: string | null; selected?: boolean },
+    {
+      anchored,
+      quorum = "a",
+      selected,
+    }: { anchored: readonly Checkpoint[]; quorum?: string | null; selected?: boolean },
   ): Promise<[number | null, number]> {
     const place = join(folder, "anchor", encodeURIComponent(`${deployment}/${tenant}`));
     mkdirSync(place, { recursive: true });

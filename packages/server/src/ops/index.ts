@@ -6,13 +6,7 @@ export * from "./offline.js";
 export * from "./publishing.js";
 export { openSelfChecks, type SelfCheckOptions, type SelfChecks } from "./selfCheck.js";
 export { verifyView } from "./verifyView.js";
-export {
-  checkPeriod,
-  quarterOf,
-  report,
-  type Line as ReportLine,
-  type ReportParts,
-} from "./report.js";
+export { checkPeriod, quarterOf, report, type Line as ReportLine, type ReportParts } from "./report.js";
 export { erase, type Eraser, type ErasureDesk, finishAll, previewErasure, resolveSubject } from "./erasure.js";
 export {
   archives,

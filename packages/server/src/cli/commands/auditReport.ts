@@ -112,8 +112,7 @@ async function asCsv(cli: Cli, lines: AsyncIterable<ReportLine>): Promise<ExitCo
   }
   // The rows alone would not say whether they can be believed, nor that there are more.
   const doubted = end?.verdict !== undefined && end.verdict !== null && end.verdict.integrity !== "ok";
-  if (end !== undefined && (doubted || isCutShort(end)))
-    cli.terminal.err(`${reportEnd(cli, end, undefined).text}\n`);
+  if (end !== undefined && (doubted || isCutShort(end))) cli.terminal.err(`${reportEnd(cli, end, undefined).text}\n`);
   return exitOfReport(end);
 }
 
