@@ -258,7 +258,9 @@ describe.skipIf(absent !== undefined)("both offline verifiers", () => {
         await page.choose("#choose-evidence", [path]);
         await page.until('document.documentElement.dataset.state === "done"');
         const words = await page.evaluate<string>("document.body.innerText");
-        return /entry\.tlog-proof\s+(holds|does not hold|cannot be decided|could not be read)/.exec(words)?.[1] ?? words;
+        return (
+          /entry\.tlog-proof\s+(holds|does not hold|cannot be decided|could not be read)/.exec(words)?.[1] ?? words
+        );
       } finally {
         await page.close();
       }

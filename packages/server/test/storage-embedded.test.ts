@@ -64,6 +64,42 @@ async function gone(pid: number): Promise<void> {
   await expect.poll(() => isAlive(pid), { timeout: 30_000, interval: 10 }).toBe(false);
 }
 
+describe("a command that is interrupted takes its PostgreSQL along", () => {
+  const command = new URL("./support/cliProgram.ts", import.meta.url);
+  const run = (dataDirectory: string): Program<never> =>
+    startProgram<never>(command, ["start", "--port", "0", "--data", dataDirectory], {
+      env: { HOME: dataDirectory, COUNTERSIGN_HOST: "127.0.0.1" },
+    });
+  const begun = async (dataDirectory: string): Promise<number> => {
+    const pid = (): number => (existsSync(join(dataDirectory, "postgres.json")) ? attempt(dataDirectory) : 0);
+    await expect.poll(pid, { timeout: 30_000, interval: 5 }).toBeGreaterThan(0);
+    return pid();
+  };
+  const attempt = (dataDirectory: string): number => {
+    try {
+      return postmaster(dataDirectory);
+    } catch {
+      return 0; // not yet
+    }
+  };
+
+  test.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)("%s while it starts", async (signal, code) => {
+    const dataDirectory = openDataDirectory(join(temporaryDirectory(), "data"));
+    const server = run(dataDirectory);
+    const postgres = await begun(dataDirectory);
+    server.kill(signal);
+    expect((await server.ended).code).toBe(code);
+    await gone(postgres);
+    // Nothing is broken by it.
+    const again = await startEmbedded(dataDirectory, { settings: testSettings });
+    expect(again.cluster.how).toBe("started");
+    await again.stop();
+  });
+});
+
 describe("first start", () => {
   test("makes a cluster of its own, closed to everybody else, with what was acknowledged on the disk", async () => {
     const dataDirectory = openDataDirectory(join(temporaryDirectory(), "data"));

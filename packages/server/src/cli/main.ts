@@ -64,5 +64,20 @@ function report(
 
 /** The program itself; tests import `runCli`. */
 export async function main(): Promise<void> {
+  endOnSignals();
   process.exitCode = await runCli(process.argv.slice(2), processTerminal());
+}
+
+/**
+ * A signal that no command answers ends the process in order, not at once: a PostgreSQL that was begun for the command has a session
+ * of its own, does not hear of it, and would go on for ever.
+ */
+function endOnSignals(): void {
+  const end = (name: "SIGINT" | "SIGTERM", code: number): void => {
+    process.on(name, () => {
+      if (process.listenerCount(name) === 1) process.exit(code);
+    });
+  };
+  end("SIGINT", 130);
+  end("SIGTERM", 143);
 }

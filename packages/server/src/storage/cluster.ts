@@ -342,6 +342,7 @@ function spawnPostgres(plan: ClusterPlan, data: string, socketDirectory: string)
       writeFileSync(logFileOf(plan.home), `could not execute: ${error.message}\n`, { flag: "a" }),
     );
     child.unref();
+    if (child.pid !== undefined) endWithThisProcess(child.pid);
     return child;
   } finally {
     closeSync(log);
@@ -409,10 +410,25 @@ async function waitUntilReady(
   return answer === "ready";
 }
 
+/** Servers of this process that it has not stopped, each with its start: a number may belong to another by now. */
+const unstopped = new Map<number, string | undefined>();
+
+/** Should this process end before it has stopped the server, by an interrupted command say, the server is told to end as well. */
+function endWithThisProcess(pid: number): void {
+  if (unstopped.size === 0) process.once("exit", endUnstopped);
+  unstopped.set(pid, processStart(pid));
+}
+
+function endUnstopped(): void {
+  for (const [pid, start] of unstopped)
+    if (start !== undefined && processStart(pid) === start) signalIfThere(pid, "SIGINT");
+}
+
 function running(
   plan: ClusterPlan,
   found: { data: string; socketDirectory: string; pid: number; how: "started" | "adopted" },
 ): RunningCluster {
+  endWithThisProcess(found.pid);
   let stopping: Promise<void> | undefined;
   const start = processStart(found.pid);
   return {
@@ -430,11 +446,16 @@ function running(
 /** SIGINT is PostgreSQL's fast shutdown: sessions end, a checkpoint is written. SIGQUIT when that takes too long: the next start recovers. */
 async function stopServer(data: string, pid: number): Promise<void> {
   for (const signal of ["SIGINT", "SIGQUIT"] as const) {
-    if (!serverMayRun(data, pid)) return;
+    if (!serverMayRun(data, pid)) return stoppedHere(pid);
     signalIfThere(pid, signal);
-    if (await poll(deadlineIn(STOP_DEADLINE_MS), () => !isAlive(pid) || undefined)) return;
+    if (await poll(deadlineIn(STOP_DEADLINE_MS), () => !isAlive(pid) || undefined)) return stoppedHere(pid);
   }
   throw failure("postgres_start_failed", `PostgreSQL process \`${pid}\` in \`${data}\` does not end`);
+}
+
+function stoppedHere(pid: number): void {
+  unstopped.delete(pid);
+  if (unstopped.size === 0) process.off("exit", endUnstopped);
 }
 
 function signalIfThere(pid: number, signal: NodeJS.Signals): void {
