@@ -164,6 +164,35 @@ describe("entries in the memory they arrived in", () => {
     expect(asBytes.findings).toEqual([]);
   });
 
+  /** Neither what is divided by ten nor the place in memory sends an entry the long way round. */
+  it("numbers at their bounds, wherever they lie, are followed where they are", () => {
+    const bounds = [0, 9, 10, 99, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 10 ** 7, 10 ** 7 - 1, 10 ** 14, 2 ** 53 - 3];
+    const numbers = [...new Set(bounds.flatMap((n) => [n, n + 1, n * 10 ** 7].filter((one) => one < 2 ** 53 - 1)))];
+    const content = Buffer.from(chainOf(1)[0]?.content ?? "");
+    const contentHash = contentHashHex(content);
+    for (const [i, from] of numbers.entries()) {
+      const verifier = new ChainVerifier({ tenant, from });
+      const times = numbers.filter((_, n) => n % 3 === i % 3).sort((a, b) => a - b);
+      let [prev, seq, asked] = [from === 0 ? zeroHash : contentHash, from, 0];
+      for (const timeMs of times) {
+        const hash = entryHashHex({ tenant, seq, timeMs, prev, contentHash });
+        const stored = { tenantId: tenant, seq, timeMs, entryId: uuidOf(100), prev, content, contentHash, hash };
+        const row = bytesOf(stored);
+        const shifted = Buffer.concat([Buffer.alloc(seq % 8), row.bytes]).subarray(seq % 8);
+        const words = new DataView(shifted.buffer, shifted.byteOffset, shifted.byteLength);
+        const entry = (): StoredEntry => {
+          asked += 1;
+          return stored;
+        };
+        verifier.addBytes({ ...row, bytes: shifted, words, entry });
+        [prev, seq] = [hash, seq + 1];
+        if (seq > Number.MAX_SAFE_INTEGER - 1) break;
+      }
+      // The first is always looked at in full.
+      expect([from, asked, verifier.finish().findings]).toEqual([from, 1, []]);
+    }
+  });
+
   it("a range", () => {
     const [asBytes, asObjects] = verdicts(chainOf(20).slice(7), { from: 7 });
     expect(asBytes).toEqual(asObjects);
