@@ -1,6 +1,6 @@
 /** The demo, whole, on a little of its histories; and what it says of histories it cannot read. */
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +9,7 @@ import { brotliCompressSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chainsOf, readHistories, type Edit } from "../src/cli/demo/histories.js";
 import { CliError } from "../src/cli/exit.js";
+import { startProgram } from "./support/processes.js";
 
 const run = promisify(execFile);
 const bin = fileURLToPath(new URL("../bin/countersign.js", import.meta.url));
@@ -32,6 +33,20 @@ const edit = (path: string, fields: Partial<Edit> = {}): Edit => ({
   ...fields,
 });
 const line = (path: string): string => `${JSON.stringify(edit(path))}\n`;
+
+test("interrupted while its server starts, it leaves nothing behind", async () => {
+  const place = mkdtempSync(join(tmpdir(), "cs-demo-"));
+  chmodSync(place, 0o711); // for PostgreSQL's user
+  const file = new URL("./support/cliProgram.ts", import.meta.url);
+  const demo = startProgram<never>(file, ["demo", "--limit", "1"], { env: { HOME: place, TMPDIR: place } });
+  const begun = (): boolean =>
+    readdirSync(place).some((name) => existsSync(join(place, name, "data", "postgres.json")));
+  await expect.poll(begun, { timeout: 30_000, interval: 5 }).toBe(true);
+  demo.kill("SIGINT");
+  expect((await demo.ended).code).toBe(130);
+  expect(readdirSync(place).filter((name) => name.startsWith("countersign-demo-"))).toEqual([]);
+  rmSync(place, { recursive: true, force: true });
+});
 
 describe("histories", () => {
   test("are read as they are, with gzip and with brotli", () => {

@@ -35,18 +35,23 @@ export async function demo(cli: Cli, options: DemoOptions): Promise<ExitCode> {
   const chains = readChains(cli, options);
   const folder = mkdtempSync(join(tmpdir(), "countersign-demo-"));
   const reporter = new Reporter(cli, chains);
-  const place = await prepare(folder);
+  const keep = options.keep === true;
+  const preparing = prepare(folder);
   // Whatever ends the process early, the database is stopped and the folder goes.
-  const stop = (): void => void place.end(options.keep === true).finally(() => process.exit(130));
+  const stop = (): void => void preparing.then((place) => place.end(keep)).finally(() => process.exit(130));
   process.once("SIGINT", stop).once("SIGTERM", stop);
   try {
-    const summary = await perform(place, chains, reporter);
-    await reporter.summary(summary);
-    if (options.keep === true) reporter.keepHint(folder);
-    return summary.problems.length === 0 ? exit.ok : exit.refused;
+    const place = await preparing;
+    try {
+      const summary = await perform(place, chains, reporter);
+      await reporter.summary(summary);
+      if (keep) reporter.keepHint(folder);
+      return summary.problems.length === 0 ? exit.ok : exit.refused;
+    } finally {
+      await place.end(keep);
+    }
   } finally {
     process.off("SIGINT", stop).off("SIGTERM", stop);
-    await place.end(options.keep === true);
   }
 }
 
