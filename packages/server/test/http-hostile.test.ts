@@ -331,6 +331,19 @@ describe("connections", () => {
     await slow.close();
   });
 
+  test("who asks for much and reads nothing of it does not hold up the stop", { timeout: 15_000 }, async () => {
+    const server = await startTestServer({ timeouts: { stalledReader: 300 } });
+    const { hostname, port } = new URL(server.url);
+    const socket = connect(Number(port), hostname);
+    socket.on("error", () => undefined); // the server cuts it off
+    const begun = new Promise<void>((resolve) => socket.once("data", () => resolve(void socket.pause())));
+    const requests = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20_000); // answered, 12 MB
+    socket.write(requests);
+    await begun;
+    await server.close();
+    socket.destroy();
+  });
+
   test("500 requests at once are all answered", async () => {
     const answers = await Promise.all(Array.from({ length: 500 }, () => agent.call("whoAmI", {})));
     expect(new Set(answers.map((answer) => answer.status))).toEqual(new Set([200]));

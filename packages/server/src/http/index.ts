@@ -110,6 +110,8 @@ export function openHttp(options: HttpOptions): HttpServer {
     else done();
   });
   app.addHook("onSend", (_request, reply, payload, done) => {
+    // A reader that stopped reading would hold up the stop for ever, and an export a connection to the database.
+    reply.raw.setTimeout(timeouts.stalledReader, () => reply.raw.destroy());
     if (connections.closing) void reply.header("connection", "close");
     done(null, payload);
   });
@@ -149,7 +151,7 @@ export function openHttp(options: HttpOptions): HttpServer {
     ),
   );
 
-  for (const id of operationIds) addOperation(app, id, options, timeouts.stalledReader);
+  for (const id of operationIds) addOperation(app, id, options);
   addOwnRoutes(app, options);
   addTree(app, options.tree);
   addMethodsNotAllowed(app);
@@ -187,7 +189,9 @@ class Connections {
   }
 
   answered(socket: Socket): void {
-    const left = (this.#inFlight.get(socket) ?? 1) - 1;
+    const before = this.#inFlight.get(socket);
+    if (before === undefined) return; // it has closed
+    const left = before - 1;
     this.#inFlight.set(socket, left);
     if (this.#closing && left <= 0) socket.end();
   }
@@ -201,7 +205,7 @@ class Connections {
 /** What the log says about a request beside its route. */
 const outcomes = new WeakMap<FastifyRequest, Pick<DispatchAnswer, "tenant" | "principal" | "code">>();
 
-function addOperation(app: FastifyInstance, id: OperationId, { dispatch }: HttpOptions, stalledReaderMs: number): void {
+function addOperation(app: FastifyInstance, id: OperationId, { dispatch }: HttpOptions): void {
   const row = operationRow(id);
   app.route({
     method: row.method,
@@ -227,7 +231,7 @@ function addOperation(app: FastifyInstance, id: OperationId, { dispatch }: HttpO
       // Who is not known is told so before what the request lacks.
       if (mapped.kind === "refused" && answer.status !== 401 && answer.status !== 403)
         return sendRefusal(reply, mapped, request.id);
-      return send(reply, answer, { request, row, stalledReaderMs });
+      return send(reply, answer, { request, row });
     },
   });
 }
@@ -239,7 +243,7 @@ function routeOf(row: Operation): string {
 async function send(
   reply: FastifyReply,
   answer: DispatchAnswer,
-  { request, row, stalledReaderMs }: { request: FastifyRequest; row: Operation; stalledReaderMs: number },
+  { request, row }: { request: FastifyRequest; row: Operation },
 ): Promise<FastifyReply> {
   const { tenant, principal, code } = answer;
   outcomes.set(request, {
@@ -255,7 +259,7 @@ async function send(
       return reply.type("application/json; charset=utf-8").send(JSON.stringify(answer.body));
     case "stream":
       void reply.type(row.stream ?? "application/octet-stream");
-      return sendLines(reply, answer.body as AsyncIterable<string>, { request, stalledReaderMs });
+      return sendLines(reply, answer.body as AsyncIterable<string>, request);
   }
 }
 
@@ -263,15 +267,13 @@ async function send(
 async function sendLines(
   reply: FastifyReply,
   lines: AsyncIterable<string>,
-  { request, stalledReaderMs }: { request: FastifyRequest; stalledReaderMs: number },
+  request: FastifyRequest,
 ): Promise<FastifyReply> {
   if (request.method === "HEAD") {
     await lines[Symbol.asyncIterator]().return?.();
     return reply.send("");
   }
   const stream = Readable.from(lines, { objectMode: false, highWaterMark: streamBytesAhead });
-  // A reader that stopped reading would hold a database connection for ever.
-  reply.raw.setTimeout(stalledReaderMs, () => reply.raw.destroy());
   return reply.send(stream);
 }
 
