@@ -203,6 +203,14 @@ describe("the database away", () => {
     const lost = await new pg.Client(login).connect().then(() => undefined, connectionLost);
     expect(lost).toBe(true);
     const pool = openPool(login, "mute", { connectionsMax: 1, waitMs: 50 });
+    // Said once, however many transactions of others it passes on its way.
+    for (const within of [storage.inTenant, storage.withSnapshot]) {
+      const said = await within(ada, () => connect(pool)).then(
+        () => "",
+        (error: unknown) => (error as Error).message,
+      );
+      expect(said.match(/the database does not answer/g)).toHaveLength(1);
+    }
     const both = Promise.all([connect(pool), connect(pool)].map(away));
     expect(await both).toEqual([1, 2].map(() => ["database_unavailable", 2]));
     await pool.end();

@@ -84,7 +84,7 @@ export async function withSnapshot<T>(
     await opening;
     return answer;
   } catch (error) {
-    throw error instanceof RefusalError ? error : told(error);
+    throw told(error);
   } finally {
     // Nothing was written: there is nothing to wait for. The next user's statements queue behind it on the same connection.
     if (broken === undefined) {
@@ -196,7 +196,8 @@ const AWAY_MESSAGES =
 
 /** Whether an error of the driver says that the database is away (rather than that a statement was wrong). */
 export function connectionLost(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
+  // A refusal quotes the driver: it was told from its error already.
+  if (!(error instanceof Error) || error instanceof RefusalError) return false;
   const { code } = error as NodeJS.ErrnoException;
   if (code !== undefined && (AWAY_STATES.test(code) || AWAY_CODES.has(code))) return true;
   return !(error instanceof pg.DatabaseError) && AWAY_MESSAGES.test(error.message);
