@@ -15,6 +15,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { listKeys, openAnchors, revokeKey, rotateKeys, verifyTenant, type Publishing } from "../src/ledger/index.js";
 import { fileAnchor } from "../src/ledger/anchors/file.js";
 import { witnessAnchor } from "../src/ledger/anchors/witness.js";
+import { supersede } from "../src/ledger/publishing/superseding.js";
 import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
 import { systemClock, systemRandom } from "../src/platform/index.js";
 import { deploymentTenant } from "../src/tenancy/index.js";
@@ -107,6 +108,15 @@ describe("every ledger at rest is given one entry, and a checkpoint of the key i
     expect(await covered(on, publishing, on.tenant)).toBe(4);
     await until(() => publishing.status().tenants.find((one) => one.tenant === other && one.state === "stopped"));
     expect(await superseded(on)).toEqual([0, 0, 0, 0]);
+  });
+
+  test("one that has grown since it was looked at gets none, and none gets two", async () => {
+    const on = await bench();
+    await on.fill(3);
+    const by = { ledger: on.ledger, actor: { type: "system", id: deploymentTenant, humans: [] } } as const;
+    const at = (size: number): Promise<boolean> => supersede(by, on.tenant, { size, key: "revoked" });
+    expect([await at(2), await at(3), await at(3)]).toEqual([false, true, false]);
+    expect(await superseded(on, [on.tenant])).toEqual([1]);
   });
 });
 
