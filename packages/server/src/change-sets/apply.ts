@@ -61,7 +61,7 @@ export async function apply(
         kind: "APPLY",
         mode,
         status: "APPLYING",
-        action: "apply_started",
+        action: "change_set.apply_started",
         changes,
         resumed: false,
         reason: null,
@@ -98,7 +98,7 @@ async function markBlocked(desk: Desk, caller: Caller, ref: string, refusal: Ref
         change: {
           guards: [],
           entries: [
-            entry(system.actor, whole.changeSet.id, "blocked", {
+            entry(system.actor, whole.changeSet.id, "change_set.blocked", {
               data: { reason: "drift", revision: whole.revision.digest },
               writes: [update("change_sets", whole.changeSet, changes)],
             }),
@@ -141,7 +141,7 @@ async function reroute(desk: Desk, caller: Caller, ref: string, refusal: Refusal
         change: {
           guards: guardsOf(loaded, system),
           entries: [
-            entry(system.actor, changeSet.id, "rerouted", {
+            entry(system.actor, changeSet.id, "change_set.rerouted", {
               data,
               body: { route: next.route as unknown as JsonObject },
               writes: [

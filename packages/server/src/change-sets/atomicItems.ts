@@ -54,7 +54,11 @@ export async function changeItems(desk: Desk, run: Run, step: Step): Promise<rea
           })),
         ],
         entries: [
-          write.entry("items_applied", { application: run.application.id, items: [...step.sequences] }, rows),
+          write.entry(
+            "change_set.items_applied",
+            { application: run.application.id, items: [...step.sequences] },
+            rows,
+          ),
           ...changed.entries,
         ],
       };
@@ -80,9 +84,14 @@ export async function undoItems(desk: Desk, run: Run, step: Step): Promise<reado
         return {
           guards: [],
           entries: [
-            write.entry("compensation_failed", { application: run.application.id, items: [...step.sequences] }, rows, {
-              problem,
-            }),
+            write.entry(
+              "change_set.compensation_failed",
+              { application: run.application.id, items: [...step.sequences] },
+              rows,
+              {
+                problem,
+              },
+            ),
           ],
         };
       }
@@ -93,7 +102,11 @@ export async function undoItems(desk: Desk, run: Run, step: Step): Promise<reado
       return {
         guards: undone.guards,
         entries: [
-          write.entry("items_compensated", { application: run.application.id, items: [...step.sequences] }, rows),
+          write.entry(
+            "change_set.items_compensated",
+            { application: run.application.id, items: [...step.sequences] },
+            rows,
+          ),
           ...undone.entries,
         ],
       };

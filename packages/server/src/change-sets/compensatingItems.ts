@@ -72,10 +72,11 @@ export class CompensatingItems {
             { kind: "absent", table: "application_items", key: { application_id: run.application.id, sequence } },
           ],
           entries: [
-            write.entry("item_started", { application: run.application.id, item: sequence, backups: backups.length }, [
-              insert("application_items", started),
-              ...backups,
-            ]),
+            write.entry(
+              "change_set.item_started",
+              { application: run.application.id, item: sequence, backups: backups.length },
+              [insert("application_items", started), ...backups],
+            ),
           ],
         };
       },
@@ -120,8 +121,8 @@ export class CompensatingItems {
           hashes: step.effects.map((effect) => effect.after.hash ?? "absent"),
         };
         if (verdict.status === "VERIFIED")
-          return { guards: [], entries: [write.entry("item_verified", data, [recorded])] };
-        return failRun(run, [recorded], problemOf(verdict.problem), write, { action: "item_failed", data });
+          return { guards: [], entries: [write.entry("change_set.item_verified", data, [recorded])] };
+        return failRun(run, [recorded], problemOf(verdict.problem), write, { action: "change_set.item_failed", data });
       },
     );
   }
@@ -165,7 +166,7 @@ export class CompensatingItems {
         guards: [],
         entries: [
           write.entry(
-            done ? "item_compensated" : "compensation_failed",
+            done ? "change_set.item_compensated" : "change_set.compensation_failed",
             { application: run.application.id, item: record.sequence, outcome: status },
             [update("application_items", record, { status, problem, ended_at_ms: write.nowMs })],
           ),

@@ -31,7 +31,7 @@ import type { Blobs, TargetContext, Targets } from "../targets/index.js";
 import type { Caller, People, Tenancy } from "../tenancy/index.js";
 import { due, overdue } from "./lifecycle.rules.js";
 import { type Overlap, readOverlaps, readWhole } from "./queries.js";
-import { keysOf, type Whole } from "./rows.js";
+import { type ChangeSetAction, keysOf, type Whole } from "./rows.js";
 import { type Approvals, type Names, viewOf } from "./view.rules.js";
 
 export type Transact = Ledger["transact"];
@@ -198,7 +198,7 @@ export function namesOf(people: People): Names {
 export function entry(
   actor: Actor,
   changeSetId: string,
-  action: string,
+  action: ChangeSetAction,
   more: {
     data?: EntryDraft["data"];
     body?: EntryDraft["body"];
@@ -208,7 +208,7 @@ export function entry(
 ): EntryDraft {
   return {
     actor,
-    action: `change_set.${action}`,
+    action,
     subject: { type: "change_set", id: changeSetId },
     ...(more.data === undefined ? {} : { data: more.data }),
     ...(more.body === undefined ? {} : { body: more.body }),

@@ -160,7 +160,7 @@ export async function create(
       change: {
         guards,
         entries: [
-          entry(caller.actor, id, "created", {
+          entry(caller.actor, id, "change_set.created", {
             data: {
               number,
               revision: rows.revision.digest,
@@ -278,7 +278,7 @@ export async function revise(
       change: {
         guards: guardsOf(loaded, caller),
         entries: [
-          entry(caller.actor, before.id, "revised", {
+          entry(caller.actor, before.id, "change_set.revised", {
             data: {
               from: before.status,
               number,

@@ -10,6 +10,7 @@ import { type Desk, entry, guardsOf, liveVotes, type Loaded, loadForCommand, nam
 import { readApplication, readHolds } from "./queries.js";
 import {
   type ApplicationRow,
+  type ChangeSetAction,
   type ChangeSetRow,
   type HoldRow,
   insert,
@@ -34,7 +35,7 @@ interface Beginning {
   readonly kind: ApplicationRow["kind"];
   readonly mode: string;
   readonly status: "APPLYING" | "ROLLING_BACK";
-  readonly action: string;
+  readonly action: ChangeSetAction;
   readonly changes: Partial<ChangeSetRow>;
   readonly resumed: boolean;
   readonly reason: string | null;

@@ -47,7 +47,7 @@ export async function resume(
         kind: "APPLY",
         mode: "MANUAL",
         status: "APPLYING",
-        action: "apply_resumed",
+        action: "change_set.apply_resumed",
         changes: {},
         resumed: true,
         reason: null,

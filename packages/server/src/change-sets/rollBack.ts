@@ -59,7 +59,7 @@ export async function rollBack(
         kind: "ROLLBACK",
         mode: "MANUAL",
         status: "ROLLING_BACK",
-        action: "rollback_started",
+        action: "change_set.rollback_started",
         changes: {},
         resumed,
         reason: input.reason ?? null,

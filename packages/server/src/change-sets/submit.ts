@@ -71,7 +71,7 @@ export async function submit(
         change: {
           guards: guardsOf(loaded, caller),
           entries: [
-            entry(caller.actor, whole.changeSet.id, "rejected", {
+            entry(caller.actor, whole.changeSet.id, "change_set.rejected", {
               data: {
                 reason: "policy_denied",
                 revision: whole.revision.digest,
@@ -118,7 +118,7 @@ export async function submit(
       change: {
         guards: [...guardsOf(loaded, caller), ...loaded.counters],
         entries: [
-          entry(caller.actor, whole.changeSet.id, auto ? "approved" : "submitted", {
+          entry(caller.actor, whole.changeSet.id, auto ? "change_set.approved" : "change_set.submitted", {
             data: {
               revision: whole.revision.digest,
               digest,
