@@ -3,11 +3,11 @@
  * together with the record of it. There is nothing to read back: either all of it happened, or none.
  */
 import { type Problem, type Refusal, refused } from "@countersign/contract";
-import type { Guard, Receipt } from "../ledger/index.js";
-import { type AtomicTargetKind, reverseEffects } from "../targets/index.js";
-import { type Desk, targetContext } from "./desk.js";
-import { readStates } from "./plan.js";
-import { insert, update } from "./rows.js";
+import type { Guard, Receipt } from "../../ledger/index.js";
+import { type AtomicTargetKind, reverseEffects } from "../../targets/index.js";
+import { type Desk, targetContext } from "../desk.js";
+import { readStates } from "../proposing/plan.js";
+import { insert, update } from "../rows.js";
 import { pendingEffects, type Step } from "./run.rules.js";
 import { actorOf, commitStep, failRun, itemOf, problemJson, recordOf, type Run, stopped } from "./runCommit.js";
 

@@ -11,12 +11,13 @@ import {
   type VoteDecision,
 } from "@countersign/contract";
 import { verifySignature, voteSigningBytes } from "@countersign/proof";
-import { approvedUntilMs, checkVote, type Route, tally } from "../governance/index.js";
-import type { Snapshot } from "../ledger/index.js";
-import type { Caller } from "../tenancy/index.js";
-import { changeSetMismatch } from "./authority.js";
+import { approvedUntilMs, checkVote, type Route, tally } from "../../governance/index.js";
+import type { Snapshot } from "../../ledger/index.js";
+import type { Caller } from "../../tenancy/index.js";
+import { changeSetMismatch } from "../authority.js";
 import {
   type Answered,
+  answerOf,
   approvalContext,
   authorOf,
   castVotes,
@@ -27,10 +28,9 @@ import {
   loadForCommand,
   type RequestContext,
   view,
-} from "./desk.js";
-import { answerOf, backToDraft } from "./draft.js";
-import { dismissVotes, transition } from "./lifecycle.rules.js";
-import { plainCommand } from "./plainCommand.js";
+} from "../desk.js";
+import { backToDraft, dismissVotes, transition } from "../lifecycle.rules.js";
+import { plainCommand } from "../plainCommand.js";
 import {
   type ChangeSetAction,
   type ChangeSetRow,
@@ -41,8 +41,8 @@ import {
   update,
   updated,
   type VoteRow,
-} from "./rows.js";
-import { timely } from "./timely.js";
+} from "../rows.js";
+import { timely } from "../timely.js";
 
 /** A signature is good this long after it was made: long enough for a slow connection, too short to be kept for later. */
 const voteMinutesMax = 10;

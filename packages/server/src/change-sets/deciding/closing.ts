@@ -10,11 +10,12 @@ import {
   type Refusal,
   refused,
 } from "@countersign/contract";
-import { undoUntilMs } from "../governance/index.js";
-import type { Snapshot } from "../ledger/index.js";
-import type { Caller } from "../tenancy/index.js";
+import { undoUntilMs } from "../../governance/index.js";
+import type { Snapshot } from "../../ledger/index.js";
+import type { Caller } from "../../tenancy/index.js";
 import {
   type Answered,
+  answerOf,
   type Desk,
   entry,
   guardsOf,
@@ -22,13 +23,12 @@ import {
   loadForCommand,
   type RequestContext,
   view,
-} from "./desk.js";
-import { answerOf, mayEdit } from "./draft.js";
-import { transition } from "./lifecycle.rules.js";
-import { plainCommand } from "./plainCommand.js";
-import { readBackups } from "./queries.js";
-import { type ChangeSetAction, type ChangeSetRow, replaced, update } from "./rows.js";
-import { timely } from "./timely.js";
+} from "../desk.js";
+import { mayEdit, transition } from "../lifecycle.rules.js";
+import { plainCommand } from "../plainCommand.js";
+import { readBackups } from "../queries.js";
+import { type ChangeSetAction, type ChangeSetRow, replaced, update } from "../rows.js";
+import { timely } from "../timely.js";
 
 export function cancel(
   desk: Desk,

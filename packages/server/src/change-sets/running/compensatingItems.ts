@@ -7,17 +7,17 @@
  */
 import type { JsonObject, Problem, Refusal } from "@countersign/contract";
 import { refused } from "@countersign/contract";
-import type { Receipt } from "../ledger/index.js";
+import type { Receipt } from "../../ledger/index.js";
 import {
   backupsOf,
   type CompensatingTargetKind,
   type Effect,
   reverseEffects,
   type TargetContext,
-} from "../targets/index.js";
-import { type Desk, targetContext } from "./desk.js";
-import { readStates } from "./plan.js";
-import { type ApplicationItemRow, type ApplicationItemStatus, insert, type NewRow, update } from "./rows.js";
+} from "../../targets/index.js";
+import { type Desk, targetContext } from "../desk.js";
+import { readStates } from "../proposing/plan.js";
+import { type ApplicationItemRow, type ApplicationItemStatus, insert, type NewRow, update } from "../rows.js";
 import { pendingEffects, type Standing, standingOf, type Step } from "./run.rules.js";
 import { commitStep, failRun, itemOf, problemJson, recordOf, type Run, stopped } from "./runCommit.js";
 

@@ -6,8 +6,8 @@
  * undone first.
  */
 import { limits } from "@countersign/contract";
-import type { Effect, StateImage } from "../targets/index.js";
-import { reverseEffects, sameState } from "../targets/index.js";
+import type { Effect, StateImage } from "../../targets/index.js";
+import { reverseEffects, sameState } from "../../targets/index.js";
 import type {
   ApplicationItemRow,
   ApplicationItemStatus,
@@ -15,7 +15,7 @@ import type {
   ChangeSetAction,
   ChangeSetRow,
   ItemRow,
-} from "./rows.js";
+} from "../rows.js";
 
 /** Items that are carried out together: those of atomic kinds that follow each other, else one. */
 export interface Step {
