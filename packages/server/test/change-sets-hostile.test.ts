@@ -13,6 +13,7 @@ import { newId } from "../src/platform/index.js";
 import { createDatabase, type TestDatabase } from "./support/postgres.js";
 import { heldClock } from "./support/ledger.js";
 import { createWorld, file, must, resource, type Human, type World } from "./support/world.js";
+import { contextIn } from "../src/targets/index.js";
 
 let database: TestDatabase;
 let world: World;
@@ -42,10 +43,7 @@ const swapped = ["REFERENCE_MISMATCH items", "REFERENCE_MISMATCH revisions"];
 const document = async (id: string) =>
   (
     await world.ledger.snapshot(world.tenant, (snapshot) =>
-      world.targets.resource.read(
-        { ...resource(id), key: "" },
-        { tenant: world.tenant, snapshot, blobs: world.desk.blobs(world.tenant) },
-      ),
+      world.targets.resource.read({ ...resource(id), key: "" }, contextIn(snapshot, world.desk.blobs(world.tenant))),
     )
   ).image;
 

@@ -106,6 +106,15 @@ describe("steps of a run", () => {
   const rows = [itemRow(1, 2, "resource"), itemRow(2, 1, "resource"), itemRow(3, 3, "file"), itemRow(4, 4, "resource")];
   it("joins atomic items that follow each other, in the order of execution", () =>
     expect(stepsOf("APPLY", rows, isAtomic).map((step) => step.sequences)).toEqual([[2, 1], [3], [4]]));
+  it("joins no items of two kinds, though both are atomic", () => {
+    const scene = { ...itemRow(2, 2, "resource"), target_kind: "scene" as ItemRow["target_kind"] };
+    const steps = stepsOf("APPLY", [itemRow(1, 1, "resource"), scene, itemRow(3, 3, "resource")], () => true);
+    expect(steps.map((step) => [step.kind, step.sequences])).toEqual([
+      ["resource", [1]],
+      ["scene", [2]],
+      ["resource", [3]],
+    ]);
+  });
   it("goes backwards for a rollback, with inverse effects", () => {
     const steps = stepsOf("ROLLBACK", rows, isAtomic);
     expect(steps.map((step) => step.sequences)).toEqual([[4], [3], [1, 2]]);

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isRefusal, type ChangeSetAnswer, type Refusal } from "@countersign/contract";
 import { openChangeSets, type ChangeSets } from "../src/change-sets/index.js";
 import { createWorld, file, must, resource, type World } from "./support/world.js";
+import { contextIn } from "../src/targets/index.js";
 
 let world: World;
 beforeAll(async () => {
@@ -422,7 +423,7 @@ describe("failing applies", () => {
           environment: "development",
           key: "resource:development:CONFIG:compensated/a",
         },
-        { tenant: world.tenant, snapshot, blobs: world.desk.blobs(world.tenant) },
+        contextIn(snapshot, world.desk.blobs(world.tenant)),
       ),
     );
     expect(gone.image.exists).toBe(false);

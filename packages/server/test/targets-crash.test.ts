@@ -113,9 +113,9 @@ it("what a step that died left is removed without doing the step", async () => {
   expect(fs.readdirSync(world.root)).toHaveLength(2);
   if (world.kind.atomic) throw new Error("files are compensating");
   const { kind } = world;
-  await world.within((context) => kind.tidy({ effects, token: "another" }, context));
+  await kind.tidy({ effects, token: "another" }, world.acting);
   expect(fs.readdirSync(world.root)).toHaveLength(2);
-  await world.within((context) => kind.tidy({ effects, token: "dies" }, context));
+  await kind.tidy({ effects, token: "dies" }, world.acting);
   expect(await world.observe()).toBe(before);
   await world.close();
 });

@@ -25,7 +25,7 @@ import {
 import type { Actor, Decided, EntryDraft, Guard, Ledger, Snapshot, Write } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
-import type { Blobs, TargetContext, Targets } from "../targets/index.js";
+import { type ActContext, type Blobs, contextIn, type TargetContext, type Targets } from "../targets/index.js";
 import type { Caller, People, Tenancy } from "../tenancy/index.js";
 import { due, overdue } from "./lifecycle.rules.js";
 import { type Overlap, readOverlaps, readWhole } from "./queries.js";
@@ -66,7 +66,12 @@ export type Answered = Decided<{ changeSet: ChangeSetView }>;
 
 /** What a target kind works with, in one snapshot. */
 export function targetContext(desk: Pick<Desk, "blobs">, snapshot: Snapshot): TargetContext {
-  return { tenant: snapshot.tenant, snapshot, blobs: desk.blobs(snapshot.tenant) };
+  return contextIn(snapshot, desk.blobs(snapshot.tenant));
+}
+
+/** What a target kind works with while it acts: no snapshot is held, each question has one of its own. */
+export function actContext(desk: Pick<Desk, "blobs" | "ledger">, tenant: TenantId, signal: AbortSignal): ActContext {
+  return { tenant, blobs: desk.blobs(tenant), signal, look: (use) => desk.ledger.snapshot(tenant, use) };
 }
 
 const openStatuses = ["DRAFT", "PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"];

@@ -36,7 +36,7 @@ import {
 } from "./desk.js";
 import { create, revise } from "./proposing/draft.js";
 import { eraseSubject } from "./erase.js";
-import { Leases } from "./running/leases.js";
+import { Leases, type LeaseTimers } from "./running/leases.js";
 import { type ListSort, readCursor, writeCursor } from "./lists.rules.js";
 import { NumberBlocks } from "./proposing/numbers.js";
 import {
@@ -123,9 +123,10 @@ export interface ChangeSets {
   idle(): Promise<void>;
 }
 
-export function openChangeSets(desk: Desk): ChangeSets {
+/** `timers`: of the leases of runs; tests hold them. */
+export function openChangeSets(desk: Desk, timers?: LeaseTimers): ChangeSets {
   const numbers = new NumberBlocks(desk.ledger);
-  const runner = new Runner(desk, new Leases(desk.storage, desk.now));
+  const runner = new Runner(desk, new Leases(desk.storage, timers));
 
   /** AUTO: once approved, the engine applies; what stops it stays visible on the change-set. */
   const thenAuto = async (

@@ -18,6 +18,7 @@ import {
 } from "./connections.js";
 import { attachEmbedded, startEmbedded, type EmbeddedOptions } from "./embedded.js";
 import { openExternal } from "./external.js";
+import { type Locked, whileLocked } from "./lock.js";
 import { readServerFacts, type ServerFacts } from "./queries.js";
 import { supervise } from "./supervisor.js";
 import { acquireServerLock, currentHolder, inUse } from "./serverLock.js";
@@ -86,6 +87,8 @@ export interface Storage {
    * snapshot is held: its connections are a pool apart, so that holders of snapshots cannot wait for each other for ever.
    */
   inTenant<T>(tenant: string, work: (client: SnapshotClient) => Promise<T>): Promise<T>;
+  /** Runs `use` while a lock of the database is held by a connection of its own; not at all while somebody else holds it. */
+  whileLocked<T>(name: string, use: (lost: AbortSignal) => Promise<T>): Promise<Locked<T>>;
   /** Embedded: what a refused second process is told from now on. */
   nameYourself(doing: string): void;
   close(): Promise<void>;
@@ -174,6 +177,7 @@ export function storageOver(opened: Opened): Storage {
     describe: async () => ({ kind: opened.kind, how: opened.how, at: opened.at, ...(await readServerFacts(owner)) }),
     withSnapshot: (tenant, read) => withSnapshot(app, tenant, read),
     inTenant: (tenant, work) => inTenant(aside, tenant, work),
+    whileLocked: (name, use) => whileLocked(opened.application, name, use),
     nameYourself: (doing) => opened.nameYourself?.(doing),
     close: () => (closing ??= close()),
   };

@@ -14,13 +14,16 @@ import {
   netEffects,
   reverseEffects,
   sameState,
+  type ActContext,
   type ActOutcome,
+  type ActStep,
   type CheckedItem,
   type CompensatingTargetKind,
   type Effect,
   type PlannedItem,
   type PlanView,
   type TargetContext,
+  type TargetReads,
   type TargetRef,
   type TargetState,
 } from "./target.js";
@@ -38,6 +41,7 @@ export function fileKind(options: FileKindOptions): CompensatingTargetKind {
   return {
     name: "file",
     atomic: false,
+    concurrentActs: "idempotent",
     check,
     read: async (ref, context) => stateOf(await (await files.tree(ref, context)).read(pathOf(ref))),
     plan: (item, pointer, view, context) => plan(item, pointer, { view, context, files }),
@@ -47,7 +51,7 @@ export function fileKind(options: FileKindOptions): CompensatingTargetKind {
 }
 
 interface Files {
-  tree(ref: TargetRef, context: TargetContext): Promise<Tree>;
+  tree(ref: TargetRef, context: TargetReads): Promise<Tree>;
 }
 
 function pathOf(ref: TargetRef): string {
@@ -58,8 +62,8 @@ function pathOf(ref: TargetRef): string {
 const stateOf = (file: FileState): TargetState =>
   file.exists ? { image: fileImage(file.bytes, file.mode), bytes: file.bytes } : absentState;
 
-async function treeOf(ref: TargetRef, context: TargetContext, { denied, handles }: FileKindOptions): Promise<Tree> {
-  const row = await workspaceById(context.snapshot, ref.workspaceId ?? "");
+async function treeOf(ref: TargetRef, context: TargetReads, { denied, handles }: FileKindOptions): Promise<Tree> {
+  const row = await context.look((snapshot) => workspaceById(snapshot, ref.workspaceId ?? ""));
   if (row === undefined || row.status !== "ACTIVE") {
     const message = `the workspace of \`${visible(ref.id)}\` is not registered any more; register it again`;
     throw new RefusalError({ kind: "refused", code: "target_unavailable", message });
@@ -131,15 +135,11 @@ interface Step {
   readonly bytes: Uint8Array | undefined;
 }
 
-/** Acts at once. Each holds a snapshot and asks for a second connection for its backups: with more than half the pool, all could wait for each other. */
+/** Acts at once, for the sake of memory: each holds the bytes of its files, before and after. */
 const actsMax = 8;
 const throughGate = gate(actsMax);
 
-async function act(
-  { effects, token }: { readonly effects: readonly Effect[]; readonly token: string },
-  context: TargetContext,
-  files: Files,
-): Promise<ActOutcome> {
+async function act({ effects, token }: ActStep, context: ActContext, files: Files): Promise<ActOutcome> {
   const net = netEffects(effects);
   const keys = net.map((effect) => effect.target.key);
   return inTurn(keys, () => throughGate(() => actInTurn(net, token, context, files)));
@@ -148,7 +148,7 @@ async function act(
 async function actInTurn(
   effects: readonly Effect[],
   token: string,
-  context: TargetContext,
+  context: ActContext,
   files: Files,
 ): Promise<ActOutcome> {
   let steps: Step[];
@@ -160,11 +160,7 @@ async function actInTurn(
   return carryOut(steps, context, files);
 }
 
-async function tidy(
-  { effects, token }: { readonly effects: readonly Effect[]; readonly token: string },
-  context: TargetContext,
-  files: Files,
-): Promise<void> {
+async function tidy({ effects, token }: ActStep, context: ActContext, files: Files): Promise<void> {
   for (const effect of netEffects(effects)) {
     await inTurn([effect.target.key], async () => {
       try {
@@ -180,12 +176,7 @@ async function tidy(
 }
 
 /** Everything that can be refused before the first change: what an earlier try left, drift, links, backups, the new bytes. */
-async function prepare(
-  effects: readonly Effect[],
-  token: string,
-  context: TargetContext,
-  files: Files,
-): Promise<Step[]> {
+async function prepare(effects: readonly Effect[], token: string, context: ActContext, files: Files): Promise<Step[]> {
   const steps: Step[] = [];
   const problems: Problem[] = [];
   for (const effect of effects) {
@@ -209,12 +200,18 @@ const driftProblem = (target: TargetRef): Problem => ({
   message: `\`${visible(target.id)}\` is not in the state the plan was made for; revise`,
 });
 
+/** Nobody is told: whoever runs the application now finds out what the files hold. */
+const lostProblem = (target: TargetRef): Problem => ({
+  code: "target_unavailable",
+  message: `\`${visible(target.id)}\` was left to another process, which runs the application now`,
+});
+
 const isState =
   (hash: string | null) =>
   (file: FoundFile): boolean =>
     fileImage(file.bytes, file.mode).hash === hash;
 
-async function contentFor({ after, target }: Effect, context: TargetContext): Promise<Uint8Array> {
+async function contentFor({ after, target }: Effect, context: ActContext): Promise<Uint8Array> {
   const bytes = await context.blobs.get(after.blob ?? "");
   // INVARIANT: what is written has the hash that was approved.
   if (fileImage(bytes, after.mode ?? 0).hash !== after.hash) {
@@ -228,14 +225,15 @@ async function contentFor({ after, target }: Effect, context: TargetContext): Pr
 }
 
 /** INVARIANT: no bytes are replaced or removed that are not sealed in the database and were read back from there. */
-async function backUp(file: FoundFile, context: TargetContext): Promise<void> {
+async function backUp(file: FoundFile, context: ActContext): Promise<void> {
   await context.blobs.get(await context.blobs.put(file.bytes));
 }
 
 /** Does the steps in order; if one cannot be done, takes back those before it. */
-async function carryOut(steps: readonly Step[], context: TargetContext, files: Files): Promise<ActOutcome> {
+async function carryOut(steps: readonly Step[], context: ActContext, files: Files): Promise<ActOutcome> {
   const done: Effect[] = [];
   for (const step of steps) {
+    if (context.signal.aborted) return { kind: "failed", problem: lostProblem(step.effect.target) };
     const outcome = await bring(step);
     if (outcome.kind === "done") {
       done.push(step.effect);
@@ -248,12 +246,7 @@ async function carryOut(steps: readonly Step[], context: TargetContext, files: F
   return { kind: "done" };
 }
 
-async function takeBack(
-  done: readonly Effect[],
-  token: string,
-  context: TargetContext,
-  files: Files,
-): Promise<boolean> {
+async function takeBack(done: readonly Effect[], token: string, context: ActContext, files: Files): Promise<boolean> {
   try {
     for (const step of await prepare(reverseEffects(done), `${token}:back`, context, files)) {
       if ((await bring(step)).kind !== "done") return false;

@@ -13,6 +13,7 @@ import type { TargetKindName } from "@countersign/contract";
 
 export * from "./target.js";
 export { openBlobs } from "./blobs.js";
+export { gate } from "./locks.js";
 export { eraseSubject } from "./erase.js";
 export { resourceRef } from "./resource.rules.js";
 export type { CheckConfiguration } from "./resource.js";

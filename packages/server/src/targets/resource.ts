@@ -38,6 +38,7 @@ import {
   type PlanView,
   type StateImage,
   type TargetContext,
+  type TargetReads,
   type TargetRef,
 } from "./target.js";
 
@@ -62,8 +63,8 @@ function check(item: ItemInput, pointer: string): CheckedItem | readonly Problem
   return problems.length > 0 ? problems : { input: item, kind: "resource", targets: resourceTargets(item) };
 }
 
-async function read(ref: TargetRef, context: TargetContext): Promise<{ readonly image: StateImage }> {
-  const row = await resourceByName(context.snapshot, ref.environment, ref.type, ref.id);
+async function read(ref: TargetRef, context: TargetReads): Promise<{ readonly image: StateImage }> {
+  const row = await context.look((snapshot) => resourceByName(snapshot, ref.environment, ref.type, ref.id));
   return row === undefined ? absentState : { image: imageOf(row) };
 }
 
@@ -74,12 +75,12 @@ function planReads({ targets }: CheckedItem): TargetRef[] {
 
 async function readAll(
   refs: readonly TargetRef[],
-  context: TargetContext,
+  context: TargetReads,
 ): Promise<ReadonlyMap<string, { readonly image: StateImage }>> {
   const asked = [...new Map(refs.map((ref) => [ref.key, ref])).values()];
   if (asked.length === 0) return new Map();
   const rows = new Map(
-    (await resourcesByName(context.snapshot, asked)).map((row) => [
+    (await context.look((snapshot) => resourcesByName(snapshot, asked))).map((row) => [
       resourceRef(row.environment, row.type, row.resourceId).key,
       row,
     ]),

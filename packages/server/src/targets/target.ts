@@ -89,11 +89,26 @@ export interface Blobs {
   get(digest: string): Promise<Uint8Array>;
 }
 
-/** Where a kind looks things up: one snapshot of the database, the workspaces and blobs of the tenant. */
-export interface TargetContext {
+/** Where a kind looks things up. */
+export interface TargetReads {
   readonly tenant: TenantId;
-  readonly snapshot: Snapshot;
   readonly blobs: Blobs;
+  /** Questions to the database. While planning they are asked of one snapshot, while acting each `use` has a short one of its own. */
+  look<T>(use: (snapshot: Snapshot) => Promise<T>): Promise<T>;
+}
+
+/** While a change-set is planned and judged, and while an atomic kind changes its targets: one snapshot of the database. */
+export interface TargetContext extends TargetReads {
+  readonly snapshot: Snapshot;
+}
+
+/**
+ * While a kind acts on the world.
+ * INVARIANT: no snapshot and no connection of the pool is held while the outside world takes its time.
+ */
+export interface ActContext extends TargetReads {
+  /** Aborted when this process is not the one that runs the application any more: begin nothing new, return soon. */
+  readonly signal: AbortSignal;
 }
 
 /** The states an item sees: earlier items' effects laid over the targets as they are. */
@@ -114,7 +129,7 @@ interface TargetKindBase {
   /** Form of the item: which fields the operation takes, names, paths. Touches nothing but the registered workspaces. All problems, with pointers below `pointer`. */
   check(item: ItemInput, pointer: string, context: TargetContext): Promise<CheckedItem | readonly Problem[]>;
   /** The target as it is now. Throws `RefusalError` `target_unavailable` when it cannot be read. */
-  read(ref: TargetRef, context: TargetContext): Promise<TargetState>;
+  read(ref: TargetRef, context: TargetReads): Promise<TargetState>;
   /** What the item would do to the states of `view`. Changes nothing. */
   plan(
     item: CheckedItem,
@@ -130,7 +145,7 @@ export interface AtomicTargetKind extends TargetKindBase {
   /** The targets whose states `plan` asks its view for, so that they can be read together. */
   planReads(item: CheckedItem): readonly TargetRef[];
   /** `read` of all of them in one statement, by key. */
-  readAll(refs: readonly TargetRef[], context: TargetContext): Promise<ReadonlyMap<string, TargetState>>;
+  readAll(refs: readonly TargetRef[], context: TargetReads): Promise<ReadonlyMap<string, TargetState>>;
   /**
    * Called while loading: reads the targets. What it returns is called while deciding, and gives the guards and entries
    * (with their writes) that bring the targets from `before` to `after`, for effects in order (several may touch one
@@ -149,26 +164,41 @@ export type AtomicChange = (decide: DecideContext) => {
   readonly entries: readonly EntryDraft[];
 };
 
+/** What a compensating kind carries out: `token` is stable over retries of the same step. */
+export interface ActStep {
+  readonly effects: readonly Effect[];
+  readonly token: string;
+}
+
+/**
+ * What becomes of an act that two processes do at once, or of one that is done again after the first died.
+ * `idempotent`: one effect, whoever does it and how often. `exclusive`: it must not run twice at once; the engine holds a lock of the
+ * database for as long as it acts, and acts again only when the targets are seen to be as before.
+ */
+export type ConcurrentActs = "idempotent" | "exclusive";
+
 /** Acts on the world between an intent and an outcome entry; can be undone by acting again. */
 export interface CompensatingTargetKind extends TargetKindBase {
   readonly atomic: false;
+  readonly concurrentActs: ConcurrentActs;
   /**
    * Brings the targets from `before` to `after`, each change of one target atomic, durable on return. Refuses without
    * effect when a target is not in `before`. Doing it again when all targets are in `after` is `done`.
-   * `token` is stable over retries of the same step.
    */
-  act(
-    step: { readonly effects: readonly Effect[]; readonly token: string },
-    context: TargetContext,
-  ): Promise<ActOutcome>;
+  act(step: ActStep, context: ActContext): Promise<ActOutcome>;
   /**
    * Removes what a step that died left beside its targets (temporary files), without doing or undoing the step. `act` does
    * it for its own token and effects; this is for a step that is decided otherwise: undone, or found done by reading.
    */
-  tidy(step: { readonly effects: readonly Effect[]; readonly token: string }, context: TargetContext): Promise<void>;
+  tidy(step: ActStep, context: ActContext): Promise<void>;
 }
 
 export type TargetKind = AtomicTargetKind | CompensatingTargetKind;
+
+/** All questions asked of one snapshot. */
+export function contextIn(snapshot: Snapshot, blobs: Blobs): TargetContext {
+  return { tenant: snapshot.tenant, snapshot, blobs, look: (use) => use(snapshot) };
+}
 
 /** Same state: both absent, or equal hashes. */
 export function sameState(a: StateImage, b: StateImage): boolean {

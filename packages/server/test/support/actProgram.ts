@@ -82,9 +82,12 @@ if (order.openFilesMore !== undefined) {
   const limit = readdirSync("/proc/self/fd").length + order.openFilesMore;
   execFileSync("prlimit", ["--pid", String(process.pid), `--nofile=${limit}:${limit}`]);
 }
-const outcome = await readInSnapshot(storage, order.tenant, (snapshot) =>
-  kind.act(order, { tenant: order.tenant, snapshot, blobs }),
-);
+const outcome = await kind.act(order, {
+  tenant: order.tenant,
+  blobs,
+  signal: new AbortController().signal,
+  look: (use) => readInSnapshot(storage, order.tenant, use),
+});
 await storage.close();
 process.send?.({ kind: "finished", outcome, calls });
 process.disconnect();

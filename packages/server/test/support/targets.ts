@@ -9,22 +9,25 @@ import { newId } from "../../src/platform/index.js";
 import type { Ledger } from "../../src/ledger/index.js";
 import type { Storage } from "../../src/storage/index.js";
 import {
-  createTargets,
-  openBlobs,
-  registerWorkspace,
-  resourceByName,
+  type ActContext,
   type ActOutcome,
   type AtomicTargetKind,
   type CheckConfiguration,
+  contextIn,
+  createTargets,
   type Effect,
-  type Targets,
+  openBlobs,
+  registerWorkspace,
+  resourceByName,
   type TargetContext,
+  type Targets,
 } from "../../src/targets/index.js";
 import { fileKind } from "../../src/targets/file.js";
 import type { ActOrder } from "./actProgram.js";
 import type { TargetWorld } from "./exercise-target.js";
 import { actor, newTenant, openTestLedger, testSealing } from "./ledger.js";
 import { withClient, type TestDatabase } from "./postgres.js";
+import { actContext } from "../../src/change-sets/desk.js";
 
 export interface ResourceWorld extends TargetWorld {
   readonly tenant: TenantId;
@@ -41,9 +44,14 @@ export interface FileWorld extends TargetWorld {
   readonly outside: string;
   readonly workspaceId: string;
   readonly dataDirectory: string;
+  /** What the kind works with while it acts. */
+  readonly acting: ActContext;
   /** What a process of its own needs to act in this world. */
   readonly order: Pick<ActOrder, "appUrl" | "tenant" | "denied" | "handles">;
 }
+
+/** A run that is not lost. */
+const never = new AbortController().signal;
 
 export const anyConfiguration: CheckConfiguration = () => [];
 
@@ -53,7 +61,7 @@ function contextMaker(
   tenant: TenantId,
 ): <T>(use: (context: TargetContext) => Promise<T>) => Promise<T> {
   const blobs = openBlobs(storage, testSealing, tenant);
-  return (use) => ledger.snapshot(tenant, (snapshot) => use({ tenant, snapshot, blobs }));
+  return (use) => ledger.snapshot(tenant, (snapshot) => use(contextIn(snapshot, blobs)));
 }
 
 async function findings(ledger: Ledger, tenant: TenantId): Promise<readonly unknown[]> {
@@ -78,7 +86,7 @@ export async function resourceWorld(
   const apply = async (effects: readonly Effect[]): Promise<ActOutcome> => {
     const outcome = await ledger.transact(
       tenant,
-      (snapshot) => targets.resource.change(effects, { actor, changeSetId: newId() }, { tenant, snapshot, blobs }),
+      (snapshot) => targets.resource.change(effects, { actor, changeSetId: newId() }, contextIn(snapshot, blobs)),
       (loaded, decide) =>
         typeof loaded === "function"
           ? { kind: "change", change: loaded(decide), result: undefined }
@@ -132,6 +140,7 @@ export async function fileWorld(
     },
   );
   if (isRefusal(registered)) throw new Error(registered.message);
+  const acting = actContext({ blobs: () => openBlobs(database.storage, testSealing, tenant), ledger }, tenant, never);
   return {
     tenant,
     ledger,
@@ -142,7 +151,8 @@ export async function fileWorld(
     dataDirectory,
     order: { appUrl: database.appUrl, tenant, denied: [dataDirectory], handles: options.handles },
     within,
-    apply: (effects, token) => within((context) => kind.act({ effects, token }, context)),
+    acting,
+    apply: (effects, token) => kind.act({ effects, token }, acting),
     observe: () => Promise.resolve(listing(base)),
     check: () => findings(ledger, tenant),
     close: () => Promise.resolve(fs.rmSync(base, { recursive: true, force: true })),

@@ -21,7 +21,7 @@ import { openChangeSets, type ChangeSets, type Desk, type RequestContext } from 
 import { moveEpoch, type Actor, type EntryDraft, type Ledger } from "../../src/ledger/index.js";
 import { type Clock, newId, systemClock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
-import { registerWorkspace, type Targets } from "../../src/targets/index.js";
+import { contextIn, registerWorkspace, type Targets } from "../../src/targets/index.js";
 import type { Caller } from "../../src/tenancy/index.js";
 import { callerOf, openDesk } from "./desk.js";
 import { createDatabase, temporaryDirectory } from "./postgres.js";
@@ -223,7 +223,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     const outcome = await ledger.transact(
       tenant,
       async (snapshot) => {
-        const context = { tenant, snapshot, blobs: plain.blobs(tenant) };
+        const context = contextIn(snapshot, plain.blobs(tenant));
         const before = await plain.targets.resource.read(ref, context);
         const view = {
           state: (target: typeof ref | Parameters<typeof plain.targets.resource.read>[0]) =>

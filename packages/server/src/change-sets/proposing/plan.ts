@@ -7,17 +7,19 @@ import { limits, refusedForProblems } from "@countersign/contract";
 import { canonicalize } from "@countersign/proof";
 import { type Configuration, decideRead, policySet, type PolicyPrincipal } from "../../governance/index.js";
 import type { Snapshot } from "../../ledger/index.js";
-import type {
-  Blobs,
-  CheckedItem,
-  Effect,
-  PlannedItem,
-  PlanView,
-  StateImage,
-  TargetContext,
-  TargetRef,
-  TargetState,
-  Targets,
+import {
+  type Blobs,
+  type CheckedItem,
+  contextIn,
+  type Effect,
+  type PlannedItem,
+  type PlanView,
+  type StateImage,
+  type TargetContext,
+  type TargetReads,
+  type TargetRef,
+  type Targets,
+  type TargetState,
 } from "../../targets/index.js";
 import { orderItems, type OrderedPlan } from "./plan.rules.js";
 
@@ -39,11 +41,7 @@ export interface Planning {
 
 /** The plan, or one refusal with all problems and their pointers. */
 export async function planItems(inputs: readonly ItemInput[], planning: Planning): Promise<Plan | Refusal> {
-  const context: TargetContext = {
-    tenant: planning.snapshot.tenant,
-    snapshot: planning.snapshot,
-    blobs: planning.blobs,
-  };
+  const context = contextIn(planning.snapshot, planning.blobs);
   const { checked, problems } = await checkItems(inputs, planning.targets, context);
   const order = orderItems(inputs);
   if (isProblems(order)) return refusedForProblems([...problems, ...order]);
@@ -104,7 +102,7 @@ function bytesOf({ blobs }: PlannedItem): number {
 export async function readStates(
   effects: readonly Effect[],
   targets: Targets,
-  context: TargetContext,
+  context: TargetReads,
 ): Promise<Map<string, StateImage>> {
   const resources = effects.flatMap(({ target }) => (target.kind === "resource" ? [target] : []));
   const states = new Map<string, StateImage>();

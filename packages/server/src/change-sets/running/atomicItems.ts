@@ -9,11 +9,11 @@ import { type Desk, targetContext } from "../desk.js";
 import { readStates } from "../proposing/plan.js";
 import { insert, update } from "../rows.js";
 import { pendingEffects, type Step } from "./run.rules.js";
-import { actorOf, commitStep, failRun, itemOf, problemJson, recordOf, type Run, stopped } from "./runCommit.js";
+import { actorOf, commitStep, failRun, problemJson, recordOf, type Run, stopped } from "./runCommit.js";
 
 /** Applied and recorded in one commit, under the kill epoch. */
 export async function changeItems(desk: Desk, run: Run, step: Step): Promise<readonly Receipt[]> {
-  const kind = kindOf(desk, run, step);
+  const kind = kindOf(desk, step);
   const by = { actor: actorOf(run), changeSetId: run.application.change_set_id };
   return commitStep(
     desk,
@@ -68,7 +68,7 @@ export async function changeItems(desk: Desk, run: Run, step: Step): Promise<rea
 
 /** Undone as it was done: by one commit. */
 export async function undoItems(desk: Desk, run: Run, step: Step): Promise<readonly Receipt[]> {
-  const kind = kindOf(desk, run, step);
+  const kind = kindOf(desk, step);
   const by = { actor: actorOf(run), changeSetId: run.application.change_set_id };
   const records = step.sequences.map((sequence) => recordOf(run, sequence));
   return commitStep(
@@ -114,8 +114,8 @@ export async function undoItems(desk: Desk, run: Run, step: Step): Promise<reado
   );
 }
 
-function kindOf(desk: Desk, run: Run, step: Step): AtomicTargetKind {
-  const kind = desk.targets.kind(itemOf(run, step.sequences[0] ?? 0).target_kind);
+function kindOf(desk: Desk, step: Step): AtomicTargetKind {
+  const kind = desk.targets.kind(step.kind);
   if (!kind.atomic) throw new Error("a compensating kind was asked for writes");
   return kind;
 }

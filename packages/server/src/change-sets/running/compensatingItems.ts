@@ -9,17 +9,20 @@ import type { JsonObject, Problem, Refusal } from "@countersign/contract";
 import { refused } from "@countersign/contract";
 import type { Receipt } from "../../ledger/index.js";
 import {
+  type ActContext,
   backupsOf,
   type CompensatingTargetKind,
   type Effect,
+  gate,
   reverseEffects,
-  type TargetContext,
+  type TargetReads,
 } from "../../targets/index.js";
-import { type Desk, targetContext } from "../desk.js";
+import { actContext, type Desk } from "../desk.js";
 import { readStates } from "../proposing/plan.js";
 import { type ApplicationItemRow, type ApplicationItemStatus, insert, type NewRow, update } from "../rows.js";
 import { pendingEffects, type Standing, standingOf, type Step } from "./run.rules.js";
-import { commitStep, failRun, itemOf, problemJson, recordOf, type Run, stopped } from "./runCommit.js";
+import { commitStep, failRun, isAsLoaded, problemJson, recordOf, type Run, stopped, TakenOver } from "./runCommit.js";
+import { readApplication } from "../queries.js";
 
 export class CompensatingItems {
   readonly #desk: Desk;
@@ -84,35 +87,49 @@ export class CompensatingItems {
   }
 
   /** Acts, or finds out what an attempt of before left; what the targets hold then is the outcome. */
-  async carryOut(run: Run, step: Step): Promise<readonly Receipt[]> {
-    const record = recordOf(run, only(step));
-    const kind = this.#kindOf(run, step);
-    const result = await this.#desk.ledger.snapshot(run.tenant, async (snapshot) => {
-      const context = targetContext(this.#desk, snapshot);
-      const effects = run.application.plan.resumed
-        ? pendingEffects(step.effects, await readStates(step.effects, this.#desk.targets, context))
-        : step.effects;
-      const outcome =
-        effects.length === 0 ? ({ kind: "done" } as const) : await kind.act({ effects, token: record.token }, context);
-      // A refusal is without effect. After a restart somebody's effect may lie before it, and only the targets can tell.
-      const untouched = outcome.kind === "refused" && this.#begun.has(record.token);
-      return {
-        problem: outcome.kind === "done" ? undefined : outcome.problem,
-        standing: untouched ? "before" : await this.#stand(step.effects, context),
-      } as const;
+  carryOut(found: Run, step: Step): Promise<readonly Receipt[]> {
+    return this.#asTheOnlyOne(found, step, async (kind, context, run) => {
+      const record = recordOf(run, only(step));
+      const { standing, problem } = await this.#attempt(run, step, kind, context);
+      this.#begun.delete(record.token);
+      const verdict = verdictOf(standing, problem);
+      return this.#recordVerdict(run, { step, record, verdict });
     });
-    this.#begun.delete(record.token);
-    const verdict = verdictOf(result.standing, result.problem);
+  }
+
+  async #attempt(run: Run, step: Step, kind: CompensatingTargetKind, context: ActContext): Promise<Attempt> {
+    const { token } = recordOf(run, only(step));
+    const isFirst = this.#begun.has(token);
+    if (!isFirst && kind.concurrentActs === "exclusive") {
+      // A process that died may have acted. INVARIANT: what must not run twice is done again only on targets that are as before.
+      const standing = await this.#stand(step.effects, context);
+      if (standing !== "before") return { standing, problem: undefined };
+    }
+    const effects = run.application.plan.resumed
+      ? pendingEffects(step.effects, await readStates(step.effects, this.#desk.targets, context))
+      : step.effects;
+    const outcome = effects.length === 0 ? ({ kind: "done" } as const) : await kind.act({ effects, token }, context);
+    // A refusal is without effect. After a restart an effect of the process that died may lie before it, and only the targets can tell.
+    const isUntouched = outcome.kind === "refused" && isFirst;
+    return {
+      problem: outcome.kind === "done" ? undefined : outcome.problem,
+      standing: isUntouched ? "before" : await this.#stand(step.effects, context),
+    };
+  }
+
+  #recordVerdict(
+    run: Run,
+    { step, record, verdict }: { step: Step; record: ApplicationItemRow; verdict: Verdict },
+  ): Promise<readonly Receipt[]> {
     return commitStep(
       this.#desk,
       run,
       () => Promise.resolve({}),
       (_, write) => {
-        const ended = verdict.status === "COMPENSATING" ? null : write.nowMs;
         const recorded = update("application_items", record, {
           status: verdict.status,
           problem: verdict.problem,
-          ended_at_ms: ended,
+          ended_at_ms: verdict.status === "COMPENSATING" ? null : write.nowMs,
         });
         const data = {
           application: run.application.id,
@@ -128,36 +145,27 @@ export class CompensatingItems {
   }
 
   /** Undoes one compensating item, effect by effect: those that happened are reversed, the others are left. */
-  async undo(run: Run, step: Step): Promise<readonly Receipt[]> {
-    const record = recordOf(run, only(step));
-    const kind = this.#kindOf(run, step);
-    const inverse = reverseEffects(step.effects);
-    const result = await this.#desk.ledger.snapshot(run.tenant, async (snapshot) => {
-      const context = targetContext(this.#desk, snapshot);
+  undo(found: Run, step: Step): Promise<readonly Receipt[]> {
+    return this.#asTheOnlyOne(found, step, async (kind, context, run) => {
+      const record = recordOf(run, only(step));
+      const inverse = reverseEffects(step.effects);
       // The step may have died underway and is not done again under its own token.
       await kind.tidy({ effects: step.effects, token: record.token }, context);
-      let problem: Problem | undefined;
-      const whole = await kind.act(
-        {
-          effects: pendingEffects(inverse, await readStates(inverse, this.#desk.targets, context)),
-          token: `${record.token}-undo`,
-        },
-        context,
-      );
-      if (whole.kind !== "done") problem = whole.problem;
-      return { problem, standing: await this.#stand(inverse, context) };
+      const effects = pendingEffects(inverse, await readStates(inverse, this.#desk.targets, context));
+      const outcome = await kind.act({ effects, token: `${record.token}-undo` }, context);
+      const standing = await this.#stand(inverse, context);
+      return this.#recordUndone(run, record, {
+        standing,
+        problem: outcome.kind === "done" ? undefined : outcome.problem,
+      });
     });
-    const done = result.standing === "after";
-    const status: ApplicationItemStatus = done
-      ? "COMPENSATED"
-      : result.standing === "unreadable"
-        ? "UNKNOWN"
-        : "DIVERGED";
-    const problem = done
-      ? (record.problem ?? null)
-      : problemJson(
-          result.problem ?? { code: "target_unavailable", message: "the target is neither as before nor as after" },
-        );
+  }
+
+  #recordUndone(run: Run, record: ApplicationItemRow, { standing, problem }: Attempt): Promise<readonly Receipt[]> {
+    const isDone = standing === "after";
+    const failed = standing === "unreadable" ? "UNKNOWN" : "DIVERGED";
+    const status: ApplicationItemStatus = isDone ? "COMPENSATED" : failed;
+    const why = problem ?? { code: "target_unavailable", message: "the target is neither as before nor as after" };
     return commitStep(
       this.#desk,
       run,
@@ -166,16 +174,47 @@ export class CompensatingItems {
         guards: [],
         entries: [
           write.entry(
-            done ? "change_set.item_compensated" : "change_set.compensation_failed",
+            isDone ? "change_set.item_compensated" : "change_set.compensation_failed",
             { application: run.application.id, item: record.sequence, outcome: status },
-            [update("application_items", record, { status, problem, ended_at_ms: write.nowMs })],
+            [
+              update("application_items", record, {
+                status,
+                problem: isDone ? (record.problem ?? null) : problemJson(why),
+                ended_at_ms: write.nowMs,
+              }),
+            ],
           ),
         ],
       }),
     );
   }
 
-  async #stand(effects: readonly Effect[], context: TargetContext): Promise<Standing | "unreadable"> {
+  /**
+   * From before the act until its outcome is recorded nobody else acts, where the kind asks for it: a lock of the database is held, which
+   * ends with the session of who holds it. What another process recorded before the lock was ours is its run, not ours.
+   */
+  async #asTheOnlyOne<T>(
+    run: Run,
+    step: Step,
+    use: (kind: CompensatingTargetKind, context: ActContext, run: Run) => Promise<T>,
+  ): Promise<T> {
+    const kind = this.#kindOf(step);
+    if (kind.concurrentActs === "idempotent") return use(kind, actContext(this.#desk, run.tenant, run.lost), run);
+    const locked = await throughGate(() =>
+      this.#desk.storage.whileLocked(`act ${run.tenant} ${run.application.id}`, async (lockLost) => {
+        const lost = AbortSignal.any([run.lost, lockLost]);
+        const found = await this.#desk.ledger.snapshot(run.tenant, (snapshot) =>
+          readApplication(snapshot, run.application.id),
+        );
+        if (!isAsLoaded(run, found)) throw new TakenOver();
+        return use(kind, actContext(this.#desk, run.tenant, lost), { ...run, lost });
+      }),
+    );
+    if (locked.kind === "taken") throw new TakenOver();
+    return locked.result;
+  }
+
+  async #stand(effects: readonly Effect[], context: TargetReads): Promise<Standing | "unreadable"> {
     try {
       return standingOf(effects, await readStates(effects, this.#desk.targets, context));
     } catch (error) {
@@ -184,18 +223,30 @@ export class CompensatingItems {
     }
   }
 
-  #kindOf(run: Run, step: Step): CompensatingTargetKind {
-    const kind = this.#desk.targets.kind(itemOf(run, only(step)).target_kind);
+  #kindOf(step: Step): CompensatingTargetKind {
+    const kind = this.#desk.targets.kind(step.kind);
     if (kind.atomic) throw new Error("an atomic kind was asked to act");
     return kind;
   }
 }
 
+/** Acts that must not run twice, at once in this process: each holds a connection of its own for its lock. */
+const exclusiveActsMax = 8;
+const throughGate = gate(exclusiveActsMax);
+
+/** Where the targets stand after an attempt, and what it said of itself. */
+interface Attempt {
+  readonly standing: Standing | "unreadable";
+  readonly problem: Problem | undefined;
+}
+
+interface Verdict {
+  readonly status: ApplicationItemStatus;
+  readonly problem: JsonObject | null;
+}
+
 /** What the targets hold after an attempt decides, not what the attempt said of itself. */
-function verdictOf(
-  standing: Standing | "unreadable",
-  problem: Problem | undefined,
-): { status: ApplicationItemStatus; problem: JsonObject | null } {
+function verdictOf(standing: Attempt["standing"], problem: Problem | undefined): Verdict {
   const because = (code: Problem["code"], message: string): JsonObject => problemJson(problem ?? { code, message });
   switch (standing) {
     case "after":

@@ -5,7 +5,7 @@
  * INVARIANT: going forward, a step begins only when all before it are verified; compensating, the last that happened is
  * undone first.
  */
-import { limits } from "@countersign/contract";
+import { limits, type TargetKindName } from "@countersign/contract";
 import type { Effect, StateImage } from "../../targets/index.js";
 import { reverseEffects, sameState } from "../../targets/index.js";
 import type {
@@ -17,31 +17,33 @@ import type {
   ItemRow,
 } from "../rows.js";
 
-/** Items that are carried out together: those of atomic kinds that follow each other, else one. */
+/** Items that are carried out together: those of one atomic kind that follow each other, else one. */
 export interface Step {
   readonly sequences: readonly number[];
+  readonly kind: TargetKindName;
   readonly atomic: boolean;
   /** In the direction of the application: a rollback's are the inverses, in reverse. */
   readonly effects: readonly Effect[];
 }
 
 export function stepsOf(
-  kind: ApplicationRow["kind"],
+  direction: ApplicationRow["kind"],
   items: readonly ItemRow[],
   isAtomic: (targetKind: ItemRow["target_kind"]) => boolean,
 ): Step[] {
   const ordered = [...items].sort((a, b) => a.position - b.position);
-  if (kind === "ROLLBACK") ordered.reverse();
-  const steps: { sequences: number[]; atomic: boolean; effects: Effect[] }[] = [];
+  if (direction === "ROLLBACK") ordered.reverse();
+  const steps: { sequences: number[]; kind: TargetKindName; atomic: boolean; effects: Effect[] }[] = [];
   for (const item of ordered) {
-    const effects = kind === "ROLLBACK" ? reverseEffects(item.effects) : item.effects;
-    const atomic = isAtomic(item.target_kind);
+    const effects = direction === "ROLLBACK" ? reverseEffects(item.effects) : item.effects;
+    const kind = item.target_kind;
+    const atomic = isAtomic(kind);
     const last = steps.at(-1);
-    if (atomic && last?.atomic === true) {
+    if (atomic && last?.kind === kind) {
       last.sequences.push(item.sequence);
       last.effects.push(...effects);
     } else {
-      steps.push({ sequences: [item.sequence], atomic, effects: [...effects] });
+      steps.push({ sequences: [item.sequence], kind, atomic, effects: [...effects] });
     }
   }
   return steps;

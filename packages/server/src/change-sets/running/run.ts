@@ -48,27 +48,26 @@ export class Runner {
 
   async #toTheEnd(tenant: TenantId, applicationId: string, given: readonly ItemRow[] | undefined): Promise<Receipt[]> {
     const receipts: Receipt[] = [];
-    if (!(await this.#leases.take(tenant, applicationId))) return receipts;
-    let renewAtMs = this.#desk.now() + 5_000;
+    const lease = await this.#leases.take(tenant, applicationId);
+    if (lease === undefined) return receipts;
+    const { log } = this.#desk;
     try {
       const items = given ?? (await this.#found(tenant, applicationId));
       if (items === undefined) return receipts;
       for (;;) {
-        if (this.#desk.now() > renewAtMs) {
-          if (!(await this.#leases.take(tenant, applicationId))) return receipts;
-          renewAtMs = this.#desk.now() + 5_000;
-        }
-        const run = await this.#desk.ledger.snapshot(tenant, (snapshot) => this.#load(snapshot, applicationId, items));
+        const found = { applicationId, items, lost: lease.lost };
+        const run = await this.#desk.ledger.snapshot(tenant, (snapshot) => this.#load(snapshot, found));
         if (run.application.status !== "RUNNING") return receipts;
         receipts.push(...(await this.#step(run)));
       }
     } catch (error) {
-      if (error instanceof TakenOver) return receipts;
-      throw error;
+      if (!(error instanceof TakenOver)) throw error;
+      log.warn({ tenant, applicationId }, "a run was left to the process that has it now");
+      return receipts;
     } finally {
-      await this.#leases
-        .release(tenant, applicationId)
-        .catch(() => this.#desk.log.warn({ applicationId }, "the lease of a run was not released; it ends by itself"));
+      await lease
+        .release()
+        .catch(() => log.warn({ applicationId }, "the lease of a run was not released; it ends by itself"));
     }
   }
 
@@ -93,11 +92,14 @@ export class Runner {
     });
   }
 
-  async #load(snapshot: Snapshot, applicationId: string, items: readonly ItemRow[]): Promise<Run> {
+  async #load(
+    snapshot: Snapshot,
+    { applicationId, items, lost }: Pick<Run, "items" | "lost"> & { readonly applicationId: string },
+  ): Promise<Run> {
     const found = (await readApplication(snapshot, applicationId)) as ApplicationWhole | undefined;
     if (found === undefined) throw new Error(`application ${applicationId} is gone`);
     const steps = stepsOf(found.application.kind, items, (kind) => this.#desk.targets.kind(kind).atomic);
-    return { tenant: snapshot.tenant, application: found.application, recorded: found.items, items, steps };
+    return { tenant: snapshot.tenant, application: found.application, recorded: found.items, items, steps, lost };
   }
 
   async #step(run: Run): Promise<readonly Receipt[]> {

@@ -7,7 +7,7 @@ import { isRefusal, RefusalError } from "@countersign/contract";
 import { checkKill, loadKill } from "../../governance/index.js";
 import type { Actor, Decided, EntryDraft, Guard, Outcome, Receipt, Snapshot, Write } from "../../ledger/index.js";
 import { type Desk, entry } from "../desk.js";
-import { readApplication } from "../queries.js";
+import { type ApplicationWhole, readApplication } from "../queries.js";
 import { type ApplicationItemRow, type ApplicationRow, type ChangeSetAction, type ItemRow, update } from "../rows.js";
 import type { Step } from "./run.rules.js";
 
@@ -18,6 +18,8 @@ export interface Run {
   readonly recorded: readonly ApplicationItemRow[];
   readonly items: readonly ItemRow[];
   readonly steps: readonly Step[];
+  /** Aborted when another process runs the application now, or may. */
+  readonly lost: AbortSignal;
 }
 
 /** Another process took the run over: it brings it to its end. */
@@ -39,12 +41,12 @@ export async function commitStep<L>(
 ): Promise<readonly Receipt[]> {
   const { application } = run;
   const actor = actorOf(run);
+  if (run.lost.aborted) throw new TakenOver();
   const outcome: Outcome<boolean> = await desk.ledger.transact(
     run.tenant,
     async (snapshot) => ({ now: await readApplication(snapshot, application.id), loaded: await load(snapshot) }),
     ({ now, loaded }, context): Decided<boolean> => {
-      if (now === undefined || now.application.version !== application.version || !sameRecords(now.items, run.recorded))
-        return { kind: "nothing", result: false };
+      if (!isAsLoaded(run, now)) return { kind: "nothing", result: false };
       const write: Writing = {
         nowMs: context.nowMs,
         uuid: () => context.uuid(),
@@ -66,6 +68,11 @@ export async function commitStep<L>(
   if (isRefusal(outcome)) throw new RefusalError(outcome);
   if (outcome.kind === "nothing") throw new TakenOver();
   return outcome.receipts;
+}
+
+/** Whether nobody recorded anything of the application since the run was loaded. */
+export function isAsLoaded(run: Run, now: Pick<ApplicationWhole, "application" | "items"> | undefined): boolean {
+  return now?.application.version === run.application.version && sameRecords(now.items, run.recorded);
 }
 
 function sameRecords(now: readonly ApplicationItemRow[], then: readonly ApplicationItemRow[]): boolean {
