@@ -460,6 +460,32 @@ create policy tenant_rows on countersign.idempotency_keys for all using ((tenant
 
 CREATE INDEX idempotency_keys_by_expiry ON countersign.idempotency_keys USING btree (tenant_id, expires_ms);
 
+create table countersign.item_targets (
+  tenant_id uuid not null,
+  id uuid not null,
+  version integer not null,
+  row_salt bytea not null,
+  change_set_id uuid not null,
+  revision_id uuid not null,
+  item_id uuid not null,
+  target_key text not null,
+  target_id text not null,
+  constraint item_targets_pkey PRIMARY KEY (tenant_id, id),
+  constraint item_targets_tenant_id_item_id_fkey FOREIGN KEY (tenant_id, item_id) REFERENCES countersign.items(tenant_id, id)
+);
+
+comment on table countersign.item_targets is 'governed';
+
+alter table countersign.item_targets enable row level security;
+
+alter table countersign.item_targets force row level security;
+
+create policy tenant_rows on countersign.item_targets for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
+CREATE INDEX item_targets_by_change_set ON countersign.item_targets USING btree (tenant_id, change_set_id);
+
+CREATE INDEX item_targets_by_target ON countersign.item_targets USING btree (tenant_id, target_key);
+
 create table countersign.items (
   tenant_id uuid not null,
   id uuid not null,
@@ -1643,6 +1669,8 @@ grant select on table countersign.entries to countersign_app;
 grant insert, select, update on table countersign.epochs to countersign_app;
 
 grant delete, insert, select, update on table countersign.idempotency_keys to countersign_app;
+
+grant insert, select, update on table countersign.item_targets to countersign_app;
 
 grant insert, select, update on table countersign.items to countersign_app;
 

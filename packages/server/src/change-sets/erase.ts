@@ -80,7 +80,8 @@ async function authored(snapshot: Snapshot, principalId: string): Promise<Module
 }
 
 function rowsOf(all: Everything): {
-  table: "change_sets" | "revisions" | "items" | "votes" | "applications" | "application_items" | "backups";
+  table:
+    "change_sets" | "revisions" | "items" | "item_targets" | "votes" | "applications" | "application_items" | "backups";
   id: string;
 }[] {
   const of = <T extends string>(table: T, rows: readonly { readonly id: string }[]) =>
@@ -89,6 +90,7 @@ function rowsOf(all: Everything): {
     ...of("change_sets", [all.changeSet]),
     ...of("revisions", all.revisions),
     ...of("items", all.items),
+    ...of("item_targets", all.itemTargets),
     ...of("votes", all.votes),
     ...of("applications", all.applications),
     ...of("application_items", all.applicationItems),
@@ -108,6 +110,7 @@ function writesOf(all: Everything, nowMs: number): Write[] {
     }),
     ...all.revisions.map((row) => update("revisions", row, { risk: bareRisk(row.risk), policy: null, route: null })),
     ...all.items.map((row) => update("items", row, bareItem(row))),
+    ...all.itemTargets.map((row) => update("item_targets", row, { target_key: erasedText, target_id: erasedText })),
     ...all.votes
       .filter((row) => row.reason !== null && row.reason !== undefined)
       .map((row) => update("votes", row, { reason: null })),

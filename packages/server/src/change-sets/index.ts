@@ -50,6 +50,7 @@ import {
   readByRefs,
   readRunning,
   readTargetKeys,
+  targetKeyPlaces,
   readWhole,
   readWholes,
 } from "./queries.js";
@@ -356,11 +357,11 @@ function waitsFor(loaded: Loaded, caller: Caller): boolean {
 const keysAtOnce = 5_000;
 
 async function* targetKeys(snapshot: Snapshot): AsyncGenerator<readonly string[], void, undefined> {
-  for (const column of ["target_key", "other_target_key"] as const) {
+  for (const place of targetKeyPlaces) {
     let keys: string[];
     let after: string | null = null;
     do {
-      keys = await readTargetKeys(snapshot, column, after, keysAtOnce);
+      keys = await readTargetKeys(snapshot, place, after, keysAtOnce);
       after = keys.at(-1) ?? null;
       yield keys;
     } while (keys.length === keysAtOnce);

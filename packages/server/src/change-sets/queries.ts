@@ -1,4 +1,4 @@
-/** All SQL of change_sets, revisions, items, votes, applications, application_items, target_holds, backups and their lease. */
+/** All SQL of change_sets, revisions, items, item_targets, votes, applications, application_items, target_holds, backups and their lease. */
 import type { ListSort } from "./lists.rules.js";
 import type { Query, Snapshot } from "../ledger/index.js";
 import type {
@@ -8,6 +8,7 @@ import type {
   ChangeSetRow,
   HoldRow,
   ItemRow,
+  ItemTargetRow,
   RevisionRow,
   VoteRow,
   Whole,
@@ -111,7 +112,7 @@ export interface Overlap {
   readonly target: string;
 }
 
-/** Other change-sets, in the given statuses, whose present revision touches one of the targets. Served by items_by_target and items_by_other_target. */
+/** Other change-sets, in the given statuses, whose present revision touches one of the targets. Served by the indexes of `targetKeyPlaces`. */
 export async function readOverlaps(
   snapshot: Snapshot,
   of: { changeSetId: string; keys: readonly string[]; statuses: readonly string[] },
@@ -123,15 +124,7 @@ export async function readOverlaps(
     // the change-sets to the targets all of the tenant's are read. The lists come as `(select …)`, so that their lengths are no
     // reason to plan every call anew: planning took 0.35 ms of the database, running takes a fifth of that.
     text: `with touching as materialized (
-             select i.change_set_id, i.revision_id, i.target_id
-               from unnest((select $2::text[])) as k (key)
-              cross join lateral (select x.change_set_id, x.revision_id, x.target_id from countersign.items x
-                where x.tenant_id = $1 and x.target_key = k.key offset 0) as i
-             union all
-             select i.change_set_id, i.revision_id, i.target_id
-               from unnest((select $2::text[])) as k (key)
-              cross join lateral (select x.change_set_id, x.revision_id, x.target_id from countersign.items x
-                where x.tenant_id = $1 and x.other_target_key = k.key offset 0) as i)
+             ${targetKeyPlaces.map(touchingBy).join(" union all ")})
            select distinct on (c.id) c.id, c.number, c.title, c.status, c.applied_at_ms, touching.target_id as target
              from touching
             cross join lateral (select x.id, x.revision_id, x.number, x.title, x.status, x.applied_at_ms from countersign.change_sets x
@@ -142,24 +135,39 @@ export async function readOverlaps(
   });
 }
 
+/** Where keys of targets stand: the first of an item, each further one, and the second of items from before `item_targets`. */
+export const targetKeyPlaces = [
+  { table: "items", column: "target_key" },
+  { table: "item_targets", column: "target_key" },
+  { table: "items", column: "other_target_key" },
+] as const;
+export type TargetKeyPlace = (typeof targetKeyPlaces)[number];
+
+function touchingBy({ table, column }: TargetKeyPlace): string {
+  return `select i.change_set_id, i.revision_id, i.target_id
+               from unnest((select $2::text[])) as k (key)
+              cross join lateral (select x.change_set_id, x.revision_id, x.target_id from countersign.${table} x
+                where x.tenant_id = $1 and x.${column} = k.key offset 0) as i`;
+}
+
 /**
- * Keys of the targets that items touch, each once, in the index's order, after `after`: from key to key by items_by_target and
- * items_by_other_target, so it costs what there are targets, not what there are items.
+ * Keys of the targets that items touch, each once, in the index's order, after `after`: from key to key by the index of the place, so
+ * it costs what there are targets, not what there are items.
  */
 export async function readTargetKeys(
   snapshot: Snapshot,
-  column: "target_key" | "other_target_key",
+  { table, column }: TargetKeyPlace,
   after: string | null,
   limit: number,
 ): Promise<string[]> {
   const rows = await snapshot.query<{ key: string }>({
-    name: `items_${column}s${after === null ? "" : "_after"}`,
+    name: `${table}_${column}s${after === null ? "" : "_after"}`,
     text: `with recursive keys(key) as (
-             (select i.${column} from countersign.items i
+             (select i.${column} from countersign.${table} i
                where i.tenant_id = $1 and i.${column} is not null ${after === null ? "" : `and i.${column} > $3`}
                order by i.${column} limit 1)
              union all
-             select (select i.${column} from countersign.items i
+             select (select i.${column} from countersign.${table} i
                       where i.tenant_id = $1 and i.${column} > keys.key order by i.${column} limit 1)
                from keys where keys.key is not null)
            select key from keys where key is not null limit $2`,
@@ -168,15 +176,17 @@ export async function readTargetKeys(
   return rows.map(({ key }) => key);
 }
 
-/** Change-sets of which any revision touches one of the targets, the oldest first. By items_by_target and items_by_other_target. */
+/** Change-sets of which any revision touches one of the targets, the oldest first. By the indexes of `targetKeyPlaces`. */
 export async function readChangeSetsOn(snapshot: Snapshot, keys: readonly string[]): Promise<string[]> {
   if (keys.length === 0) return [];
   const rows = await snapshot.query<{ id: string }>({
     name: "change_sets_on_keys",
-    text: `select i.change_set_id as id from countersign.items i where i.tenant_id = $1 and i.target_key = any($2::text[])
-           union
-           select i.change_set_id from countersign.items i where i.tenant_id = $1 and i.other_target_key = any($2::text[])
-           order by 1`,
+    text: `${targetKeyPlaces
+      .map(
+        ({ table, column }) =>
+          `select i.change_set_id as id from countersign.${table} i where i.tenant_id = $1 and i.${column} = any($2::text[])`,
+      )
+      .join(" union ")} order by 1`,
     values: [snapshot.tenant, keys],
   });
   return rows.map(({ id }) => id);
@@ -336,6 +346,7 @@ export interface Everything {
   readonly changeSet: ChangeSetRow;
   readonly revisions: readonly RevisionRow[];
   readonly items: readonly ItemRow[];
+  readonly itemTargets: readonly ItemTargetRow[];
   readonly votes: readonly VoteRow[];
   readonly applications: readonly ApplicationRow[];
   readonly applicationItems: readonly ApplicationItemRow[];
@@ -349,7 +360,7 @@ export async function readEverything(snapshot: Snapshot, id: string): Promise<Ev
         where t.tenant_id = c.tenant_id and t.change_set_id = c.id)`;
   const rows = await snapshot.query<Everything>({
     name: "change_set_everything",
-    text: `select to_jsonb(c) - 'row_salt' - 'tenant_id' as "changeSet", ${of("revisions")} as revisions, ${of("items")} as items,
+    text: `select to_jsonb(c) - 'row_salt' - 'tenant_id' as "changeSet", ${of("revisions")} as revisions, ${of("items")} as items, ${of("item_targets")} as "itemTargets",
        ${of("votes")} as votes, ${of("applications")} as applications, ${of("application_items")} as "applicationItems", ${of("backups")} as backups
   from countersign.change_sets as c where c.tenant_id = $1 and c.id = $2`,
     values: [snapshot.tenant, id],

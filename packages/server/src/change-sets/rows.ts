@@ -95,15 +95,25 @@ export interface ItemRow extends Stored {
   readonly target_type: string;
   readonly target_id: string;
   readonly target_environment: string;
-  /** The targets it touches: two when something moves. */
+  /** The first target it touches; each further one has an `ItemTargetRow`. */
   readonly target_key: string;
-  readonly other_target_key: string | null;
+  /** The second target, in rows of before there were `ItemTargetRow`s. */
+  readonly other_target_key?: string | null;
   readonly input: ItemInput;
   readonly effects: readonly Effect[];
   readonly diff: JsonValue;
   readonly reversibility: Reversibility;
   readonly flags: readonly EffectFlag[];
   readonly policy: JsonObject | null;
+}
+
+/** A further target of an item, to be found by its key. */
+export interface ItemTargetRow extends Stored {
+  readonly change_set_id: string;
+  readonly revision_id: string;
+  readonly item_id: string;
+  readonly target_key: string;
+  readonly target_id: string;
 }
 
 export interface VoteRow extends Stored {
@@ -193,6 +203,7 @@ interface TableRows {
   readonly change_sets: ChangeSetRow;
   readonly revisions: RevisionRow;
   readonly items: ItemRow;
+  readonly item_targets: ItemTargetRow;
   readonly votes: VoteRow;
   readonly applications: ApplicationRow;
   readonly application_items: ApplicationItemRow;
@@ -239,9 +250,7 @@ export function inserted<T extends Stored>(row: NewRow<T>): T {
   return { ...row, version: 1 } as T;
 }
 
-/** Keys of the targets an item touches. */
-export function keysOf(item: Pick<ItemRow, "target_key" | "other_target_key">): string[] {
-  return item.other_target_key === null || item.other_target_key === undefined
-    ? [item.target_key]
-    : [item.target_key, item.other_target_key];
+/** Keys of the targets an item touches, in the order of its effects. */
+export function keysOf(item: Pick<ItemRow, "effects">): string[] {
+  return [...new Set(item.effects.map((effect) => effect.target.key))];
 }

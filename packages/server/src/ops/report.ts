@@ -337,14 +337,18 @@ function rowFacts(row: JsonObject) {
 }
 
 function itemFacts(row: JsonObject): ItemFacts {
-  const other = row["other_target_key"];
   return {
     revisionId: textOf(row["revision_id"]),
     operation: textOf(row["operation"]),
     target: `${textOf(row["target_type"])} ${textOf(row["target_id"])}`,
     environment: textOf(row["target_environment"]),
-    keys: [textOf(row["target_key"]), ...(typeof other === "string" ? [other] : [])],
+    keys: keysOfEffects(row["effects"]),
   };
+}
+
+function keysOfEffects(effects: JsonValue | undefined): string[] {
+  const all = (Array.isArray(effects) ? effects : []) as readonly { readonly target?: { readonly key?: JsonValue } }[];
+  return [...new Set(all.map(({ target }) => textOf(target?.key)))];
 }
 
 // ── What bears on all ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -44,6 +44,7 @@ export const tables = {
   entries: { class: "ledger" },
   epochs: { class: "governed" },
   idempotency_keys: { class: "attached" },
+  item_targets: { class: "governed" },
   items: { class: "governed" },
   kill_switches: { class: "governed" },
   legal_holds: { class: "governed" },

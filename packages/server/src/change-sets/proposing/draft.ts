@@ -47,6 +47,7 @@ import {
   insert,
   inserted,
   type ItemRow,
+  type ItemTargetRow,
   type NewRow,
   type RevisionRow,
   update,
@@ -173,6 +174,7 @@ export async function create(
               insert("change_sets", changeSet),
               insert("revisions", rows.revision),
               ...rows.items.map((row) => insert("items", row)),
+              ...rows.itemTargets.map((row) => insert("item_targets", row)),
             ],
           }),
         ],
@@ -292,6 +294,7 @@ export async function revise(
               update("change_sets", before, changes),
               insert("revisions", rows.revision),
               ...rows.items.map((row) => insert("items", row)),
+              ...rows.itemTargets.map((row) => insert("item_targets", row)),
               ...dismissed.writes,
             ],
           }),
@@ -385,15 +388,14 @@ function revisionRows(
   proposal: Proposal,
   of: { changeSetId: string; revisionId: string; number: number; madeBy: string },
   context: DecideContext,
-): { revision: NewRow<RevisionRow>; items: NewRow<ItemRow>[] } {
+): { revision: NewRow<RevisionRow>; items: NewRow<ItemRow>[]; itemTargets: NewRow<ItemTargetRow>[] } {
   const nonce = Buffer.from(context.randomBytes(32)).toString("hex");
   const { plan } = proposal;
   const bySequence = [...plan.items].sort((a, b) => a.sequence - b.sequence);
   const items = bySequence.map(({ sequence, position, input, planned }): NewRow<ItemRow> => {
     const about = plan.checked[sequence - 1]?.targets[0];
-    const [key, otherKey, ...more] = new Set(planned.effects.map((effect) => effect.target.key));
-    if (about === undefined || key === undefined || more.length > 0)
-      throw new Error(`item ${sequence} touches no target, or more than two`);
+    const [first] = planned.effects;
+    if (about === undefined || first === undefined) throw new Error(`item ${sequence} touches no target`);
     return {
       id: context.uuid(),
       change_set_id: of.changeSetId,
@@ -405,8 +407,7 @@ function revisionRows(
       target_type: about.type,
       target_id: about.id,
       target_environment: about.environment,
-      target_key: key,
-      other_target_key: otherKey ?? null,
+      target_key: first.target.key,
       input,
       effects: planned.effects,
       diff: planned.diff,
@@ -430,7 +431,21 @@ function revisionRows(
     approval_digest: null,
     created_at_ms: context.nowMs,
   };
-  return { revision, items };
+  return { revision, items, itemTargets: items.flatMap((item) => furtherTargets(item, context)) };
+}
+
+/** The targets of an item beyond the first, each once. */
+function furtherTargets(item: NewRow<ItemRow>, context: DecideContext): NewRow<ItemTargetRow>[] {
+  const targets = new Map(item.effects.map(({ target }) => [target.key, target]));
+  targets.delete(item.target_key);
+  return [...targets.values()].map((target) => ({
+    id: context.uuid(),
+    change_set_id: item.change_set_id,
+    revision_id: item.revision_id,
+    item_id: item.id,
+    target_key: target.key,
+    target_id: target.id,
+  }));
 }
 
 async function resolveDependencies(snapshot: Snapshot, refs: readonly string[]): Promise<string[] | Refusal> {
