@@ -54,6 +54,13 @@ export default {
       }))
       .slice(0, -1),
     {
+      name: "target-kinds-stand-alone",
+      severity: "error",
+      comment: "A target kind knows no other one; what several need stands beside their folders, or in targets/json.",
+      from: { path: `${src}targets/(?!json/)([^/]+)/` },
+      to: { path: `${src}targets/(?!json/)[^/]+/`, pathNot: `${src}targets/$1/` },
+    },
+    {
       name: "packages-by-name",
       severity: "error",
       comment: "Another package is imported by its name, never by a path into it.",

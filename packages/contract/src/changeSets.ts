@@ -1,23 +1,16 @@
 /** Change-sets as they are sent and shown: what the REST API, the SDK and the CLI speak. */
 import { z } from "zod";
-import { changeSetNumberPattern, digestPattern, uuidPattern } from "./ids.js";
-import {
-  effectFlags,
-  itemInput,
-  itemOperations,
-  jsonObject,
-  jsonValue,
-  reversibilities,
-  targetKinds,
-} from "./items.js";
+import { changeSetNumberPattern, digest, uuidPattern } from "./ids.js";
+import { effectFlags, itemInput, reversibilities } from "./items.js";
+import { jsonObject, jsonValue } from "./json.js";
 import { commands, statuses } from "./lifecycle.js";
 import { limits } from "./limits.js";
+import { itemOperations, stateImage, targetKinds } from "./targets/index.js";
 
 export const uuid = z
   .string()
   .regex(uuidPattern, "a UUID in lower case")
   .meta({ description: "UUID, lower case.", example: "01936b0e-7a3c-7def-8123-456789abcdef" });
-export const digest = z.string().regex(digestPattern).meta({ description: "SHA-256, lower-case hex." });
 /** A change-set is named by its UUID or its number. */
 export const changeSetRef = z
   .string()
@@ -82,17 +75,6 @@ export type ChangeSetInputLoose = z.input<typeof changeSetInput>;
 export const principalSummary = z
   .object({ id: uuid, kind: z.enum(["human", "agent", "service", "system"]), name: z.string() })
   .meta({ id: "PrincipalSummary" });
-
-export const stateImage = z
-  .object({
-    exists: z.boolean(),
-    hash: digest.nullable(),
-    document: jsonValue.optional(),
-    blob: digest.optional(),
-    bytes: z.int().optional(),
-    mode: z.int().optional(),
-  })
-  .meta({ id: "StateImage" });
 
 export const itemView = z
   .object({

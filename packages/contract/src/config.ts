@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { categories, priorities, riskLevels } from "./changeSets.js";
 import { grantOperations, riskFloorNames } from "./governance.js";
-import { environmentName } from "./items.js";
+import { environmentName } from "./targets/index.js";
 import { limits } from "./limits.js";
 import { permissionNames, type Permission } from "./permissions.js";
 

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { categories, riskLevels } from "./changeSets.js";
-import { itemOperations } from "./items.js";
+import { itemOperations } from "./targets/index.js";
 import { tenantModes } from "./principals.js";
 
 /** What a grant or a policy rule can be about: the operations of items, and looking at a target. */

@@ -1,4 +1,5 @@
 /** Branded ids: a value of these types was checked where it entered. */
+import { z } from "zod";
 declare const brand: unique symbol;
 type Brand<T, B extends string> = T & { readonly [brand]: B };
 
@@ -12,6 +13,7 @@ export const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-
 export const changeSetNumberPattern = /^CS-\d{4}-\d{4}-\d{3,}$/;
 /** Lower-case hex SHA-256. */
 export const digestPattern = /^[0-9a-f]{64}$/;
+export const digest = z.string().regex(digestPattern).meta({ description: "SHA-256, lower-case hex." });
 
 export function isUuid(text: string): boolean {
   return uuidPattern.test(text);

@@ -3,73 +3,9 @@
  * `docs/targets.md` has the tables.
  */
 import { z } from "zod";
+import { jsonObject, jsonValue } from "./json.js";
 import { limits } from "./limits.js";
-
-export const itemOperations = [
-  "CREATE",
-  "UPDATE",
-  "DELETE",
-  "MOVE",
-  "RESIZE",
-  "RENAME",
-  "REORDER",
-  "CHANGE_PROPERTY",
-  "ADD_CHILD",
-  "REMOVE_CHILD",
-] as const;
-export type ItemOperation = (typeof itemOperations)[number];
-
-export const targetKinds = ["resource", "file"] as const;
-export type TargetKindName = (typeof targetKinds)[number];
-
-export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
-export interface JsonObject {
-  readonly [key: string]: JsonValue;
-}
-
-export const jsonValue: z.ZodType<JsonValue> = z.json() as z.ZodType<JsonValue>;
-export const jsonObject = z.record(z.string(), jsonValue).meta({ description: "A JSON object." });
-
-const targetId = z.string().min(1).max(limits.targetIdLengthMax);
-
-/** A name made of segments such as `development` or `eu.staging`. */
-export const environmentName = z
-  .string()
-  .regex(/^[a-z][a-z0-9._-]{0,62}$/)
-  .meta({
-    description: "Environment of a target, e.g. `development`, `staging`, `production`.",
-    example: "development",
-  });
-
-export const resourceTarget = z
-  .strictObject({
-    kind: z.literal("resource"),
-    type: z
-      .string()
-      .regex(/^[A-Z][A-Z0-9_]{0,62}$/)
-      .meta({
-        description: "Type of the document, e.g. CONFIG, COMPONENT, LAYOUT, TOKEN, API_ENDPOINT.",
-        example: "CONFIG",
-      }),
-    id: targetId.meta({ example: "shop/checkout" }),
-    environment: environmentName.default("development"),
-  })
-  .meta({ id: "ResourceTarget", description: "A JSON document kept by Countersign." });
-
-export const fileTarget = z
-  .strictObject({
-    kind: z.literal("file"),
-    workspace: z.string().min(1).max(120).meta({ description: "Name of a registered workspace.", example: "shop" }),
-    path: z
-      .string()
-      .min(1)
-      .max(limits.pathLengthMax)
-      .meta({ description: "Path below the workspace root, with `/`.", example: "config/app.json" }),
-  })
-  .meta({ id: "FileTarget", description: "A file below a registered workspace root." });
-
-export const target = z.discriminatedUnion("kind", [resourceTarget, fileTarget]);
-export type Target = z.infer<typeof target>;
+import { environmentName, itemOperations, target, targetId } from "./targets/index.js";
 
 export const patchOperation = z
   .looseObject({ op: z.enum(["add", "remove", "replace", "move", "copy", "test"]), path: z.string() })

@@ -1,7 +1,8 @@
 /** The ledger as it is read: audit entries, verification reports. */
 import { z } from "zod";
-import { digest, timestamp, uuid } from "./changeSets.js";
-import { jsonObject, jsonValue } from "./items.js";
+import { timestamp, uuid } from "./changeSets.js";
+import { jsonObject, jsonValue } from "./json.js";
+import { digest } from "./ids.js";
 
 export const entryView = z
   .object({

@@ -12,6 +12,8 @@ export const limits = {
   planDocumentsMax: 24 * 1024 * 1024,
   /** Bytes of files that one plan keeps. */
   planFileBytesMax: 128 * 1024 * 1024,
+  /** Targets that all items of a change-set touch: each is read, held and looked up by itself. */
+  planTargetsMax: 2_000,
   /** Title, in UTF-16 code units. */
   titleLengthMax: 200,
   /** Description and reasons, in UTF-16 code units. */

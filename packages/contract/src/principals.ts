@@ -1,7 +1,7 @@
 /** Tenants, principals, their keys and roles, workspaces, the kill-switch: as sent and shown. */
 import { z } from "zod";
 import { agentTypes, principalSummary, receipts, timestamp, uuid } from "./changeSets.js";
-import { environmentName } from "./items.js";
+import { environmentName } from "./targets/index.js";
 import { limits } from "./limits.js";
 
 export const tenantModes = ["solo", "team", "organisation"] as const;

@@ -10,6 +10,7 @@ import { tables } from "../src/storage/index.js";
 import { createDatabase, type TestDatabase } from "./support/postgres.js";
 import { heldClock } from "./support/ledger.js";
 import { createWorld, file, must, resource, type World } from "./support/world.js";
+import { compensatingKind, withKind } from "./support/kinds.js";
 
 let database: TestDatabase;
 let world: World;
@@ -63,7 +64,7 @@ describe("the kill-switch", () => {
       content: { text: "two\n" },
     }));
     const { changeSet } = await world.approved(world.builder, { title: "t", items });
-    const { file: kind } = world.targets;
+    const kind = compensatingKind(world.targets, "file");
     let acts = 0;
     const act: typeof kind.act = async (step, context) => {
       const outcome = await kind.act(step, context);
@@ -74,11 +75,7 @@ describe("the kill-switch", () => {
     const counting = { ...kind, act };
     const changeSets = openChangeSets({
       ...world.desk,
-      targets: {
-        ...world.targets,
-        file: counting,
-        kind: (name) => (name === "file" ? counting : world.targets.kind(name)),
-      },
+      targets: withKind(world.targets, counting),
     });
     const ended = must(
       await changeSets.apply(await world.caller(world.builder), { id: changeSet.id }, world.request()),

@@ -14,6 +14,8 @@ import { createDatabase, type TestDatabase } from "./support/postgres.js";
 import { heldClock } from "./support/ledger.js";
 import { createWorld, file, must, resource, type Human, type World } from "./support/world.js";
 import { contextIn } from "../src/targets/index.js";
+import { compensatingKind, withKind } from "./support/kinds.js";
+import type { ResourceImage } from "../src/targets/resource/resource.rules.js";
 
 let database: TestDatabase;
 let world: World;
@@ -43,9 +45,11 @@ const swapped = ["REFERENCE_MISMATCH items", "REFERENCE_MISMATCH revisions"];
 const document = async (id: string) =>
   (
     await world.ledger.snapshot(world.tenant, (snapshot) =>
-      world.targets.resource.read({ ...resource(id), key: "" }, contextIn(snapshot, world.desk.blobs(world.tenant))),
+      world.targets
+        .kind("resource")
+        .read({ ...resource(id), key: "" }, contextIn(snapshot, world.desk.blobs(world.tenant))),
     )
-  ).image;
+  ).image as ResourceImage;
 
 /** As the database's owner, in one transaction. */
 async function tamper(...statements: readonly (readonly [sql: string, ...values: unknown[]])[]): Promise<void> {
@@ -304,7 +308,7 @@ describe("an agent", () => {
     }));
     const { changeSet } = await world.approved(world.builder, { title: "t", items });
     must(await apply(changeSet.id));
-    const { file: kind } = world.targets;
+    const kind = compensatingKind(world.targets, "file");
     let acts = 0;
     const act: typeof kind.act = async (step, context) => {
       acts += 1;
@@ -315,11 +319,7 @@ describe("an agent", () => {
     const spoiling = { ...kind, act };
     const spoiled = openChangeSets({
       ...world.desk,
-      targets: {
-        ...world.targets,
-        file: spoiling,
-        kind: (name) => (name === "file" ? spoiling : world.targets.kind(name)),
-      },
+      targets: withKind(world.targets, spoiling),
     });
     const half = must(
       await spoiled.rollBack(

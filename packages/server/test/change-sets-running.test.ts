@@ -10,6 +10,7 @@ import type { LeaseTimers } from "../src/change-sets/running/leases.js";
 import type { ActContext, CompensatingTargetKind, ConcurrentActs } from "../src/targets/index.js";
 import { createDatabase, type TestDatabase, withClient } from "./support/postgres.js";
 import { createWorld, file, must, type World } from "./support/world.js";
+import { compensatingKind, withKind } from "./support/kinds.js";
 
 interface Signal {
   readonly happened: Promise<void>;
@@ -42,7 +43,7 @@ class SlowFiles {
   }
 
   wrap(desk: Desk): Desk {
-    const files = desk.targets.kind("file") as CompensatingTargetKind;
+    const files = compensatingKind(desk.targets, "file");
     const act: CompensatingTargetKind["act"] = async (step, context) => {
       this.contexts.push(context);
       this.#atOnce += 1;
@@ -59,10 +60,7 @@ class SlowFiles {
       }
     };
     const slow: CompensatingTargetKind = { ...files, act, concurrentActs: this.#concurrentActs };
-    return {
-      ...desk,
-      targets: { ...desk.targets, kind: (name) => (name === "file" ? slow : desk.targets.kind(name)) },
-    };
+    return { ...desk, targets: withKind(desk.targets, slow) };
   }
 }
 

@@ -5,6 +5,7 @@ import { isRefusal, type ChangeSetAnswer, type Refusal } from "@countersign/cont
 import { openChangeSets, type ChangeSets } from "../src/change-sets/index.js";
 import { createWorld, file, must, resource, type World } from "./support/world.js";
 import { contextIn } from "../src/targets/index.js";
+import { compensatingKind, withKind } from "./support/kinds.js";
 
 let world: World;
 beforeAll(async () => {
@@ -392,30 +393,21 @@ describe("failing applies", () => {
       ],
     });
     // Taken away between the check of bases and the act: the kind refuses, having changed nothing.
-    const act = world.targets.file.act.bind(world.targets.file);
+    const kind = compensatingKind(world.targets, "file");
     let acts = 0;
-    const spied = {
-      ...world.targets,
-      kind: (name: "resource" | "file") =>
-        name === "resource"
-          ? world.targets.resource
-          : {
-              ...world.targets.file,
-              act: async (step: Parameters<typeof act>[0], context: Parameters<typeof act>[1]) => {
-                acts += 1;
-                if (acts === 2) rmSync(join(world.root, "sub"), { recursive: true });
-                return act(step, context);
-              },
-            },
+    const act: typeof kind.act = async (step, context) => {
+      acts += 1;
+      if (acts === 2) rmSync(join(world.root, "sub"), { recursive: true });
+      return kind.act(step, context);
     };
-    const other = openChangeSets({ ...world.desk, targets: spied as never });
+    const other = openChangeSets({ ...world.desk, targets: withKind(world.targets, { ...kind, act }) });
     const ended = must(
       await other.apply(await world.caller(world.builder), { id: answer.changeSet.id }, world.request()),
     );
     expect(ended.application.status).toMatch(/COMPENSATED|PARTIAL/);
     expect(read("first.txt")).toBe("one\n");
     const gone = await world.ledger.snapshot(world.tenant, (snapshot) =>
-      world.targets.resource.read(
+      world.targets.kind("resource").read(
         {
           kind: "resource",
           type: "CONFIG",
@@ -433,18 +425,14 @@ describe("failing applies", () => {
 
   /** The commands over a file kind whose n-th act is preceded by something of somebody else's. */
   const interrupted = (n: number, before: () => void): ChangeSets => {
-    const { file: kind } = world.targets;
+    const kind = compensatingKind(world.targets, "file");
     let acts = 0;
     const act: typeof kind.act = (step, context) => {
       acts += 1;
       if (acts === n) before();
       return kind.act(step, context);
     };
-    const other = { ...kind, act };
-    return openChangeSets({
-      ...world.desk,
-      targets: { ...world.targets, file: other, kind: (name) => (name === "file" ? other : world.targets.kind(name)) },
-    });
+    return openChangeSets({ ...world.desk, targets: withKind(world.targets, { ...kind, act }) });
   };
 
   it("what cannot be compensated is named; it can be resumed once the target is back, or resolved with evidence", async () => {

@@ -2,19 +2,11 @@
 import { describe, expect, test } from "vitest";
 import { CliError } from "../src/cli/exit.js";
 import { parseDocument } from "../src/cli/changesFile.js";
-import {
-  draftItem,
-  fileContent,
-  parseTarget,
-  parseValue,
-  QuickForms,
-  targetText,
-  type QuickForm,
-} from "../src/cli/grammar.js";
+import { draftItem, fileContent, parseTarget, parseValue, QuickForms, type QuickForm } from "../src/cli/grammar.js";
 import { sendItems, titleOf } from "../src/cli/propose.js";
 import { pointInTime, roughly } from "../src/cli/when.js";
 import { CountersignError } from "@countersign/sdk";
-import type { ChangeSetAnswer, ItemInput } from "@countersign/contract";
+import { type ChangeSetAnswer, type ItemInput, targetText } from "@countersign/contract";
 
 const read = (path: string): Buffer =>
   Buffer.from(path === "bin" ? Buffer.from([0xff, 0x00]) : path === "doc.json" ? '{"a":1}' : "text\n");

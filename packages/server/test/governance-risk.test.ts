@@ -1,11 +1,12 @@
 import {
   categories,
-  configurationDefaults,
-  riskLevels,
-  itemOperations,
-  effectFlags,
   type Category,
+  configurationDefaults,
+  effectFlags,
+  isProduction,
+  itemOperations,
   type RiskLevel,
+  riskLevels,
   type RiskProfile,
 } from "@countersign/contract";
 import { canonicalize } from "@countersign/proof";
@@ -15,7 +16,6 @@ import { describe, expect, test } from "vitest";
 import {
   assessRisk,
   deriveCategory,
-  isProduction,
   noHistory,
   riskHigher,
   type AgentHistory,

@@ -1,9 +1,9 @@
 import type { ItemInput, JsonValue } from "@countersign/contract";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { diffDocuments, jsonEqual, type PatchStep } from "../src/targets/json.rules.js";
-import { editJsonText, isFailure, parseJsonText, printJson } from "../src/targets/json-edit.rules.js";
-import { isEdits, jsonEdits, type JsonEdit } from "../src/targets/jsonOperations.rules.js";
+import { diffDocuments, jsonEqual, type PatchStep } from "../src/targets/json/json.rules.js";
+import { editJsonText, isFailure, parseJsonText, printJson } from "../src/targets/json/json-edit.rules.js";
+import { isEdits, jsonEdits, type JsonEdit } from "../src/targets/json/jsonOperations.rules.js";
 
 function edit(text: string, fields: Partial<ItemInput>): string {
   const source = parseJsonText(text);

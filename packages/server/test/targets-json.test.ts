@@ -13,8 +13,8 @@ import {
   parsePointer,
   toPointer,
   type PatchStep,
-} from "../src/targets/json.rules.js";
-import { applyEdits, isEdits, jsonEdits } from "../src/targets/jsonOperations.rules.js";
+} from "../src/targets/json/json.rules.js";
+import { applyEdits, isEdits, jsonEdits } from "../src/targets/json/jsonOperations.rules.js";
 
 interface PatchVector {
   readonly comment: string;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { checkPath, foldPath, keyPaths, pathFlags } from "../src/targets/paths.rules.js";
-import { checkRoot } from "../src/targets/workspaces.js";
+import { checkPath, foldPath, keyPaths, pathFlags } from "../src/targets/file/paths.rules.js";
+import { checkRoot } from "../src/targets/file/workspaces.js";
 
 const paths: readonly [path: string, code: "path_refused" | "path_denied" | undefined][] = [
   ["a", undefined],

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RefusalError } from "@countersign/contract";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openTree, type FoundFile, type Tree } from "../src/targets/tree.js";
+import { openTree, type FoundFile, type Tree } from "../src/targets/file/tree.js";
 
 let base: string;
 let root: string;

@@ -1,7 +1,7 @@
 /** Reading the ledger as people ask about it: what was recorded, exports that verify elsewhere. */
 import { z } from "zod";
 import { changeSetRef, timestamp } from "../changeSets.js";
-import { jsonObject } from "../items.js";
+import { jsonObject } from "../json.js";
 import { auditPolicy, entryProof, entryView, quarterPattern, reportLine } from "../ledger.js";
 import { limits } from "../limits.js";
 import { page, paged, several } from "./changeSets.js";

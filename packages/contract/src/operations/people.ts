@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { agentTypes, receipts, timestamp, uuid } from "../changeSets.js";
-import { environmentName } from "../items.js";
+import { environmentName } from "../targets/index.js";
 import { limits } from "../limits.js";
 import { permissionNames } from "../permissions.js";
 import {

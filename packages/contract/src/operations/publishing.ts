@@ -1,7 +1,8 @@
 /** What is published of a ledger. The tree itself is at `/ledger/<tenant>/…`, as tlog-tiles has it (docs/ledger-format.md). */
 import { z } from "zod";
-import { digest, timestamp } from "../changeSets.js";
+import { timestamp } from "../changeSets.js";
 import { operation } from "./operation.js";
+import { digest } from "../ids.js";
 
 export const publishingOperations = {
   getCheckpoint: operation({

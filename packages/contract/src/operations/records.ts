@@ -1,8 +1,10 @@
 import { z } from "zod";
-import { digest, timestamp, uuid } from "../changeSets.js";
-import { environmentName, jsonObject, jsonValue } from "../items.js";
+import { timestamp, uuid } from "../changeSets.js";
+import { jsonObject, jsonValue } from "../json.js";
+import { environmentName } from "../targets/index.js";
 import { operation } from "./operation.js";
 import { page, paged } from "./changeSets.js";
+import { digest } from "../ids.js";
 
 const resourceName = {
   environment: environmentName.default("development"),

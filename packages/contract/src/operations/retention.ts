@@ -1,9 +1,10 @@
 /** What may be taken out of the ledger, by whom and on whose word: erasures, legal holds, prunings and their archives. */
 import { z } from "zod";
-import { digest, principalSummary, receipts, timestamp, uuid } from "../changeSets.js";
+import { principalSummary, receipts, timestamp, uuid } from "../changeSets.js";
 import { limits } from "../limits.js";
 import { keyProof } from "../principals.js";
 import { operation } from "./operation.js";
+import { digest } from "../ids.js";
 
 const tag = "Retention";
 const proof = keyProof.optional();

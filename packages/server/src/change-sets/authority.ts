@@ -15,6 +15,7 @@ import { type Desk, liveVotes, type Loaded } from "./desk.js";
 import { erasedRefusal } from "./lifecycle.rules.js";
 import { readWhole } from "./queries.js";
 import type { ApplicationItemRow, ApplicationRow, VoteRow, Whole } from "./rows.js";
+import { findTargetRules } from "../targets/index.js";
 
 /** `ledger_mismatch` unless everything an apply or a rollback rests on is what the ledger says. */
 export async function authorityMismatch(
@@ -29,7 +30,7 @@ export async function authorityMismatch(
     ...(await tenantMismatches(desk, snapshot, people, killSwitches)),
     ...(await peopleMismatches(desk, snapshot, people, concerned(whole, people))),
     ...(await configurationMismatches(desk, snapshot, configuration, configurationEpoch)),
-    ...(await workspaceMismatches(desk, snapshot, whole)),
+    ...(await placeMismatches(desk, snapshot, whole)),
   ];
   return mismatch(whole.changeSet.number, wrong);
 }
@@ -235,7 +236,7 @@ function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return [...a].sort().join("\n") === [...b].sort().join("\n");
 }
 
-// ── Configuration and workspaces ─────────────────────────────────────────────────────────────────────────────────────
+// ── Configuration, and where the targets are ─────────────────────────────────────────────────────────────────────────────────────
 
 // A configuration is made of the text of its rows alone, so one that was found equal to the ledger stays so within its epoch.
 const knownConfigurations = new WeakMap<Configuration, Set<string>>();
@@ -262,13 +263,14 @@ async function configurationMismatches(
   return wrong;
 }
 
-async function workspaceMismatches(desk: Desk, snapshot: Snapshot, whole: Whole): Promise<string[]> {
-  const ids = new Set(whole.items.flatMap((item) => item.effects.flatMap((effect) => effect.target.workspaceId ?? [])));
+/** Where the targets are and how they are reached, as far as rows say it: a workspace, a connection. */
+async function placeMismatches(desk: Desk, snapshot: Snapshot, whole: Whole): Promise<string[]> {
+  const needs = whole.items.flatMap((item) =>
+    item.effects.flatMap(({ target }) => findTargetRules(target.kind)?.needs(target) ?? []),
+  );
+  const bySubject = new Map(needs.map((need) => [JSON.stringify(need), need]));
   const wrong: string[] = [];
-  for (const id of ids)
-    wrong.push(
-      ...described(await desk.ledger.attest(snapshot, { subjectId: id, rows: [{ table: "workspaces", id }] })),
-    );
+  for (const need of bySubject.values()) wrong.push(...described(await desk.ledger.attest(snapshot, need)));
   return wrong;
 }
 

@@ -6,7 +6,7 @@
  */
 import { type JsonObject, refused, type Refusal } from "@countersign/contract";
 import type { ErasureBy, ErasureSubject, Ledger, ModuleErasure, Snapshot, Write } from "../ledger/index.js";
-import type { Effect } from "../targets/index.js";
+import { type Effect, targetRules } from "../targets/index.js";
 import { countAuthored, type Everything, readEverything } from "./queries.js";
 import { type ChangeSetRow, type ItemRow, update } from "./rows.js";
 
@@ -135,38 +135,29 @@ function bareRisk(risk: JsonObject): JsonObject {
   return { ...Object.fromEntries(there), factors: [], floors: [], autoWhy: "", recommendations: [] };
 }
 
+const bareTargetOf = (row: ItemRow): JsonObject =>
+  targetRules(row.target_kind).bareTarget(row.target_environment, erasedText);
+
 function bareItem(row: ItemRow): Partial<Omit<ItemRow, "id" | "version">> {
   return {
     target_type: erasedText,
     target_id: erasedText,
     target_key: erasedText,
     other_target_key: null,
-    input: { operation: row.operation, target: bareTarget(row) } as unknown as ItemRow["input"],
+    input: { operation: row.operation, target: bareTargetOf(row) } as unknown as ItemRow["input"],
     effects: row.effects.map((effect) => bareEffect(effect, row)),
     diff: { format: erasedText },
     policy: null,
   };
 }
 
-function bareTarget({ target_kind: kind, target_environment: environment }: ItemRow): JsonObject {
-  return kind === "file"
-    ? { kind, workspace: erasedText, path: erasedText }
-    : { kind, type: erasedText, id: erasedText, environment };
-}
-
 /** Digests of states stay: they stand in the ledger's entries as well. */
 function bareEffect({ before, after }: Effect, row: ItemRow): Effect {
-  const bare = ({ exists, hash, blob, bytes, mode }: Effect["before"]): Effect["before"] => ({
-    exists,
-    hash,
-    ...(blob === undefined ? {} : { blob }),
-    ...(bytes === undefined ? {} : { bytes }),
-    ...(mode === undefined ? {} : { mode }),
-  });
   const { target_kind: kind, target_environment: environment } = row;
+  const { bareImage } = targetRules(kind);
   return {
     target: { kind, type: erasedText, id: erasedText, environment, key: erasedText },
-    before: bare(before),
-    after: bare(after),
+    before: bareImage(before),
+    after: bareImage(after),
   };
 }

@@ -13,44 +13,13 @@
  *   --delete    TARGET
  *   --rename    TARGET --to ID-or-PATH
  */
-import type { ItemInput, JsonValue, Target } from "@countersign/contract";
 import { CliError } from "./exit.js";
-
-const resourceType = /^[A-Z][A-Z0-9_]*$/;
-const environmentName = /^[a-z][a-z0-9._-]{0,62}$/;
-
-const targetForms = "write `CONFIG:shop/checkout`, `production:CONFIG:shop/checkout` or `file:WORKSPACE:PATH`";
+import { type ItemInput, type JsonValue, parseTargetText, type Target, targetKind } from "@countersign/contract";
 
 export function parseTarget(text: string, environment: string): Target {
-  const parts = text.split(":");
-  if (parts[0] === "file") return fileTarget(text, text.slice("file:".length));
-  if (parts[0] === "resource") parts.shift();
-  const named = resourceType.test(parts[0] ?? "") ? undefined : parts.shift();
-  const type = parts.shift() ?? "";
-  // An id may hold colons: what is left is all of it.
-  const id = parts.join(":");
-  if (!resourceType.test(type) || id === "" || (named !== undefined && !environmentName.test(named)))
-    throw new CliError("usage", `\`${text}\` is no target; ${targetForms}`);
-  return { kind: "resource", environment: named ?? environment, type, id };
-}
-
-function fileTarget(text: string, rest: string): Target {
-  const colon = rest.indexOf(":");
-  const workspace = rest.slice(0, Math.max(0, colon));
-  const path = rest.slice(colon + 1);
-  if (workspace === "" || path === "")
-    throw new CliError(
-      "usage",
-      `\`${text}\` is no file target; write \`file:WORKSPACE:PATH\`, e.g. \`file:shop:config/app.json\``,
-    );
-  return { kind: "file", workspace, path };
-}
-
-/** The way a target is typed, from the way it is sent. */
-export function targetText(target: Target): string {
-  return target.kind === "file"
-    ? `file:${target.workspace}:${target.path}`
-    : `${target.environment}:${target.type}:${target.id}`;
+  const parsed = parseTargetText(text, environment);
+  if ("wrong" in parsed) throw new CliError("usage", parsed.wrong);
+  return parsed.target;
 }
 
 /** What the options said, in the order they were typed. */
@@ -121,10 +90,10 @@ export function draftItem(form: QuickForm, environment: string, read: (path: str
     case "rename": {
       const target = parseTarget(form.text, environment);
       const to = form.operand ?? "";
-      return plain({ operation: "RENAME", target, to: target.kind === "file" ? { path: to } : { id: to } });
+      return plain({ operation: "RENAME", target, to: { [targetKind(target.kind).renamedBy]: to } });
     }
     case "file":
-      return wholeItem(fileTarget(form.text, form.text.replace(/^file:/, "")), form.operand ?? "", read);
+      return wholeItem(parseTarget(`file:${form.text.replace(/^file:/, "")}`, environment), form.operand ?? "", read);
     case "put":
       return wholeItem(parseTarget(form.text, environment), form.operand ?? "", read);
   }
@@ -134,9 +103,9 @@ const plain = (item: ItemInput): DraftItem => ({ item, createOrUpdate: false });
 
 function wholeItem(target: Target, path: string, read: (path: string) => Buffer): DraftItem {
   const bytes = read(path);
-  if (target.kind === "file")
-    return { item: { operation: "UPDATE", target, content: fileContent(bytes) }, createOrUpdate: true };
-  return { item: { operation: "UPDATE", target, after: wholeDocument(bytes, path) }, createOrUpdate: true };
+  const { whole } = targetKind(target.kind);
+  const state = whole.of === "bytes" ? { content: fileContent(bytes) } : { after: wholeDocument(bytes, path) };
+  return { item: { operation: "UPDATE", target, ...state }, createOrUpdate: true };
 }
 
 /** UTF-8 goes as text, so that people see a diff; everything else as base64. */

@@ -1,11 +1,11 @@
 /** From files and quick forms to a change-set on the server: shared by `change-set create`, `revise` and `config push`. */
-import type { ChangeSetAnswer, ItemInput } from "@countersign/contract";
+import { type ChangeSetAnswer, type ItemInput, targetText } from "@countersign/contract";
 import { isCountersignError, type Input } from "@countersign/sdk";
 import type { Command } from "commander";
 import { parseDocument, readBytes } from "./changesFile.js";
 import type { Cli } from "./cli.js";
 import { CliError } from "./exit.js";
-import { draftItem, QuickForms, targetText, type DraftItem } from "./grammar.js";
+import { draftItem, QuickForms, type DraftItem } from "./grammar.js";
 
 export type Proposal = Partial<Input<"createChangeSet">>;
 

@@ -1,24 +1,18 @@
 /** JSON resources, the configuration in force and the registered workspaces, as operations show and change them. */
 import {
   type CheckedInput,
+  isRefusal,
+  isUuid,
   type OperationOutput,
   type Problem,
-  isUuid,
-  refused,
   type Refusal,
+  refused,
   refusedForProblems,
-  isRefusal,
+  type TargetFacts,
   type WorkspaceView,
 } from "@countersign/contract";
 import type { JsonObject } from "@countersign/proof";
-import {
-  type Configuration,
-  decideRead,
-  loadConfiguration,
-  permissionsOf,
-  policySet,
-  type TargetFacts,
-} from "../governance/index.js";
+import { type Configuration, decideRead, loadConfiguration, permissionsOf, policySet } from "../governance/index.js";
 import type { DecideContext, Ledger, Snapshot } from "../ledger/index.js";
 import {
   allWorkspaces,

@@ -7,25 +7,26 @@
  * INVARIANT: nothing irreversible passes without a person.
  */
 import {
-  limits,
-  refused,
-  refusedForProblems,
-  riskLevels,
   type ApprovalRoute,
   type Category,
   type ConfigurationValue,
+  limits,
   type PolicyDecision,
   type Priority,
   type Problem,
   type Refusal,
+  refused,
+  refusedForProblems,
   type RiskAssessment,
+  riskLevels,
   type RouteStage,
   type RouteTally,
   type StageRequest,
+  type TargetFacts,
   type TenantMode,
   type VoteDecision,
 } from "@countersign/contract";
-import { quotedList, sortedUnique, type TargetFacts } from "./facts.js";
+import { quotedList, sortedUnique } from "./facts.js";
 import { anyMatches } from "./patterns.rules.js";
 import { mergeStages } from "./policy.rules.js";
 import { permissionsOf } from "./roles.rules.js";

@@ -6,13 +6,13 @@
  */
 import {
   categories,
-  configurationEnvironment,
-  higherCategory,
   type Category,
+  configurationEnvironment,
   type ConfigurationValue,
+  higherCategory,
   type Problem,
+  type TargetFacts,
 } from "@countersign/contract";
-import type { TargetFacts } from "./facts.js";
 import { anyMatches } from "./patterns.rules.js";
 
 export interface DerivedCategory {

@@ -2,15 +2,7 @@
  * Governance: what is it about, how risky, is it permitted, who must agree, is it stopped, who may undo it. Decisions over
  * values; configuration and the kill-switch are the only things it reads. It writes nothing: it returns changes.
  */
-export {
-  type AgentHistory,
-  assessRisk,
-  isProduction,
-  noHistory,
-  type RiskInput,
-  type RiskItem,
-  riskHigher,
-} from "./risk.rules.js";
+export { type AgentHistory, assessRisk, noHistory, type RiskInput, type RiskItem, riskHigher } from "./risk.rules.js";
 export {
   type ApprovalContext,
   approvedUntilMs,
@@ -41,7 +33,6 @@ export {
   parseConfiguration,
   type ParsedConfiguration,
 } from "./config.js";
-export { describeTarget, type TargetFacts } from "./facts.js";
 export {
   checkKill,
   holdMinutes,
@@ -61,7 +52,14 @@ export {
   type LimitQuestion,
   limitRefusal,
 } from "./limits.rules.js";
-export { matchesTarget, parsePattern, type Pattern, type PatternError, type PatternUse } from "./patterns.rules.js";
+export {
+  matchesParts,
+  matchesTarget,
+  parsePattern,
+  type Pattern,
+  type PatternError,
+  type PatternUse,
+} from "./patterns.rules.js";
 export {
   decidePolicy,
   decideRead,

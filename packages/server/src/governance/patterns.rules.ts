@@ -4,9 +4,18 @@
  *
  * INVARIANT: matching takes at most (|pattern| + 1) · (|name| + 1) steps; there is no backtracking beyond the last star.
  * INVARIANT: a permitting pattern reaches the environment `system` only by naming it.
- * INVARIANT: restricting patterns match files whatever their case, because some file systems do.
+ * INVARIANT: restricting patterns match whatever the case where a kind says so (files), because some systems do.
  */
-import type { TargetFacts } from "./facts.js";
+import {
+  configurationEnvironment,
+  findTargetKind,
+  type PatternGrammar,
+  type PatternPart,
+  type TargetFacts,
+  targetKind,
+  type TargetKindName,
+  targetKinds,
+} from "@countersign/contract";
 
 /** A permit is read narrowly, a restriction widely. */
 export type PatternUse = "permit" | "restrict";
@@ -14,21 +23,18 @@ export type PatternUse = "permit" | "restrict";
 /** One segment: pieces of text between stars. `["a", "b"]` is `a*b`, `["a"]` is `a`. */
 type Segment = { readonly kind: "text"; readonly pieces: readonly string[] } | { readonly kind: "globstar" };
 
+/** One part of a pattern: one segment, or a path of them. */
+type Part = readonly Segment[];
+
 export type Pattern =
   | { readonly kind: "any"; readonly text: string }
   | {
-      readonly kind: "resource";
+      readonly kind: "target";
       readonly text: string;
-      readonly environment: Segment;
-      readonly type: Segment;
-      readonly id: readonly Segment[];
-    }
-  | {
-      readonly kind: "file";
-      readonly text: string;
-      readonly workspace: Segment;
-      readonly path: readonly Segment[];
-      readonly folded: { readonly workspace: Segment; readonly path: readonly Segment[] };
+      readonly targetKind: TargetKindName;
+      readonly parts: readonly Part[];
+      /** The same for restrictions: without case, where some system that holds such targets does not tell case apart. */
+      readonly folded: readonly Part[];
     };
 
 export interface PatternError {
@@ -36,7 +42,6 @@ export interface PatternError {
   readonly message: string;
 }
 
-const systemEnvironment = "system";
 /** More stars in one pattern are never meant, and only cost time. */
 export const patternStarsMax = 32;
 
@@ -89,12 +94,13 @@ function parseSegment(raw: string, allowGlobstar: boolean): Segment | PatternErr
   return { kind: "text", pieces: text.split(star) };
 }
 
-function parsePart(raw: string, what: string): Segment | PatternError {
+function parseSingle(raw: string, what: string): Part | PatternError {
   if (raw === "") return { kind: "error", message: `the ${what} is empty; \`*\` stands for any` };
-  return parseSegment(raw, false);
+  const segment = parseSegment(raw, false);
+  return segment.kind === "error" ? segment : [segment];
 }
 
-function parsePath(raw: string, what: string): readonly Segment[] | PatternError {
+function parsePath(raw: string, what: string): Part | PatternError {
   if (raw === "") return { kind: "error", message: `the ${what} is empty; \`**\` stands for any` };
   const segments: Segment[] = [];
   for (const part of raw.split("/")) {
@@ -131,44 +137,40 @@ export function parsePattern(given: string): Pattern | PatternError {
   if (text === "*") return { kind: "any", text };
   if ((text.match(/\*/g)?.length ?? 0) > patternStarsMax)
     return { kind: "error", message: `the pattern has more than ${patternStarsMax} stars` };
-  const [kind, ...rest] = splitParts(text, 2);
-  if (kind === "resource") return parseResource(text, rest[0] ?? "");
-  if (kind === "file") return parseFile(text, rest[0] ?? "");
+  const [name = "", rest = ""] = splitParts(text, 2);
+  const kind = findTargetKind(name);
+  if (kind !== undefined) return parseParts(text, rest, name as TargetKindName, kind.pattern);
+  const prefixes = targetKinds.map((one) => `\`${one}:\``);
   return {
     kind: "error",
-    message: `\`${text}\` begins with neither \`resource:\` nor \`file:\`; \`*\` alone stands for every target`,
+    message: `\`${text}\` begins with neither ${prefixes.join(" nor ")}; \`*\` alone stands for every target`,
   };
 }
 
-function parseResource(text: string, rest: string): Pattern | PatternError {
-  const parts = splitParts(rest, 3);
-  if (parts.length < 3)
-    return { kind: "error", message: `\`${text}\` is not of the form \`resource:<environment>:<TYPE>:<id>\`` };
-  const environment = parsePart(parts[0] as string, "environment");
-  if (environment.kind === "error") return environment;
-  const type = parsePart(parts[1] as string, "type");
-  if (type.kind === "error") return type;
-  const id = parsePath(parts[2] as string, "id");
-  if (isError(id)) return id;
-  return { kind: "resource", text, environment, type, id };
+function parseParts(
+  text: string,
+  rest: string,
+  targetKind: TargetKindName,
+  grammar: PatternGrammar,
+): Pattern | PatternError {
+  const given = splitParts(rest, grammar.parts.length);
+  if (given.length < grammar.parts.length) {
+    const form = [targetKind, ...grammar.parts.map((part) => part.form)].join(":");
+    return { kind: "error", message: `\`${text}\` is not of the form \`${form}\`` };
+  }
+  const parts: Part[] = [];
+  for (const [index, part] of grammar.parts.entries()) {
+    const parsed = parsePart(given[index] ?? "", part, text);
+    if (isError(parsed)) return parsed;
+    parts.push(parsed);
+  }
+  const fold = (segments: Part): Part => segments.map((segment) => mapSegment(segment, folded));
+  return { kind: "target", text, targetKind, parts, folded: grammar.foldsCase ? parts.map(fold) : parts };
 }
 
-function parseFile(text: string, rest: string): Pattern | PatternError {
-  const parts = splitParts(rest, 2);
-  if (parts.length < 2) return { kind: "error", message: `\`${text}\` is not of the form \`file:<workspace>:<path>\`` };
-  const workspace = parsePart(parts[0] as string, "workspace");
-  if (workspace.kind === "error") return workspace;
-  if ((parts[1] as string).startsWith("/"))
-    return { kind: "error", message: `\`${text}\`: paths begin below the workspace, without \`/\`` };
-  const path = parsePath(parts[1] as string, "path");
-  if (isError(path)) return path;
-  return {
-    kind: "file",
-    text,
-    workspace,
-    path,
-    folded: { workspace: mapSegment(workspace, folded), path: path.map((segment) => mapSegment(segment, folded)) },
-  };
+function parsePart(raw: string, { name, segments, isBelow }: PatternPart, text: string): Part | PatternError {
+  if (isBelow !== undefined && raw.startsWith("/")) return { kind: "error", message: `\`${text}\`: ${isBelow}` };
+  return segments === "path" ? parsePath(raw, name) : parseSingle(raw, name);
 }
 
 /** Counts steps, so that a test can hold the bound instead of the clock. */
@@ -230,37 +232,40 @@ export function matchesTarget(
   use: PatternUse,
   meter: Meter = { steps: 0 },
 ): boolean {
-  if (use === "permit" && target.environment === systemEnvironment && !namesSystem(pattern)) return false;
-  switch (pattern.kind) {
-    case "any":
-      return true;
-    case "resource":
-      return (
-        target.kind === "resource" &&
-        matchesSegment(pattern.environment, normal(target.environment), meter) &&
-        matchesSegment(pattern.type, normal(target.type), meter) &&
-        matchesPath(pattern.id, normal(target.id).split("/"), meter)
-      );
-    case "file": {
-      if (target.kind !== "file" || target.path === undefined) return false;
-      const fold = use === "restrict" ? folded : normal;
-      const own = use === "restrict" ? pattern.folded : pattern;
-      return (
-        matchesSegment(own.workspace, fold(workspaceOf(target, target.path)), meter) &&
-        matchesPath(own.path, fold(target.path).split("/"), meter)
-      );
-    }
-  }
+  if (use === "permit" && target.environment === configurationEnvironment && !namesConfiguration(pattern)) return false;
+  if (pattern.kind === "any") return true;
+  if (pattern.targetKind !== target.kind) return false;
+  const values = findTargetKind(target.kind)?.parts(target);
+  return values !== undefined && matchesParts(pattern, values, use, meter);
 }
 
-function namesSystem(pattern: Pattern): boolean {
-  if (pattern.kind !== "resource" || pattern.environment.kind !== "text") return false;
-  return pattern.environment.pieces.length === 1 && pattern.environment.pieces[0] === systemEnvironment;
+/** The same for a target of the pattern's kind of which only parts of the name are known; one that is undefined might be any. */
+export function matchesParts(
+  pattern: Pattern,
+  values: readonly (string | undefined)[],
+  use: PatternUse,
+  meter: Meter = { steps: 0 },
+): boolean {
+  if (pattern.kind === "any") return true;
+  const { pattern: grammar } = targetKind(pattern.targetKind);
+  const isFolded = use === "restrict" && grammar.foldsCase;
+  const compared = isFolded ? folded : normal;
+  return (isFolded ? pattern.folded : pattern.parts).every((part, index) => {
+    const value = values[index];
+    if (value === undefined) return true;
+    const text = compared(value);
+    if (grammar.parts[index]?.segments === "path") return matchesPath(part, text.split("/"), meter);
+    const [segment] = part;
+    return segment !== undefined && matchesSegment(segment, text, meter);
+  });
 }
 
-/** The id of a file is `<workspace>:<path>`; a workspace's name may hold colons, its path is known. */
-function workspaceOf(target: TargetFacts, path: string): string {
-  return target.id.slice(0, Math.max(0, target.id.length - path.length - 1));
+/** It says the environment of the configuration in so many words. */
+function namesConfiguration(pattern: Pattern): boolean {
+  if (pattern.kind === "any") return false;
+  const at = targetKind(pattern.targetKind).pattern.parts.findIndex((part) => part.isEnvironment === true);
+  const segment = pattern.parts[at]?.[0];
+  return segment?.kind === "text" && segment.pieces.length === 1 && segment.pieces[0] === configurationEnvironment;
 }
 
 /** Parses patterns that were checked when their configuration was read. */

@@ -6,11 +6,9 @@
  * no item, no permission.
  */
 import {
-  refused,
-  refusedForProblems,
-  riskLevels,
   type Category,
   type ConfigurationValue,
+  describeTarget,
   type Grant,
   type GrantOperation,
   type ItemDecision,
@@ -21,11 +19,15 @@ import {
   type PolicyRule,
   type Problem,
   type Refusal,
+  refused,
+  refusedForProblems,
   type RiskLevel,
+  riskLevels,
   type StageConfiguration,
   type StageRequest,
+  type TargetFacts,
 } from "@countersign/contract";
-import { describeTarget, quotedList, sortedUnique, type TargetFacts } from "./facts.js";
+import { quotedList, sortedUnique } from "./facts.js";
 import { cachedPattern, matchesTarget, type PatternUse } from "./patterns.rules.js";
 
 export interface PolicyPrincipal {

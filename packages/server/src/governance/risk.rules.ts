@@ -6,22 +6,25 @@
  * Properties: test/governance-risk.test.ts.
  */
 import {
-  higherLevel,
-  riskFloorNames,
-  riskLevels,
   type Category,
   type EffectFlag,
+  higherLevel,
+  isProduction,
   type ItemOperation,
+  localName,
   type Reversibility,
   type RiskAssessment,
   type RiskFactor,
   type RiskFactorName,
   type RiskFloor,
   type RiskFloorName,
+  riskFloorNames,
   type RiskLevel,
+  riskLevels,
   type RiskProfile,
+  type TargetFacts,
 } from "@countersign/contract";
-import { localName, sortedUnique, type TargetFacts } from "./facts.js";
+import { sortedUnique } from "./facts.js";
 
 export interface RiskItem {
   readonly operation: ItemOperation;
@@ -247,11 +250,6 @@ function findFloors(input: RiskInput, history: AgentHistory, profile: RiskProfil
   return riskFloorNames
     .filter((name) => items[name].length > 0 || whole[name] === true)
     .map((floor) => ({ floor, level: profile.floors[floor], items: items[floor], why: floorReasons[floor] }));
-}
-
-/** `production`, `prod`, and names that have it as a segment: `eu.production`, `prod-2`. */
-export function isProduction(environment: string): boolean {
-  return environment.split(/[._-]/).some((segment) => segment === "production" || segment === "prod");
 }
 
 function autoRule(

@@ -2,14 +2,14 @@
  * Freeze windows: when nothing is applied. They stop forward steps only; undoing goes on. All times are UTC.
  */
 import {
-  refused,
   type Category,
   type ConfigurationValue,
   type FreezeWindow,
   type Refusal,
+  refused,
+  type TargetFacts,
   type WeeklyFreeze,
 } from "@countersign/contract";
-import type { TargetFacts } from "./facts.js";
 import { anyMatches } from "./patterns.rules.js";
 
 export interface FreezeQuestion {

@@ -21,11 +21,11 @@ import {
 } from "@countersign/contract";
 import { type EntryContent, fingerprintOf, VoteChecker } from "@countersign/proof";
 import type { ChangeSets } from "../change-sets/index.js";
-import { matchesTarget, type Pattern, type TargetFacts } from "../governance/index.js";
+import { matchesParts, type Pattern } from "../governance/index.js";
 import type { AttestedEntry, AuditEntry, Ledger, Snapshot, Story } from "../ledger/index.js";
-import { allWorkspaces } from "../targets/index.js";
 import { principalNames } from "../tenancy/index.js";
 import { gap, type ItemFacts, reportOf, ReportTally } from "./report.rules.js";
+import { openKeys } from "../targets/index.js";
 
 export interface ReportQuestion {
   readonly tenant: TenantId;
@@ -157,32 +157,21 @@ async function findSubjects(
   return { period, keys, targets: keys.size, ids };
 }
 
-/** Keys of targets that the pattern means. Widely: a target whose workspace is not known any more is taken too. */
+/** Keys of targets that the pattern means. Widely: of what is not known any more of a target's name, it might be any. */
 async function matchingKeys(
   changeSets: ReportParts["changeSets"],
   snapshot: Snapshot,
   pattern: Pattern,
 ): Promise<Set<string>> {
-  const names = new Map((await allWorkspaces(snapshot)).map(({ id, name }) => [id, name]));
+  const partsOf = await openKeys(snapshot);
+  const isMeant = (key: string): boolean => {
+    if (pattern.kind === "any") return true;
+    const parts = key.startsWith(`${pattern.targetKind}:`) ? partsOf(key) : undefined;
+    return parts !== undefined && matchesParts(pattern, parts, "restrict");
+  };
   const keys = new Set<string>();
-  for await (const some of changeSets.targetKeys(snapshot)) {
-    for (const key of some) if (matchesTarget(pattern, factsOfKey(key, pattern, names), "restrict")) keys.add(key);
-  }
+  for await (const some of changeSets.targetKeys(snapshot)) for (const key of some) if (isMeant(key)) keys.add(key);
   return keys;
-}
-
-/** A key names its target: `file:<workspace id>:<path>`, `resource:<environment>:<type>:<id>`. */
-function factsOfKey(key: string, pattern: Pattern, workspaces: ReadonlyMap<string, string>): TargetFacts {
-  const [kind = "", first = "", ...rest] = key.split(":");
-  if (kind !== "file") return { kind, environment: first, type: rest[0] ?? "", id: rest.slice(1).join(":") };
-  const path = rest.join(":");
-  const name = workspaces.get(first) ?? anyWorkspace(pattern);
-  return { kind, environment: "", type: "FILE", id: `${name}:${path}`, path };
-}
-
-/** A name that the pattern takes for a workspace. */
-function anyWorkspace(pattern: Pattern): string {
-  return pattern.kind === "file" && pattern.workspace.kind === "text" ? pattern.workspace.pieces.join("") : "";
 }
 
 // ── Telling ──────────────────────────────────────────────────────────────────────────────────────────────────────────

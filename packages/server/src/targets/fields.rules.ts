@@ -1,29 +1,5 @@
 /** Which fields of an item an operation takes: one rule an operation and kind, all problems at once. */
-import type { ItemInput, Problem } from "@countersign/contract";
-
-/** Fields beyond operation, target, dependsOn and metadata; `to.…` are the members of `to`. */
-export const itemFields = [
-  "after",
-  "patch",
-  "content",
-  "mode",
-  "pointer",
-  "value",
-  "key",
-  "order",
-  "to.id",
-  "to.path",
-  "to.environment",
-  "to.pointer",
-] as const;
-export type ItemField = (typeof itemFields)[number];
-
-export interface FieldRule {
-  readonly required?: readonly ItemField[];
-  readonly optional?: readonly ItemField[];
-  /** Exactly one of these, or with several forms: exactly one form, all its fields present. */
-  readonly forms?: readonly (readonly ItemField[])[];
-}
+import { itemFields, type FieldRule, type ItemField, type ItemInput, type Problem } from "@countersign/contract";
 
 /** True if the item says something in this field. */
 export function hasField(item: ItemInput, field: ItemField): boolean {

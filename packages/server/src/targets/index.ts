@@ -1,103 +1,120 @@
 /**
- * Targets: the things change-sets change. One kind a file; `target.ts` has the seam and its promises, `docs/targets.md` what
- * each operation does.
+ * Targets: the things change-sets change. `target.ts` has the seam and its promises, `kinds.ts` the list of kinds, a folder each; what
+ * each operation does is in `docs/targets.md`. Nobody outside a kind's folder asks which kind a target is of.
  */
-import { homedir } from "node:os";
-import { fileKind } from "./file.js";
-import { fileRef } from "./file.rules.js";
-import { keyPaths } from "./paths.rules.js";
-import { resourceKind, type CheckConfiguration } from "./resource.js";
-import { documentImage, resourceRef } from "./resource.rules.js";
-import type { AtomicTargetKind, CompensatingTargetKind, Effect, StateImage, TargetKind, TargetRef } from "./target.js";
-import type { TargetKindName } from "@countersign/contract";
+import type { Refusal, TargetKindName } from "@countersign/contract";
+import { isRefusal } from "@countersign/contract";
+import type { ErasureBy, ErasureSubject, Ledger, ModuleErasure, Snapshot } from "../ledger/index.js";
+import { kinds } from "./kinds.js";
+import type {
+  BackupNeed,
+  Effect,
+  PartsOfKey,
+  PlannedItem,
+  TargetKind,
+  TargetKindModule,
+  TargetRules,
+  TargetsOptions,
+} from "./target.js";
 
 export * from "./target.js";
 export { openBlobs } from "./blobs.js";
 export { gate } from "./locks.js";
-export { eraseSubject } from "./erase.js";
-export { resourceRef } from "./resource.rules.js";
-export type { CheckConfiguration } from "./resource.js";
 export {
-  allWorkspaces,
   listResources,
   resourceByName,
   resourceName,
   resourceVersions,
-  workspaceById,
-  workspaceByName,
   type ResourceFilter,
   type ResourceRow,
   type ResourceVersionRow,
-  type WorkspaceRow,
-} from "./queries.js";
+} from "./resource/queries.js";
+export { resourceRef } from "./resource/resource.rules.js";
+export { allWorkspaces, workspaceById, workspaceByName, type WorkspaceRow } from "./file/queries.js";
 export {
   registerWorkspace,
   removeWorkspace,
   type WorkspaceChange,
   type WorkspaceContext,
   type WorkspaceInput,
-} from "./workspaces.js";
-
-export interface TargetsOptions {
-  /** Denied to every file target, whatever root it lies below. */
-  readonly dataDirectory: string;
-  /** Further files and folders that are denied. */
-  readonly deniedPaths?: readonly string[];
-  /** Where the keys and tokens of the person are that the server runs as; by default this process's. */
-  readonly keys?: { readonly home: string; readonly env: Readonly<Record<string, string | undefined>> };
-  readonly checkConfiguration: CheckConfiguration;
-}
+} from "./file/workspaces.js";
 
 export interface Targets {
-  readonly resource: AtomicTargetKind;
-  readonly file: CompensatingTargetKind;
   kind(name: TargetKindName): TargetKind;
 }
 
-export function createTargets({
-  dataDirectory,
-  deniedPaths = [],
-  keys = { home: homedir(), env: process.env },
-  checkConfiguration,
-}: TargetsOptions): Targets {
-  const resource = resourceKind({ checkConfiguration });
-  const file = fileKind({ denied: [dataDirectory, ...deniedPaths, ...keyPaths(keys)] });
-  return { resource, file, kind: (name) => (name === "resource" ? resource : file) };
+const modules = Object.entries(kinds) as [TargetKindName, TargetKindModule][];
+
+export function createTargets(options: TargetsOptions): Targets {
+  const opened = new Map(modules.map(([name, module]) => [name, module.open(options)]));
+  return {
+    kind: (name) => {
+      const kind = opened.get(name);
+      if (kind === undefined) throw new Error(`there is no target kind \`${name}\``);
+      return kind;
+    },
+  };
 }
 
-/**
- * Whether an effect says what its digest covers: its key is that of its target, and the hashes of its states are those of
- * what they hold. (The bytes of files are held against their hash when they are written.)
- */
-export function isTrueToDigest({ target, before, after }: Effect): boolean {
-  return keyOf(target) === target.key && isTrueImage(target, before) && isTrueImage(target, after);
+/** What can be said of stored targets and states of a kind; undefined of a kind that there is not. */
+export function findTargetRules(kind: string): TargetRules | undefined {
+  return Object.hasOwn(kinds, kind) ? (kinds[kind as TargetKindName] as TargetKindModule).rules : undefined;
 }
 
-function keyOf({ kind, environment, type, id, path, workspaceId }: TargetRef): string | undefined {
-  if (kind === "resource") return resourceRef(environment, type, id).key;
-  return path === undefined || workspaceId === undefined
-    ? undefined
-    : fileRef({ id: workspaceId, name: "", environment }, path).key;
+export function targetRules(kind: TargetKindName): TargetRules {
+  const rules = findTargetRules(kind);
+  if (rules === undefined) throw new Error(`there is no target kind \`${kind}\``);
+  return rules;
 }
 
-function isTrueImage({ kind }: TargetRef, { exists, hash, document, blob }: StateImage): boolean {
-  if (!exists) return hash === null && document === undefined && blob === undefined;
-  return kind === "resource" ? document !== undefined && documentImage(document).hash === hash : blob !== undefined;
+/** Whether an effect says what its digest covers. One of a kind that there is not says nothing. */
+export function isTrueToDigest(effect: Effect): boolean {
+  try {
+    return findTargetRules(effect.target.kind)?.isTrue(effect) ?? false;
+  } catch {
+    return false; // a row that was changed by hand may hold anything: what cannot be read is not true
+  }
 }
 
-/** What must be kept before these effects are acted out: the bytes they replace or remove. */
-export interface BackupNeed {
-  readonly targetKey: string;
-  readonly digest: string;
-  readonly bytes: number;
-  readonly mode: number;
-}
-
-/** The backups of effects on files, in their order; `act` stores the bytes, the caller's `backups` rows name them. */
+/** The backups of effects, in their order; `act` stores the bytes, the caller's `backups` rows name them. */
 export function backupsOf(effects: readonly Effect[]): BackupNeed[] {
-  return effects.flatMap(({ target, before }) =>
-    before.blob === undefined
-      ? []
-      : [{ targetKey: target.key, digest: before.blob, bytes: before.bytes ?? 0, mode: before.mode ?? 0 }],
-  );
+  return effects.flatMap((effect) => targetRules(effect.target.kind).backups(effect));
+}
+
+/** Characters of text that a planned item keeps. */
+export function charactersOf({ effects }: PlannedItem): number {
+  const size = ({ target, before, after }: Effect): number => {
+    const rules = targetRules(target.kind);
+    return rules.characters(before) + rules.characters(after);
+  };
+  return effects.reduce((sum, effect) => sum + size(effect), 0);
+}
+
+/** Reads keys of targets of all kinds; the kind stands before the first colon. */
+export async function openKeys(snapshot: Snapshot): Promise<PartsOfKey> {
+  const readers = new Map<string, PartsOfKey>();
+  for (const [name, { rules }] of modules) readers.set(name, await rules.openKeys(snapshot));
+  return (key) => readers.get(key.slice(0, key.indexOf(":")))?.(key);
+}
+
+/** What erasing a subject takes away of what the kinds themselves keep. */
+export async function eraseSubject(
+  ledger: Pick<Ledger, "attest">,
+  snapshot: Snapshot,
+  subject: ErasureSubject,
+  by: ErasureBy,
+): Promise<ModuleErasure | Refusal> {
+  const parts: ModuleErasure[] = [];
+  for (const [, { rules }] of modules) {
+    const part = await rules.erase?.(ledger, snapshot, subject, by);
+    if (part === undefined) continue;
+    if (isRefusal(part)) return part;
+    parts.push(part);
+  }
+  return {
+    writes: parts.flatMap(({ writes }) => writes),
+    entries: parts.flatMap(({ entries = [] }) => entries),
+    erased: parts.flatMap(({ erased }) => erased),
+    notReached: parts.flatMap(({ notReached = [] }) => notReached),
+  };
 }

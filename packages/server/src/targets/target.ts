@@ -11,66 +11,67 @@
 import type {
   EffectFlag,
   ItemInput,
+  JsonObject,
   JsonValue,
   Problem,
+  Refusal,
   Reversibility,
+  TargetFacts,
   TargetKindName,
   TenantId,
 } from "@countersign/contract";
-import type { Actor, DecideContext, EntryDraft, Guard, Snapshot } from "../ledger/index.js";
+import type {
+  Actor,
+  DecideContext,
+  EntryDraft,
+  ErasureBy,
+  ErasureSubject,
+  Guard,
+  Ledger,
+  ModuleErasure,
+  RowReference,
+  Snapshot,
+} from "../ledger/index.js";
 
-/** Identity of a target in its tenant. Two refs with the same `key` and `kind` are the same target. */
-export interface TargetRef {
+/** Identity of a target in its tenant. Two refs with the same `kind` and `key` are the same target. A kind's own ref may say more. */
+export interface TargetRef extends TargetFacts {
   readonly kind: TargetKindName;
-  /** `CONFIG`, `COMPONENT`, …; `FILE` for files. */
-  readonly type: string;
-  /** resource: its id; file: `<workspace>:<path>`. */
-  readonly id: string;
-  readonly environment: string;
-  /** Comparable identity, the name of the target's epoch: `resource:<environment>:<type>:<id>`, `file:<workspace id>:<path folded>`. */
+  /** Comparable identity, the name of the target's epoch; it begins with the kind: `resource:<environment>:<type>:<id>`. */
   readonly key: string;
-  /** file: path below the root as given. */
-  readonly path?: string;
-  /** file: id of the workspace row. */
-  readonly workspaceId?: string;
 }
 
-/** What is stored of a state: enough to recognise it and to bring it back. */
+/** What is stored of a state: enough to recognise it and to bring it back. A kind's own image may hold more. */
 export interface StateImage {
   readonly exists: boolean;
   /** Hex SHA-256 over the canonical state; equal hashes are equal states. Absent: null. */
   readonly hash: string | null;
-  /** resource: the document. */
-  readonly document?: JsonValue;
-  /** file: hex SHA-256 of the bytes, their number, and the permission bits. */
+  /** Hex SHA-256 of the bytes the state consists of, where it consists of bytes: they are kept in `Blobs` under it. */
   readonly blob?: string;
-  readonly bytes?: number;
-  readonly mode?: number;
-  /** file: how many folders above it its creation makes; undoing the creation removes those that are empty. Not part of the hash. */
-  readonly madeParents?: number;
 }
 
-/** A state in memory while planning or acting: the image, and for files the bytes. */
-export interface TargetState {
-  readonly image: StateImage;
+/** A state in memory while planning or acting: the image, and the bytes that its `blob` names. */
+export interface TargetState<Image extends StateImage = StateImage> {
+  readonly image: Image;
   readonly bytes?: Uint8Array;
 }
 
-export const absentState: TargetState = { image: { exists: false, hash: null } };
+export const absentState: TargetState & { readonly image: { readonly exists: false; readonly hash: null } } = {
+  image: { exists: false, hash: null },
+};
 
 /** One target brought from one state to another. */
-export interface Effect {
-  readonly target: TargetRef;
-  readonly before: StateImage;
-  readonly after: StateImage;
+export interface Effect<Ref extends TargetRef = TargetRef, Image extends StateImage = StateImage> {
+  readonly target: Ref;
+  readonly before: Image;
+  readonly after: Image;
 }
 
 /** An item after its kind has checked its form: what it needs of the world to be planned. */
-export interface CheckedItem {
+export interface CheckedItem<Ref extends TargetRef = TargetRef> {
   readonly input: ItemInput;
   readonly kind: TargetKindName;
   /** The targets it touches, the one it is about first. Their `read` grant is checked before anything is read. */
-  readonly targets: readonly TargetRef[];
+  readonly targets: readonly Ref[];
 }
 
 export interface PlannedItem {
@@ -124,35 +125,46 @@ export type ActOutcome =
   /** It failed underway; what the targets hold now must be read. */
   | { readonly kind: "failed"; readonly problem: Problem };
 
-interface TargetKindBase {
+/**
+ * `Ref` and `Image` are the kind's own. Callers hand a kind only what is of it: they take the kind by the `kind` of the ref.
+ */
+interface TargetKindBase<Ref extends TargetRef, Image extends StateImage> {
   readonly name: TargetKindName;
-  /** Form of the item: which fields the operation takes, names, paths. Touches nothing but the registered workspaces. All problems, with pointers below `pointer`. */
-  check(item: ItemInput, pointer: string, context: TargetContext): Promise<CheckedItem | readonly Problem[]>;
+  /** Form of the item: which fields the operation takes, names, paths. Touches nothing but what is registered in the database. All problems, with pointers below `pointer`. */
+  check(item: ItemInput, pointer: string, context: TargetContext): Promise<CheckedItem<Ref> | readonly Problem[]>;
   /** The target as it is now. Throws `RefusalError` `target_unavailable` when it cannot be read. */
-  read(ref: TargetRef, context: TargetReads): Promise<TargetState>;
+  read(ref: Ref, context: TargetReads): Promise<TargetState<Image>>;
   /** What the item would do to the states of `view`. Changes nothing. */
   plan(
-    item: CheckedItem,
+    item: CheckedItem<Ref>,
     pointer: string,
     view: PlanView,
     context: TargetContext,
   ): Promise<PlannedItem | readonly Problem[]>;
+  /** Where many targets are read faster together than one by one. */
+  readonly together?: ReadTogether<Ref, Image>;
+}
+
+export interface ReadTogether<Ref extends TargetRef = TargetRef, Image extends StateImage = StateImage> {
+  /** The targets whose states `plan` asks its view for. */
+  planReads(item: CheckedItem<Ref>): readonly Ref[];
+  /** `read` of all of them, by key. */
+  readAll(refs: readonly Ref[], context: TargetReads): Promise<ReadonlyMap<string, TargetState<Image>>>;
 }
 
 /** Its writes join the commit that records them: applied and recorded are one. */
-export interface AtomicTargetKind extends TargetKindBase {
+export interface AtomicTargetKind<
+  Ref extends TargetRef = TargetRef,
+  Image extends StateImage = StateImage,
+> extends TargetKindBase<Ref, Image> {
   readonly atomic: true;
-  /** The targets whose states `plan` asks its view for, so that they can be read together. */
-  planReads(item: CheckedItem): readonly TargetRef[];
-  /** `read` of all of them in one statement, by key. */
-  readAll(refs: readonly TargetRef[], context: TargetReads): Promise<ReadonlyMap<string, TargetState>>;
   /**
    * Called while loading: reads the targets. What it returns is called while deciding, and gives the guards and entries
    * (with their writes) that bring the targets from `before` to `after`, for effects in order (several may touch one
    * target: written once). `drift` problems when a target is not in `before`.
    */
   change(
-    effects: readonly Effect[],
+    effects: readonly Effect<Ref, Image>[],
     by: { readonly actor: Actor; readonly changeSetId: string },
     context: TargetContext,
   ): Promise<AtomicChange | readonly Problem[]>;
@@ -165,8 +177,8 @@ export type AtomicChange = (decide: DecideContext) => {
 };
 
 /** What a compensating kind carries out: `token` is stable over retries of the same step. */
-export interface ActStep {
-  readonly effects: readonly Effect[];
+export interface ActStep<E extends Effect = Effect> {
+  readonly effects: readonly E[];
   readonly token: string;
 }
 
@@ -178,22 +190,94 @@ export interface ActStep {
 export type ConcurrentActs = "idempotent" | "exclusive";
 
 /** Acts on the world between an intent and an outcome entry; can be undone by acting again. */
-export interface CompensatingTargetKind extends TargetKindBase {
+export interface CompensatingTargetKind<
+  Ref extends TargetRef = TargetRef,
+  Image extends StateImage = StateImage,
+> extends TargetKindBase<Ref, Image> {
   readonly atomic: false;
   readonly concurrentActs: ConcurrentActs;
   /**
    * Brings the targets from `before` to `after`, each change of one target atomic, durable on return. Refuses without
    * effect when a target is not in `before`. Doing it again when all targets are in `after` is `done`.
    */
-  act(step: ActStep, context: ActContext): Promise<ActOutcome>;
+  act(step: ActStep<Effect<Ref, Image>>, context: ActContext): Promise<ActOutcome>;
   /**
    * Removes what a step that died left beside its targets (temporary files), without doing or undoing the step. `act` does
    * it for its own token and effects; this is for a step that is decided otherwise: undone, or found done by reading.
    */
-  tidy(step: ActStep, context: ActContext): Promise<void>;
+  tidy(step: ActStep<Effect<Ref, Image>>, context: ActContext): Promise<void>;
 }
 
 export type TargetKind = AtomicTargetKind | CompensatingTargetKind;
+
+/** What must be kept before an effect is acted out: the bytes it replaces or removes. */
+export interface BackupNeed {
+  readonly targetKey: string;
+  readonly digest: string;
+  readonly bytes: number;
+  readonly mode: number;
+}
+
+/** Rows that say where a target is, and the subject of the ledger whose entries they stand in. */
+export interface AttestedNeed {
+  readonly subjectId: string;
+  readonly rows: readonly RowReference[];
+}
+
+/** The values of a pattern's parts (`PatternGrammar`) that a key says; undefined in place of one that nobody knows any more. */
+export type PartsOfKey = (key: string) => readonly (string | undefined)[] | undefined;
+
+/**
+ * What can be said of a kind's stored targets and states without reaching a target: pure, but for `openKeys`.
+ * `Ref` and `Image` are the kind's own; what comes from the database may be anything, and only `isTrue` is asked about that.
+ */
+export interface TargetRules<Ref extends TargetRef = TargetRef, Image extends StateImage = StateImage> {
+  /** Whether an effect says what its digest covers: its key is that of its target, the hashes of its states are those of what they hold. */
+  isTrue(effect: Effect<Ref, Image>): boolean;
+  /** What of a state must come out the same when the item is planned again on the same states. */
+  outcome(after: Image): string | boolean | null;
+  /** Characters of text that a state keeps, bytes under `blob` aside. */
+  characters(image: Image): number;
+  /** The bytes to keep before the effect is acted out; `act` stores them. */
+  backups(effect: Effect<Ref, Image>): readonly BackupNeed[];
+  /** Rows that must be what the ledger says before the target is changed: where it is, how it is reached. */
+  needs(target: Ref): readonly AttestedNeed[];
+  /** A target as it is sent, without its names: what an erased item keeps. */
+  bareTarget(environment: string, erased: string): JsonObject;
+  /** A state without what it held: digests and sizes stay. */
+  bareImage(image: Image): Image;
+  /** Reads target keys: of which targets they are. */
+  openKeys(snapshot: Snapshot): Promise<PartsOfKey>;
+  /** Takes away what the kind itself keeps of what a change-set wrote. */
+  readonly erase?: EraseOfKind;
+}
+
+export type EraseOfKind = (
+  ledger: Pick<Ledger, "attest">,
+  snapshot: Snapshot,
+  subject: ErasureSubject,
+  by: ErasureBy,
+) => Promise<ModuleErasure | Refusal>;
+
+/** What a kind needs of the process it runs in. */
+export interface TargetsOptions {
+  /** Denied to every file target, whatever root it lies below. */
+  readonly dataDirectory: string;
+  /** Further files and folders that are denied. */
+  readonly deniedPaths?: readonly string[];
+  /** Where the keys and tokens of the person are that the server runs as; by default this process's. */
+  readonly keys?: { readonly home: string; readonly env: Readonly<Record<string, string | undefined>> };
+  /** Governance's word on a configuration document; null: it is removed. */
+  readonly checkConfiguration: CheckConfiguration;
+}
+
+export type CheckConfiguration = (target: TargetRef, document: JsonValue | null, pointer: string) => readonly Problem[];
+
+/** A kind as `kinds.ts` lists it. */
+export interface TargetKindModule {
+  readonly rules: TargetRules;
+  open(options: TargetsOptions): TargetKind;
+}
 
 /** All questions asked of one snapshot. */
 export function contextIn(snapshot: Snapshot, blobs: Blobs): TargetContext {
@@ -206,13 +290,13 @@ export function sameState(a: StateImage, b: StateImage): boolean {
 }
 
 /** What undoes the effects: the list backwards, each from its `after` to its `before`. */
-export function reverseEffects(effects: readonly Effect[]): Effect[] {
-  return effects.toReversed().map(({ target, before, after }) => ({ target, before: after, after: before }));
+export function reverseEffects<E extends Effect>(effects: readonly E[]): E[] {
+  return effects.toReversed().map((effect) => ({ ...effect, before: effect.after, after: effect.before }));
 }
 
 /** The first state before and the last after of every target, in the order of their first effect. */
-export function netEffects(effects: readonly Effect[]): Effect[] {
-  const net = new Map<string, Effect>();
+export function netEffects<E extends Effect>(effects: readonly E[]): E[] {
+  const net = new Map<string, E>();
   for (const effect of effects) {
     const known = net.get(effect.target.key);
     net.set(effect.target.key, known === undefined ? effect : { ...known, after: effect.after });

@@ -8,7 +8,7 @@ import { execFileSync } from "node:child_process";
 import { constants, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { TenantId } from "@countersign/contract";
-import type { Effect } from "../../src/targets/index.js";
+import type { CompensatingTargetKind, Effect } from "../../src/targets/index.js";
 
 export interface ActOrder {
   readonly appUrl: string;
@@ -66,7 +66,7 @@ handlePrototype["writeFile"] = async function (this: unknown, bytes: Uint8Array)
 };
 syncBuiltinESMExports();
 
-const { fileKind } = await import("../../src/targets/file.js");
+const { fileKind } = await import("../../src/targets/file/kind.js");
 const { openBlobs } = await import("../../src/targets/blobs.js");
 const { storageOver } = await import("../../src/storage/index.js");
 const { readInSnapshot } = await import("../../src/ledger/snapshot.js");
@@ -74,7 +74,10 @@ const { testSealing } = await import("./ledger.js");
 
 const login = { connectionString: order.appUrl };
 const storage = storageOver({ kind: "external", how: "connected", at: "test", owner: login, application: login });
-const kind = fileKind({ denied: order.denied, ...(order.handles === undefined ? {} : { handles: order.handles }) });
+const kind: CompensatingTargetKind = fileKind({
+  denied: order.denied,
+  ...(order.handles === undefined ? {} : { handles: order.handles }),
+});
 const blobs = openBlobs(storage, testSealing, order.tenant);
 // Connections are there before: what fails then is the tree.
 await Promise.all([1, 2, 3, 4].map(() => storage.withSnapshot(order.tenant, (client) => client.query("select 1"))));

@@ -8,6 +8,7 @@ import { asTenantId, isRefusal } from "@countersign/contract";
 import { openChangeSets, type Desk } from "../../src/change-sets/index.js";
 import { openStorage } from "../../src/storage/index.js";
 import { callerOf, openDesk } from "./desk.js";
+import { compensatingKind, withKind } from "./kinds.js";
 
 export type ChangeSetMessage = { readonly kind: "ended"; readonly points: number; readonly status: string };
 
@@ -34,7 +35,7 @@ function point(): void {
 
 /** The same parts, with a point before and after everything that lasts. */
 function counted(desk: Desk): Desk {
-  const { file } = desk.targets;
+  const file = compensatingKind(desk.targets, "file");
   const act: typeof file.act = async (step, context) => {
     point();
     acts += 1;
@@ -55,11 +56,7 @@ function counted(desk: Desk): Desk {
         return outcome;
       },
     },
-    targets: {
-      ...desk.targets,
-      file: counting,
-      kind: (name) => (name === "file" ? counting : desk.targets.kind(name)),
-    },
+    targets: withKind(desk.targets, counting),
   };
 }
 

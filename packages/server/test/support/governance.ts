@@ -1,15 +1,9 @@
 /** Values for tests of governance: short ways to write targets, people and configurations. */
-import type { EffectFlag, ItemOperation, JsonValue } from "@countersign/contract";
-import {
-  effectiveConfiguration,
-  type Configuration,
-  type RiskItem,
-  type TargetFacts,
-  type Voter,
-} from "../../src/governance/index.js";
+import type { EffectFlag, FileFacts, ItemOperation, JsonValue } from "@countersign/contract";
+import { effectiveConfiguration, type Configuration, type RiskItem, type Voter } from "../../src/governance/index.js";
 
 /** `resource:<environment>:<TYPE>:<id>` or `file:<workspace>:<path>`, without escapes. */
-export function target(text: string, environment = "development"): TargetFacts {
+export function target(text: string, environment = "development"): FileFacts {
   const [kind, a = "", b = "", ...rest] = text.split(":");
   if (kind === "file") {
     const path = [b, ...rest].join(":");

@@ -13,6 +13,7 @@ import {
   type ActOutcome,
   type AtomicTargetKind,
   type CheckConfiguration,
+  type CompensatingTargetKind,
   contextIn,
   createTargets,
   type Effect,
@@ -22,12 +23,13 @@ import {
   type TargetContext,
   type Targets,
 } from "../../src/targets/index.js";
-import { fileKind } from "../../src/targets/file.js";
+import { fileKind } from "../../src/targets/file/kind.js";
 import type { ActOrder } from "./actProgram.js";
 import type { TargetWorld } from "./exercise-target.js";
 import { actor, newTenant, openTestLedger, testSealing } from "./ledger.js";
 import { withClient, type TestDatabase } from "./postgres.js";
 import { actContext } from "../../src/change-sets/desk.js";
+import { atomicKind } from "./kinds.js";
 
 export interface ResourceWorld extends TargetWorld {
   readonly tenant: TenantId;
@@ -81,12 +83,13 @@ export async function resourceWorld(
 ): Promise<ResourceWorld> {
   const tenant = newTenant();
   const targets = createTargets({ dataDirectory: "/nonexistent/countersign", checkConfiguration });
+  const kind = atomicKind(targets, "resource");
   const within = contextMaker(database.storage, ledger, tenant);
   const blobs = openBlobs(database.storage, testSealing, tenant);
   const apply = async (effects: readonly Effect[]): Promise<ActOutcome> => {
     const outcome = await ledger.transact(
       tenant,
-      (snapshot) => targets.resource.change(effects, { actor, changeSetId: newId() }, contextIn(snapshot, blobs)),
+      (snapshot) => kind.change(effects, { actor, changeSetId: newId() }, contextIn(snapshot, blobs)),
       (loaded, decide) =>
         typeof loaded === "function"
           ? { kind: "change", change: loaded(decide), result: undefined }
@@ -108,7 +111,7 @@ export async function resourceWorld(
     tenant,
     ledger,
     targets,
-    kind: targets.resource,
+    kind,
     within,
     apply,
     observe,
@@ -127,7 +130,7 @@ export async function fileWorld(
   const [root, outside, dataDirectory] = [join(base, "shop"), join(base, "outside"), join(base, "data")];
   for (const folder of [root, outside, dataDirectory]) fs.mkdirSync(folder);
   fs.writeFileSync(join(outside, "secret"), "secret");
-  const kind = fileKind({ denied: [dataDirectory], ...options });
+  const kind: CompensatingTargetKind = fileKind({ denied: [dataDirectory], ...options });
   const within = contextMaker(database.storage, ledger, tenant);
   const registered = await ledger.transact(
     tenant,

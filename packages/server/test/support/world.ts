@@ -21,11 +21,12 @@ import { openChangeSets, type ChangeSets, type Desk, type RequestContext } from 
 import { moveEpoch, type Actor, type EntryDraft, type Ledger } from "../../src/ledger/index.js";
 import { type Clock, newId, systemClock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
-import { contextIn, registerWorkspace, type Targets } from "../../src/targets/index.js";
+import { contextIn, registerWorkspace, type TargetRef, type Targets } from "../../src/targets/index.js";
 import type { Caller } from "../../src/tenancy/index.js";
 import { callerOf, openDesk } from "./desk.js";
 import { createDatabase, temporaryDirectory } from "./postgres.js";
 import { committed } from "./ledger.js";
+import { atomicKind } from "./kinds.js";
 
 export interface Human {
   readonly id: string;
@@ -224,21 +225,19 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       tenant,
       async (snapshot) => {
         const context = contextIn(snapshot, plain.blobs(tenant));
-        const before = await plain.targets.resource.read(ref, context);
-        const view = {
-          state: (target: typeof ref | Parameters<typeof plain.targets.resource.read>[0]) =>
-            plain.targets.resource.read(target, context),
-        };
+        const kind = atomicKind(plain.targets, "resource");
+        const before = await kind.read(ref, context);
+        const view = { state: (target: TargetRef) => kind.read(target, context) };
         const input = {
           operation: before.image.exists ? ("UPDATE" as const) : ("CREATE" as const),
           target: { kind: "resource" as const, type: "SYSTEM_CONFIG", id: ref.id, environment: "system" },
           after: document,
         };
-        const checked = await plain.targets.resource.check(input, "", context);
+        const checked = await kind.check(input, "", context);
         if (!("input" in checked)) throw new Error(JSON.stringify(checked));
-        const planned = await plain.targets.resource.plan(checked, "", view, context);
+        const planned = await kind.plan(checked, "", view, context);
         if (!("effects" in planned)) throw new Error(JSON.stringify(planned));
-        return plain.targets.resource.change(planned.effects, { actor: system, changeSetId: newId() }, context);
+        return kind.change(planned.effects, { actor: system, changeSetId: newId() }, context);
       },
       (change, context) => {
         if (typeof change !== "function") throw new Error(JSON.stringify(change));

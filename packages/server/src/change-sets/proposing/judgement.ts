@@ -24,6 +24,7 @@ import { findDrift } from "./plan.rules.js";
 import { readAuthorHistory } from "../queries.js";
 import type { ItemRow, Whole } from "../rows.js";
 import { reversibilityOf } from "../lifecycle.rules.js";
+import { targetRules } from "../../targets/index.js";
 
 /** What policy and risk say about the present revision on the targets as they are now. */
 export interface Judgement {
@@ -75,13 +76,14 @@ export async function judge(desk: Desk, snapshot: Snapshot, loaded: Loaded): Pro
  * of another environment now. What people approved, and what freezes and routes are held against, is the plan that is stored.
  */
 function plannedOtherwise(whole: Whole, plan: Plan): Refusal | undefined {
-  // Of a file not the bytes: an item is stored as jsonb, which forgets the order of members, so new JSON in a file may come out
-  // in another order now. What is written are the stored bytes, in the order they were sent and approved.
-  const outcome = (after: ItemRow["effects"][number]["after"]): string | boolean | null =>
-    after.document === undefined ? after.exists : after.hash;
   const said = (effects: ItemRow["effects"]): string =>
     JSON.stringify(
-      effects.map(({ target, before, after }) => [target.key, target.environment, before.hash, outcome(after)]),
+      effects.map(({ target, before, after }) => [
+        target.key,
+        target.environment,
+        before.hash,
+        targetRules(target.kind).outcome(after),
+      ]),
     );
   const other = plan.items.filter(({ sequence, planned }) => {
     const stored = whole.items.find((item) => item.sequence === sequence);

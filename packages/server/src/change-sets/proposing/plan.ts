@@ -9,6 +9,7 @@ import { type Configuration, decideRead, policySet, type PolicyPrincipal } from 
 import type { Snapshot } from "../../ledger/index.js";
 import {
   type Blobs,
+  charactersOf,
   type CheckedItem,
   contextIn,
   type Effect,
@@ -62,7 +63,7 @@ export async function planItems(inputs: readonly ItemInput[], planning: Planning
   const overlay = new Overlay(planning.targets, context);
   const items: OrderedPlan[] = [];
   // A short item may be about a large document: two hundred of them are refused before they are too much for anybody.
-  const weight = { documents: 0, bytes: 0 };
+  const weight = { characters: 0, bytes: 0, targets: 0 };
   for (const [place, index] of order.entries()) {
     const item = checked[index];
     if (item === undefined || isUnknown(item)) continue;
@@ -72,14 +73,12 @@ export async function planItems(inputs: readonly ItemInput[], planning: Planning
       problems.push(...planned);
       continue;
     }
-    weight.documents += documentsOf(planned);
+    weight.characters += charactersOf(planned);
     weight.bytes += bytesOf(planned);
-    if (weight.documents > limits.planDocumentsMax || weight.bytes > limits.planFileBytesMax) {
-      problems.push({
-        code: "limit_exceeded",
-        pointer: `/items/${index}`,
-        message: `up to item \`${index + 1}\` the states to keep are larger than one change-set may hold; propose the items in several, or what one document becomes as one item`,
-      });
+    weight.targets += new Set(planned.effects.map(({ target }) => target.key)).size;
+    const heavy = tooHeavy(weight, index);
+    if (heavy !== undefined) {
+      problems.push(heavy);
       break;
     }
     overlay.lay(planned.effects, planned.blobs);
@@ -89,9 +88,23 @@ export async function planItems(inputs: readonly ItemInput[], planning: Planning
   return { items, checked: checked.filter((item) => item !== undefined) };
 }
 
-function documentsOf({ effects }: PlannedItem): number {
-  const size = ({ document }: StateImage): number => (document === undefined ? 0 : JSON.stringify(document).length);
-  return effects.reduce((sum, { before, after }) => sum + size(before) + size(after), 0);
+function tooHeavy(
+  weight: { readonly characters: number; readonly bytes: number; readonly targets: number },
+  index: number,
+): Problem | undefined {
+  const pointer = `/items/${index}`;
+  if (weight.targets > limits.planTargetsMax)
+    return {
+      code: "limit_exceeded",
+      pointer,
+      message: `up to item \`${index + 1}\` the change-set touches \`${weight.targets}\` targets, more than ${limits.planTargetsMax}; propose the items in several`,
+    };
+  if (weight.characters <= limits.planDocumentsMax && weight.bytes <= limits.planFileBytesMax) return undefined;
+  return {
+    code: "limit_exceeded",
+    pointer,
+    message: `up to item \`${index + 1}\` the states to keep are larger than one change-set may hold; propose the items in several, or what one document becomes as one item`,
+  };
 }
 
 function bytesOf({ blobs }: PlannedItem): number {
@@ -104,13 +117,27 @@ export async function readStates(
   targets: Targets,
   context: TargetReads,
 ): Promise<Map<string, StateImage>> {
-  const resources = effects.flatMap(({ target }) => (target.kind === "resource" ? [target] : []));
-  const states = new Map<string, StateImage>();
-  for (const [key, { image }] of await targets.resource.readAll(resources, context)) states.set(key, image);
-  for (const { target } of effects) {
-    if (states.has(target.key)) continue;
-    const state = await targets.kind(target.kind).read(target, context);
-    states.set(target.key, state.image);
+  const refs = effects.map(({ target }) => target);
+  const states = await readTogether(refs, targets, context);
+  for (const ref of refs) {
+    if (!states.has(ref.key)) states.set(ref.key, await targets.kind(ref.kind).read(ref, context));
+  }
+  return new Map([...states].map(([key, { image }]) => [key, image]));
+}
+
+/** Those of the targets that their kinds read together. */
+async function readTogether(
+  refs: readonly TargetRef[],
+  targets: Targets,
+  context: TargetReads,
+): Promise<Map<string, TargetState>> {
+  const states = new Map<string, TargetState>();
+  for (const kind of new Set(refs.map((ref) => ref.kind))) {
+    const read = await targets.kind(kind).together?.readAll(
+      refs.filter((ref) => ref.kind === kind),
+      context,
+    );
+    for (const [key, state] of read ?? []) states.set(key, state);
   }
   return states;
 }
@@ -155,12 +182,11 @@ class Overlay implements PlanView {
     const at = upcoming.indexOf(item, Math.max(0, this.#ahead - itemsAhead));
     if (at < this.#ahead) return;
     this.#ahead = at + itemsAhead;
-    const { resource } = this.#targets;
     const refs = upcoming
       .slice(at, this.#ahead)
-      .flatMap((next) => (next.kind === resource.name ? resource.planReads(next) : []))
+      .flatMap((next) => this.#targets.kind(next.kind).together?.planReads(next) ?? [])
       .filter((ref) => !this.#states.has(ref.key));
-    for (const [key, state] of await resource.readAll(refs, this.#context)) this.#states.set(key, state);
+    for (const [key, state] of await readTogether(refs, this.#targets, this.#context)) this.#states.set(key, state);
   }
 
   async state(ref: TargetRef): Promise<TargetState> {

@@ -125,12 +125,6 @@ export function recordOf(run: Run, sequence: number): ApplicationItemRow {
   return record;
 }
 
-export function itemOf(run: Run, sequence: number): ItemRow {
-  const item = run.items.find((one) => one.sequence === sequence);
-  if (item === undefined) throw new Error(`there is no item ${sequence}`);
-  return item;
-}
-
 /** Who asked for the run: it acts in their name, also after a restart. */
 export function actorOf(run: Run): Actor {
   return run.application.plan.actor as unknown as Actor;

@@ -12,6 +12,7 @@ import { table } from "../table.js";
 import { block, lines, show } from "../text.js";
 import { moment } from "../when.js";
 import { wholeNumber } from "./changeSet.js";
+import { type ResourceTarget, targetKind } from "@countersign/contract";
 
 export function targetCommands(set: CommandSet, root: Command): void {
   resourceCommands(set, root);
@@ -29,11 +30,11 @@ interface ResourceOptions {
 
 function resourceOf(text: string, environment: string): { environment: string; type: string; id: string } {
   const target = parseTarget(text, environment);
-  if (target.kind === "file")
-    throw new CliError("usage", `\`${text}\` is a file; read it in its workspace`, {
-      help: ["countersign workspace list"],
-    });
-  return { environment: target.environment, type: target.type, id: target.id };
+  const { noun, readElsewhere } = targetKind(target.kind);
+  if (readElsewhere !== undefined)
+    throw new CliError("usage", `\`${text}\` is ${noun}; ${readElsewhere.how}`, { help: [readElsewhere.command] });
+  const { environment: named, type, id } = target as ResourceTarget;
+  return { environment: named, type, id };
 }
 
 function resourceCommands(set: CommandSet, root: Command): void {

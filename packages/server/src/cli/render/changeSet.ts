@@ -1,6 +1,11 @@
 /** A change-set for people: what changes, how risky, what policy says, who is waited for, what can be done now. */
-import type { ApplicationView, Command, RiskAssessment, Status } from "@countersign/contract";
-import { targetText } from "../grammar.js";
+import {
+  type ApplicationView,
+  type Command,
+  type RiskAssessment,
+  type Status,
+  targetText,
+} from "@countersign/contract";
 import { facts, table } from "../table.js";
 import { block, empty, indent, lines, show, shortened, type Painter, type Shown } from "../text.js";
 import { moment, roughly } from "../when.js";

@@ -1,6 +1,7 @@
 /** Diffs as people read them: lines of + and − with the place they are about. */
 import type { ItemView, JsonValue, PatchOperationView } from "./types.js";
 import { block, empty, indent, inline, lines, show, type Painter, type Shown } from "../text.js";
+import { shownTarget } from "@countersign/contract";
 
 /** The change of one item, from what the plan says it does. */
 export function itemDiff(paint: Painter, item: Pick<ItemView, "diff" | "effects" | "operation">): Shown {
@@ -94,9 +95,7 @@ function valueAt(document: JsonValue, pointer: string): JsonValue | undefined {
 /** What undoing an item does, without its diff: each target with where it goes. */
 export function undoLines(paint: Painter, item: Pick<ItemView, "effects">): Shown[] {
   return item.effects.toReversed().map(({ target, before }) => {
-    const name = inline(
-      target.kind === "file" ? `file:${target.id}` : `${target.environment}:${target.type}:${target.id}`,
-    );
+    const name = inline(shownTarget(target));
     return before.exists
       ? show`${paint.yellow("restore")} ${name} ${paint.dim(`to ${(before.hash ?? "").slice(0, 12)}`)}`
       : show`${paint.red("remove ")} ${name} ${paint.dim("which it created")}`;

@@ -9,7 +9,7 @@ import * as fs from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, parse, sep } from "node:path";
 import { visible, type Problem } from "@countersign/contract";
-import type { Actor, DecideContext, EntryDraft, Guard, Row, Snapshot } from "../ledger/index.js";
+import type { Actor, DecideContext, EntryDraft, Guard, Row, Snapshot } from "../../ledger/index.js";
 import { allWorkspaces, workspaceById, type WorkspaceRow } from "./queries.js";
 import { codeOf } from "./tree.js";
 

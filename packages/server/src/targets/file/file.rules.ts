@@ -2,36 +2,50 @@
  * What an item does to a file. Pure: states come in, effects go out. `docs/targets.md` has the table.
  * INVARIANT: equal hashes are equal bytes and equal permission bits; an effect brings exactly these from one to the other.
  */
-import { limits, visible, type EffectFlag, type ItemInput, type JsonValue, type Problem } from "@countersign/contract";
+import {
+  isProduction,
+  limits,
+  targetKind,
+  visible,
+  type EffectFlag,
+  type FileTarget,
+  type ItemInput,
+  type JsonValue,
+  type Problem,
+} from "@countersign/contract";
 import { fileStateHash, sha256Hex } from "@countersign/proof";
 import { createTwoFilesPatch } from "diff";
-import { checkFields, type FieldRule } from "./fields.rules.js";
-import { checkDocument, empties } from "./json.rules.js";
-import { editJsonText, isFailure, parseJsonText, printJson, type TextFailure } from "./json-edit.rules.js";
-import { isEdits, jsonEdits } from "./jsonOperations.rules.js";
+import { checkFields } from "../fields.rules.js";
+import { checkDocument, empties } from "../json/json.rules.js";
+import { editJsonText, isFailure, parseJsonText, printJson, type TextFailure } from "../json/json-edit.rules.js";
+import { isEdits, jsonEdits } from "../json/jsonOperations.rules.js";
 import { checkPath, foldPath, parentPath, pathFlags } from "./paths.rules.js";
-import { isProduction } from "./resource.rules.js";
-import { absentState, type Effect, type StateImage, type TargetRef, type TargetState } from "./target.js";
+import { absentState, type Effect, type StateImage, type TargetRef, type TargetState } from "../target.js";
 
-export type FileTarget = Extract<ItemInput["target"], { kind: "file" }>;
+/** `id`: `<workspace>:<path>`; `key`: `file:<workspace id>:<path folded>`. */
+export interface FileRef extends TargetRef {
+  readonly kind: "file";
+  /** Below the root, as given. */
+  readonly path: string;
+  /** Id of the workspace's row. */
+  readonly workspaceId: string;
+}
+
+/** `hash` covers bytes and permission bits; the bytes are those of `blob`. */
+export interface FileImage extends StateImage {
+  readonly bytes?: number;
+  readonly mode?: number;
+  /** How many folders above it its creation makes; undoing the creation removes those that are empty. Not part of the hash. */
+  readonly madeParents?: number;
+}
+export type FileEffect = Effect<FileRef, FileImage>;
+export type FileTargetState = TargetState<FileImage>;
 
 const modeDefault = 0o644;
 
-const fieldRules: Readonly<Partial<Record<ItemInput["operation"], FieldRule>>> = {
-  CREATE: { forms: [["content"], ["after"]], optional: ["mode"] },
-  UPDATE: { forms: [["content"], ["after"], ["patch"]] },
-  DELETE: {},
-  RENAME: { required: ["to.path"] },
-  MOVE: { forms: [["to.path"], ["pointer", "to.pointer"]] },
-  CHANGE_PROPERTY: { required: ["pointer", "value"] },
-  ADD_CHILD: { required: ["value"], optional: ["pointer", "key"] },
-  REMOVE_CHILD: { required: ["pointer"] },
-  REORDER: { required: ["order"], optional: ["pointer"] },
-};
-
 /** Form of an item: fields, paths, content. All problems. */
 export function checkFileItem(item: ItemInput, pointer: string): Problem[] {
-  const rule = fieldRules[item.operation];
+  const rule = targetKind("file").fields[item.operation];
   if (rule === undefined) {
     return [
       {
@@ -110,7 +124,7 @@ export interface WorkspaceFacts {
   readonly environment: string;
 }
 
-export function fileRef(workspace: WorkspaceFacts, path: string): TargetRef {
+export function fileRef(workspace: WorkspaceFacts, path: string): FileRef {
   return {
     kind: "file",
     type: "FILE",
@@ -123,24 +137,24 @@ export function fileRef(workspace: WorkspaceFacts, path: string): TargetRef {
 }
 
 /** The targets of a checked item: the file, and where it goes. */
-export function fileTargets(item: ItemInput, workspace: WorkspaceFacts): [TargetRef, ...TargetRef[]] {
+export function fileTargets(item: ItemInput, workspace: WorkspaceFacts): [FileRef, ...FileRef[]] {
   const source = fileRef(workspace, (item.target as FileTarget).path);
   return item.to?.path === undefined ? [source] : [source, fileRef(workspace, item.to.path)];
 }
 
-export function fileImage(bytes: Uint8Array, mode: number): StateImage {
+export function fileImage(bytes: Uint8Array, mode: number): FileImage {
   return { exists: true, hash: fileStateHash(bytes, mode), blob: sha256Hex(bytes), bytes: bytes.length, mode };
 }
 
 /** A state with its bytes, as planning sees it. */
-export interface FileView extends TargetState {
-  readonly ref: TargetRef;
+export interface FileView extends FileTargetState {
+  readonly ref: FileRef;
   /** Folders above it that are not there. */
   readonly missingParents: number;
 }
 
 export interface FilePlan {
-  readonly effects: readonly Effect[];
+  readonly effects: readonly FileEffect[];
   readonly diff: JsonValue;
   readonly blobs: ReadonlyMap<string, Uint8Array>;
   readonly flags: readonly EffectFlag[];
@@ -150,7 +164,7 @@ export interface FilePlan {
 export function planFile(item: ItemInput, views: readonly FileView[], pointer: string): FilePlan | readonly Problem[] {
   const [source, destination] = views;
   if (source === undefined) throw new Error("an item has a target");
-  const path = visible(source.ref.path ?? "");
+  const path = visible(source.ref.path);
   if (item.operation === "CREATE") {
     if (source.image.exists)
       return [
@@ -175,12 +189,12 @@ export function planFile(item: ItemInput, views: readonly FileView[], pointer: s
   return update(item, source, pointer);
 }
 
-const bytesOf = (state: TargetState): Uint8Array => {
+const bytesOf = (state: FileTargetState): Uint8Array => {
   if (state.bytes === undefined) throw new Error("the state of a file is planned with its bytes");
   return state.bytes;
 };
 
-function withBytes(...pairs: readonly [StateImage, Uint8Array][]): Map<string, Uint8Array> {
+function withBytes(...pairs: readonly [FileImage, Uint8Array][]): Map<string, Uint8Array> {
   return new Map(pairs.flatMap(([image, bytes]) => (image.blob === undefined ? [] : [[image.blob, bytes] as const])));
 }
 
@@ -217,7 +231,7 @@ function remove(source: FileView): FilePlan {
 }
 
 function move(source: FileView, destination: FileView, pointer: string): FilePlan | Problem[] {
-  const to = destination.ref.path ?? "";
+  const to = destination.ref.path;
   if (destination.image.exists)
     return [
       {
@@ -235,7 +249,7 @@ function move(source: FileView, destination: FileView, pointer: string): FilePla
   ];
   return {
     effects,
-    diff: { format: "moved", from: source.ref.path ?? "", to },
+    diff: { format: "moved", from: source.ref.path, to },
     blobs: withBytes([image, bytesOf(source)]),
     flags: fileFlags(effects),
   };
@@ -259,7 +273,7 @@ function update(item: ItemInput, source: FileView, pointer: string): FilePlan | 
     return [
       {
         code: "no_effect",
-        message: `\`${visible(source.ref.path ?? "")}\` is like that already; leave the item out`,
+        message: `\`${visible(source.ref.path)}\` is like that already; leave the item out`,
         pointer,
       },
     ];
@@ -322,11 +336,11 @@ function decodeUtf8(bytes: Uint8Array): string | undefined {
 
 const executable = 0o111;
 
-function fileFlags(effects: readonly Effect[]): EffectFlag[] {
+function fileFlags(effects: readonly FileEffect[]): EffectFlag[] {
   const flags = new Set<EffectFlag>();
   const moves = effects.length === 2;
   for (const { target, before, after } of effects) {
-    for (const flag of pathFlags(target.path ?? "")) flags.add(flag);
+    for (const flag of pathFlags(target.path)) flags.add(flag);
     if (((before.mode ?? 0) | (after.mode ?? 0)) & executable) flags.add("code_bearing");
     if (before.exists && !after.exists && !moves) flags.add("destructive");
     if (isProduction(target.environment)) flags.add("production");
@@ -339,22 +353,22 @@ const editLengthMax = 4_000;
 const unifiedLengthMax = 256 * 1024;
 
 /** What a person sees: a unified difference of texts; sizes and digests always. */
-export function diffFiles(ref: TargetRef, before: TargetState, after: TargetState): JsonValue {
+export function diffFiles(ref: FileRef, before: FileTargetState, after: FileTargetState): JsonValue {
   const sides = { before: side(before), after: side(after) };
   const [old, next] = [textOf(before), textOf(after)];
   if (old === undefined || next === undefined) return { format: "binary", ...sides };
-  const unified = unifiedDiff(ref.path ?? "", old, next);
+  const unified = unifiedDiff(ref.path, old, next);
   return { format: "text", unified: unified ?? null, ...sides };
 }
 
-function side({ image }: TargetState): JsonValue {
+function side({ image }: FileTargetState): JsonValue {
   return image.exists
     ? { bytes: image.bytes ?? 0, digest: image.blob ?? "", mode: (image.mode ?? 0).toString(8).padStart(4, "0") }
     : null;
 }
 
 /** "" when absent; undefined when it is no text. */
-function textOf(state: TargetState): string | undefined {
+function textOf(state: FileTargetState): string | undefined {
   if (!state.image.exists) return "";
   const text = decodeUtf8(bytesOf(state));
   return text === undefined || text.includes("\u0000") ? undefined : text;

@@ -5,9 +5,26 @@
  * all, and what is reported done is durable · before a file is replaced or removed, its bytes are sealed in the database and
  * were read back · doing a step again after a crash ends where doing it once would have.
  */
-import { refusedForProblems, RefusalError, visible, type ItemInput, type Problem } from "@countersign/contract";
-import { checkFileItem, fileImage, fileTargets, planFile, type FileTarget, type FileView } from "./file.rules.js";
-import { gate, inTurn } from "./locks.js";
+import {
+  type FileTarget,
+  type ItemInput,
+  type Problem,
+  RefusalError,
+  refusedForProblems,
+  visible,
+} from "@countersign/contract";
+import {
+  checkFileItem,
+  type FileEffect,
+  fileImage,
+  type FileImage,
+  type FileRef,
+  fileTargets,
+  type FileTargetState,
+  type FileView,
+  planFile,
+} from "./file.rules.js";
+import { gate, inTurn } from "../locks.js";
 import { workspaceById, workspaceByName } from "./queries.js";
 import {
   absentState,
@@ -19,14 +36,11 @@ import {
   type ActStep,
   type CheckedItem,
   type CompensatingTargetKind,
-  type Effect,
   type PlannedItem,
   type PlanView,
   type TargetContext,
   type TargetReads,
-  type TargetRef,
-  type TargetState,
-} from "./target.js";
+} from "../target.js";
 import { codeOf, openTree, type FileState, type FoundFile, type Tree } from "./tree.js";
 
 export interface FileKindOptions {
@@ -36,14 +50,14 @@ export interface FileKindOptions {
   readonly handles?: boolean;
 }
 
-export function fileKind(options: FileKindOptions): CompensatingTargetKind {
+export function fileKind(options: FileKindOptions): CompensatingTargetKind<FileRef, FileImage> {
   const files: Files = { tree: (ref, context) => treeOf(ref, context, options) };
   return {
     name: "file",
     atomic: false,
     concurrentActs: "idempotent",
     check,
-    read: async (ref, context) => stateOf(await (await files.tree(ref, context)).read(pathOf(ref))),
+    read: async (ref, context) => stateOf(await (await files.tree(ref, context)).read(ref.path)),
     plan: (item, pointer, view, context) => plan(item, pointer, { view, context, files }),
     act: (step, context) => act(step, context, files),
     tidy: (step, context) => tidy(step, context, files),
@@ -51,19 +65,14 @@ export function fileKind(options: FileKindOptions): CompensatingTargetKind {
 }
 
 interface Files {
-  tree(ref: TargetRef, context: TargetReads): Promise<Tree>;
+  tree(ref: FileRef, context: TargetReads): Promise<Tree>;
 }
 
-function pathOf(ref: TargetRef): string {
-  if (ref.path === undefined) throw new Error("the ref of a file has a path");
-  return ref.path;
-}
-
-const stateOf = (file: FileState): TargetState =>
+const stateOf = (file: FileState): FileTargetState =>
   file.exists ? { image: fileImage(file.bytes, file.mode), bytes: file.bytes } : absentState;
 
-async function treeOf(ref: TargetRef, context: TargetReads, { denied, handles }: FileKindOptions): Promise<Tree> {
-  const row = await context.look((snapshot) => workspaceById(snapshot, ref.workspaceId ?? ""));
+async function treeOf(ref: FileRef, context: TargetReads, { denied, handles }: FileKindOptions): Promise<Tree> {
+  const row = await context.look((snapshot) => workspaceById(snapshot, ref.workspaceId));
   if (row === undefined || row.status !== "ACTIVE") {
     const message = `the workspace of \`${visible(ref.id)}\` is not registered any more; register it again`;
     throw new RefusalError({ kind: "refused", code: "target_unavailable", message });
@@ -75,7 +84,7 @@ async function check(
   item: ItemInput,
   pointer: string,
   context: TargetContext,
-): Promise<CheckedItem | readonly Problem[]> {
+): Promise<CheckedItem<FileRef> | readonly Problem[]> {
   const problems = checkFileItem(item, pointer);
   const name = (item.target as FileTarget).workspace;
   const workspace = await workspaceByName(context.snapshot, name);
@@ -91,18 +100,22 @@ async function check(
 }
 
 async function plan(
-  item: CheckedItem,
+  item: CheckedItem<FileRef>,
   pointer: string,
   at: { readonly view: PlanView; readonly context: TargetContext; readonly files: Files },
 ): Promise<PlannedItem | readonly Problem[]> {
   try {
     const views: FileView[] = [];
     for (const [index, ref] of item.targets.entries()) {
-      const onDisk = await (await at.files.tree(ref, at.context)).read(pathOf(ref));
+      const onDisk = await (await at.files.tree(ref, at.context)).read(ref.path);
       const several = onDisk.exists ? severalNames(onDisk, ref) : undefined;
       if (several !== undefined)
         return [{ ...several, pointer: pointer + (index === 0 ? "/target/path" : "/to/path") }];
-      views.push({ ref, ...(await at.view.state(ref)), missingParents: onDisk.exists ? 0 : onDisk.missingParents });
+      views.push({
+        ref,
+        ...((await at.view.state(ref)) as FileTargetState),
+        missingParents: onDisk.exists ? 0 : onDisk.missingParents,
+      });
     }
     const planned = planFile(item.input, views, pointer);
     return "length" in planned ? planned : { ...planned, reversibility: "exact" };
@@ -112,11 +125,11 @@ async function plan(
 }
 
 /** Writing to a file with several names would write elsewhere too, perhaps outside the root. */
-function severalNames(file: FoundFile, ref: TargetRef): Problem | undefined {
+function severalNames(file: FoundFile, ref: FileRef): Problem | undefined {
   if (file.links <= 1) return undefined;
   return {
     code: "path_refused",
-    message: `\`${visible(ref.path ?? "")}\` has \`${file.links}\` names (hard links); make it a file of its own first`,
+    message: `\`${visible(ref.path)}\` has \`${file.links}\` names (hard links); make it a file of its own first`,
   };
 }
 
@@ -128,7 +141,7 @@ function problemOf(error: unknown): Problem {
 
 /** One effect with what is needed to carry it out. */
 interface Step {
-  readonly effect: Effect;
+  readonly effect: FileEffect;
   readonly tree: Tree;
   readonly token: string;
   /** The bytes after; undefined when the file shall be absent. */
@@ -139,14 +152,14 @@ interface Step {
 const actsMax = 8;
 const throughGate = gate(actsMax);
 
-async function act({ effects, token }: ActStep, context: ActContext, files: Files): Promise<ActOutcome> {
+async function act({ effects, token }: ActStep<FileEffect>, context: ActContext, files: Files): Promise<ActOutcome> {
   const net = netEffects(effects);
   const keys = net.map((effect) => effect.target.key);
   return inTurn(keys, () => throughGate(() => actInTurn(net, token, context, files)));
 }
 
 async function actInTurn(
-  effects: readonly Effect[],
+  effects: readonly FileEffect[],
   token: string,
   context: ActContext,
   files: Files,
@@ -160,13 +173,13 @@ async function actInTurn(
   return carryOut(steps, context, files);
 }
 
-async function tidy({ effects, token }: ActStep, context: ActContext, files: Files): Promise<void> {
+async function tidy({ effects, token }: ActStep<FileEffect>, context: ActContext, files: Files): Promise<void> {
   for (const effect of netEffects(effects)) {
     await inTurn([effect.target.key], async () => {
       try {
         await (
           await files.tree(effect.target, context)
-        ).recover(pathOf(effect.target), token, isState(effect.before.hash));
+        ).recover(effect.target.path, token, isState(effect.before.hash));
       } catch (error) {
         // It cannot be reached now; nothing depends on it.
         problemOf(error);
@@ -176,13 +189,18 @@ async function tidy({ effects, token }: ActStep, context: ActContext, files: Fil
 }
 
 /** Everything that can be refused before the first change: what an earlier try left, drift, links, backups, the new bytes. */
-async function prepare(effects: readonly Effect[], token: string, context: ActContext, files: Files): Promise<Step[]> {
+async function prepare(
+  effects: readonly FileEffect[],
+  token: string,
+  context: ActContext,
+  files: Files,
+): Promise<Step[]> {
   const steps: Step[] = [];
   const problems: Problem[] = [];
   for (const effect of effects) {
     const tree = await files.tree(effect.target, context);
-    await tree.recover(pathOf(effect.target), token, isState(effect.before.hash));
-    const file = await tree.read(pathOf(effect.target));
+    await tree.recover(effect.target.path, token, isState(effect.before.hash));
+    const file = await tree.read(effect.target.path);
     const { image } = stateOf(file);
     if (!sameState(image, effect.before) && !sameState(image, effect.after)) problems.push(driftProblem(effect.target));
     const several = file.exists ? severalNames(file, effect.target) : undefined;
@@ -195,13 +213,13 @@ async function prepare(effects: readonly Effect[], token: string, context: ActCo
   return steps;
 }
 
-const driftProblem = (target: TargetRef): Problem => ({
+const driftProblem = (target: FileRef): Problem => ({
   code: "drift",
   message: `\`${visible(target.id)}\` is not in the state the plan was made for; revise`,
 });
 
 /** Nobody is told: whoever runs the application now finds out what the files hold. */
-const lostProblem = (target: TargetRef): Problem => ({
+const lostProblem = (target: FileRef): Problem => ({
   code: "target_unavailable",
   message: `\`${visible(target.id)}\` was left to another process, which runs the application now`,
 });
@@ -211,7 +229,7 @@ const isState =
   (file: FoundFile): boolean =>
     fileImage(file.bytes, file.mode).hash === hash;
 
-async function contentFor({ after, target }: Effect, context: ActContext): Promise<Uint8Array> {
+async function contentFor({ after, target }: FileEffect, context: ActContext): Promise<Uint8Array> {
   const bytes = await context.blobs.get(after.blob ?? "");
   // INVARIANT: what is written has the hash that was approved.
   if (fileImage(bytes, after.mode ?? 0).hash !== after.hash) {
@@ -231,7 +249,7 @@ async function backUp(file: FoundFile, context: ActContext): Promise<void> {
 
 /** Does the steps in order; if one cannot be done, takes back those before it. */
 async function carryOut(steps: readonly Step[], context: ActContext, files: Files): Promise<ActOutcome> {
-  const done: Effect[] = [];
+  const done: FileEffect[] = [];
   for (const step of steps) {
     if (context.signal.aborted) return { kind: "failed", problem: lostProblem(step.effect.target) };
     const outcome = await bring(step);
@@ -246,7 +264,12 @@ async function carryOut(steps: readonly Step[], context: ActContext, files: File
   return { kind: "done" };
 }
 
-async function takeBack(done: readonly Effect[], token: string, context: ActContext, files: Files): Promise<boolean> {
+async function takeBack(
+  done: readonly FileEffect[],
+  token: string,
+  context: ActContext,
+  files: Files,
+): Promise<boolean> {
   try {
     for (const step of await prepare(reverseEffects(done), `${token}:back`, context, files)) {
       if ((await bring(step)).kind !== "done") return false;
@@ -264,7 +287,7 @@ const attemptsMax = 3;
 /** Brings one file to its state after. Refused: it is as it was, or as somebody else made it. Failed: it must be read. */
 async function bring(step: Step): Promise<ActOutcome> {
   for (let attempt = 1; ; attempt++) {
-    const path = pathOf(step.effect.target);
+    const path = step.effect.target.path;
     try {
       const file = await step.tree.read(path);
       const { image } = stateOf(file);
@@ -286,7 +309,7 @@ async function bring(step: Step): Promise<ActOutcome> {
 
 /** One change of one file. False: it was not in its state before. */
 function change({ effect, tree, token, bytes }: Step, file: FileState): Promise<boolean> {
-  const path = pathOf(effect.target);
+  const path = effect.target.path;
   if (bytes === undefined) return tree.remove(path, isState(effect.before.hash), effect.before.madeParents ?? 0, token);
   const content = { bytes, mode: effect.after.mode ?? 0 };
   return file.exists ? tree.replace(path, content, file.mark, token) : tree.create(path, content, token);
@@ -294,7 +317,7 @@ function change({ effect, tree, token, bytes }: Step, file: FileState): Promise<
 
 async function isUntouched({ effect, tree }: Step): Promise<boolean> {
   try {
-    return sameState(stateOf(await tree.read(pathOf(effect.target))).image, effect.before);
+    return sameState(stateOf(await tree.read(effect.target.path)).image, effect.before);
   } catch (error) {
     // It cannot be read now: what it holds must be found out later.
     problemOf(error);

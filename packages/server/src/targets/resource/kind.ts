@@ -12,7 +12,14 @@ import {
   type JsonValue,
   type Problem,
 } from "@countersign/contract";
-import { moveEpoch, type Actor, type DecideContext, type EntryDraft, type Guard, type Write } from "../ledger/index.js";
+import {
+  moveEpoch,
+  type Actor,
+  type DecideContext,
+  type EntryDraft,
+  type Guard,
+  type Write,
+} from "../../ledger/index.js";
 import { isReferenced, resourceByName, resourcesByName, type ResourceRow } from "./queries.js";
 import {
   absent,
@@ -20,8 +27,11 @@ import {
   configType,
   epochsOf,
   planResource,
+  type ResourceEffect,
   resourceFlags,
+  type ResourceImage,
   resourceRef,
+  type ResourceRef,
   resourceTargets,
   schemaOf,
   schemaRef,
@@ -29,54 +39,51 @@ import {
 import { compileSchema, isCompiled } from "./schemas.js";
 import {
   absentState,
-  netEffects,
-  sameState,
   type AtomicTargetKind,
+  type CheckConfiguration,
   type CheckedItem,
-  type Effect,
+  netEffects,
   type PlannedItem,
   type PlanView,
-  type StateImage,
+  sameState,
   type TargetContext,
   type TargetReads,
-  type TargetRef,
-} from "./target.js";
+  type TargetsOptions,
+} from "../target.js";
 
-/** Governance's word on a configuration document; null: it is removed. */
-export type CheckConfiguration = (target: TargetRef, document: JsonValue | null, pointer: string) => readonly Problem[];
-
-export function resourceKind(options: { readonly checkConfiguration: CheckConfiguration }): AtomicTargetKind {
+export function resourceKind(
+  options: Pick<TargetsOptions, "checkConfiguration">,
+): AtomicTargetKind<ResourceRef, ResourceImage> {
   return {
     name: "resource",
     atomic: true,
     check: (item, pointer) => Promise.resolve(check(item, pointer)),
     read,
-    planReads,
-    readAll,
+    together: { planReads, readAll },
     plan: (item, pointer, view, context) => plan(item, pointer, view, context, options.checkConfiguration),
     change,
   };
 }
 
-function check(item: ItemInput, pointer: string): CheckedItem | readonly Problem[] {
+function check(item: ItemInput, pointer: string): CheckedItem<ResourceRef> | readonly Problem[] {
   const problems = checkResourceItem(item, pointer);
   return problems.length > 0 ? problems : { input: item, kind: "resource", targets: resourceTargets(item) };
 }
 
-async function read(ref: TargetRef, context: TargetReads): Promise<{ readonly image: StateImage }> {
+async function read(ref: ResourceRef, context: TargetReads): Promise<{ readonly image: ResourceImage }> {
   const row = await context.look((snapshot) => resourceByName(snapshot, ref.environment, ref.type, ref.id));
   return row === undefined ? absentState : { image: imageOf(row) };
 }
 
 /** With the schema of what comes out of it: `checkAfter` asks for that of its type, unless it is a configuration itself. */
-function planReads({ targets }: CheckedItem): TargetRef[] {
+function planReads({ targets }: CheckedItem<ResourceRef>): ResourceRef[] {
   return targets.flatMap((ref) => (ref.type === configType ? [ref] : [ref, schemaRef(ref.type)]));
 }
 
 async function readAll(
-  refs: readonly TargetRef[],
+  refs: readonly ResourceRef[],
   context: TargetReads,
-): Promise<ReadonlyMap<string, { readonly image: StateImage }>> {
+): Promise<ReadonlyMap<string, { readonly image: ResourceImage }>> {
   const asked = [...new Map(refs.map((ref) => [ref.key, ref])).values()];
   if (asked.length === 0) return new Map();
   const rows = new Map(
@@ -93,19 +100,19 @@ async function readAll(
   );
 }
 
-function imageOf(row: ResourceRow | undefined): StateImage {
+function imageOf(row: ResourceRow | undefined): ResourceImage {
   return row === undefined || row.deleted ? absent : { exists: true, hash: row.hash, document: row.document };
 }
 
 async function plan(
-  item: CheckedItem,
+  item: CheckedItem<ResourceRef>,
   pointer: string,
   view: PlanView,
   context: TargetContext,
   checkConfiguration: CheckConfiguration,
 ): Promise<PlannedItem | readonly Problem[]> {
-  const targets: { ref: TargetRef; image: StateImage }[] = [];
-  for (const ref of item.targets) targets.push({ ref, image: (await view.state(ref)).image });
+  const targets: { ref: ResourceRef; image: ResourceImage }[] = [];
+  for (const ref of item.targets) targets.push({ ref, image: (await view.state(ref)).image as ResourceImage });
   const planned = planResource(item.input, targets, pointer);
   if ("length" in planned) return planned;
   const problems: Problem[] = [];
@@ -117,7 +124,7 @@ async function plan(
 
 /** What the document after must be: a schema, a configuration, or what the schema of its type says. */
 async function checkAfter(
-  { target, after }: Effect,
+  { target, after }: ResourceEffect,
   pointer: string,
   view: PlanView,
   checkConfiguration: CheckConfiguration,
@@ -126,7 +133,7 @@ async function checkAfter(
   if (schemaOf(target) !== undefined) return checkSchema(target, after, pointer);
   if (target.type === configType) return checkConfiguration(target, document, pointer);
   if (document === null) return [];
-  const schema = (await view.state(schemaRef(target.type))).image;
+  const schema = (await view.state(schemaRef(target.type))).image as ResourceImage;
   if (!schema.exists || schema.hash === null) return [];
   const compiled = compileSchema(schema.document as JsonValue, schema.hash, "");
   // A schema is checked before it is kept; one that no longer compiles (another version of the program) stops what it guards.
@@ -135,7 +142,7 @@ async function checkAfter(
     : compiled.map((problem) => ({ ...problem, pointer: `${pointer}/target/type` }));
 }
 
-function checkSchema(target: TargetRef, after: StateImage, pointer: string): readonly Problem[] {
+function checkSchema(target: ResourceRef, after: ResourceImage, pointer: string): readonly Problem[] {
   const type = schemaOf(target) ?? "";
   if (type === configType || !/^[A-Z][A-Z0-9_]{0,62}$/.test(type)) {
     return [
@@ -151,7 +158,7 @@ function checkSchema(target: TargetRef, after: StateImage, pointer: string): rea
   return isCompiled(compiled) ? [] : compiled;
 }
 
-async function flagsOf(effects: readonly Effect[], context: TargetContext): Promise<EffectFlag[]> {
+async function flagsOf(effects: readonly ResourceEffect[], context: TargetContext): Promise<EffectFlag[]> {
   const source = effects.length === 2 ? effects[1]?.target : undefined;
   if (source === undefined) return resourceFlags(effects, false);
   const row = await resourceByName(context.snapshot, source.environment, source.type, source.id);
@@ -162,12 +169,12 @@ async function flagsOf(effects: readonly Effect[], context: TargetContext): Prom
 }
 
 interface Step {
-  readonly effect: Effect;
+  readonly effect: ResourceEffect;
   readonly row: ResourceRow | undefined;
 }
 
 async function change(
-  effects: readonly Effect[],
+  effects: readonly ResourceEffect[],
   by: { readonly actor: Actor; readonly changeSetId: string },
   context: TargetContext,
 ) {
@@ -194,10 +201,10 @@ async function change(
     );
 }
 
-const isRow = (row: ResourceRow, { environment, type, id }: TargetRef): boolean =>
+const isRow = (row: ResourceRow, { environment, type, id }: ResourceRef): boolean =>
   row.environment === environment && row.type === type && row.resourceId === id;
 
-const driftProblem = (target: TargetRef): Problem => ({
+const driftProblem = (target: ResourceRef): Problem => ({
   code: "drift",
   message: `${target.type} \`${visible(target.id)}\` in ${target.environment} is not in the state the plan was made for; revise`,
 });
@@ -235,13 +242,13 @@ function decideChange(
   return { guards, entries };
 }
 
-function guardOf({ environment, type, id }: TargetRef, row: ResourceRow | undefined): Guard {
+function guardOf({ environment, type, id }: ResourceRef, row: ResourceRow | undefined): Guard {
   if (row !== undefined) return { kind: "row", table: "resources", id: row.id, version: row.version };
   return { kind: "absent", table: "resources", key: { environment, type, resource_id: id } };
 }
 
 /** The other half of a move: gone here, there with the same state. */
-function counterpart<T extends { readonly effect: Effect }>({ effect }: T, all: readonly T[]): T | undefined {
+function counterpart<T extends { readonly effect: ResourceEffect }>({ effect }: T, all: readonly T[]): T | undefined {
   if (effect.before.exists === effect.after.exists) return undefined;
   return all.find(
     ({ effect: other }) =>
@@ -252,12 +259,12 @@ function counterpart<T extends { readonly effect: Effect }>({ effect }: T, all: 
   );
 }
 
-function actionOf({ before, after }: Effect, moved: boolean): string {
+function actionOf({ before, after }: ResourceEffect, moved: boolean): string {
   if (!after.exists) return moved ? "resource.moved" : "resource.deleted";
   return before.exists ? "resource.updated" : "resource.created";
 }
 
-function dataOf({ before, after }: Effect, revision: number): JsonObject {
+function dataOf({ before, after }: ResourceEffect, revision: number): JsonObject {
   return {
     revision,
     ...(before.hash === null ? {} : { before: before.hash }),

@@ -2,56 +2,60 @@
  * What an item does to a JSON resource. Pure: the states come in, the effects go out. `docs/targets.md` has the table.
  * INVARIANT: equal hashes are equal documents (RFC 8785); an effect brings exactly the whole document from one to the other.
  */
-import { visible, type EffectFlag, type ItemInput, type JsonValue, type Problem } from "@countersign/contract";
+import {
+  isProduction,
+  targetKind,
+  visible,
+  type EffectFlag,
+  type ItemInput,
+  type JsonValue,
+  type Problem,
+  type ResourceTarget,
+} from "@countersign/contract";
 import { hasLoneSurrogate, resourceStateHash } from "@countersign/proof";
-import { checkFields, hasField, type FieldRule } from "./fields.rules.js";
-import { checkBytes, checkDocument, diffDocuments, empties, isContainer } from "./json.rules.js";
-import { applyEdits, isEdits, jsonEdits } from "./jsonOperations.rules.js";
-import { absentState, type Effect, type StateImage, type TargetRef } from "./target.js";
+import { checkFields, hasField } from "../fields.rules.js";
+import { checkBytes, checkDocument, diffDocuments, empties, isContainer } from "../json/json.rules.js";
+import { applyEdits, isEdits, jsonEdits } from "../json/jsonOperations.rules.js";
+import { absentState, type Effect, type StateImage, type TargetRef } from "../target.js";
+
+/** `key`: `resource:<environment>:<type>:<id>`. */
+export type ResourceRef = TargetRef & { readonly kind: "resource" };
+
+export interface ResourceImage extends StateImage {
+  /** Of a resource that exists. */
+  readonly document?: JsonValue;
+}
+export type ResourceEffect = Effect<ResourceRef, ResourceImage>;
 
 export const systemEnvironment = "system";
 export const configType = "SYSTEM_CONFIG";
 export const configPrefix = "system.config/";
 const schemaPrefix = `${configPrefix}schema/`;
 
-export type ResourceTarget = Extract<ItemInput["target"], { kind: "resource" }>;
-
-export function resourceRef(environment: string, type: string, id: string): TargetRef {
+export function resourceRef(environment: string, type: string, id: string): ResourceRef {
   return { kind: "resource", type, id, environment, key: `resource:${environment}:${type}:${id}` };
 }
 
 /** Where the schema of a type is kept. */
-export function schemaRef(type: string): TargetRef {
+export function schemaRef(type: string): ResourceRef {
   return resourceRef(systemEnvironment, configType, schemaPrefix + type);
 }
 
 /** The type whose schema this resource is; undefined if it is not a schema. */
-export function schemaOf(ref: TargetRef): string | undefined {
+export function schemaOf(ref: ResourceRef): string | undefined {
   const isSchema = ref.type === configType && ref.environment === systemEnvironment && ref.id.startsWith(schemaPrefix);
   return isSchema ? ref.id.slice(schemaPrefix.length) : undefined;
 }
 
-export const absent: StateImage = absentState.image;
+export const absent: ResourceImage = absentState.image;
 
-export function documentImage(document: JsonValue): StateImage {
+export function documentImage(document: JsonValue): ResourceImage {
   return { exists: true, hash: resourceStateHash(document), document };
 }
 
-const fieldRules: Readonly<Partial<Record<ItemInput["operation"], FieldRule>>> = {
-  CREATE: { required: ["after"] },
-  UPDATE: { forms: [["after"], ["patch"]] },
-  DELETE: {},
-  RENAME: { required: ["to.id"] },
-  MOVE: { forms: [["to.environment"], ["pointer", "to.pointer"]], optional: ["to.id"] },
-  CHANGE_PROPERTY: { required: ["pointer", "value"] },
-  ADD_CHILD: { required: ["value"], optional: ["pointer", "key"] },
-  REMOVE_CHILD: { required: ["pointer"] },
-  REORDER: { required: ["order"], optional: ["pointer"] },
-};
-
 /** Form of an item: fields and names. All problems. */
 export function checkResourceItem(item: ItemInput, pointer: string): Problem[] {
-  const rule = fieldRules[item.operation];
+  const rule = targetKind("resource").fields[item.operation];
   if (rule === undefined) {
     return [
       {
@@ -81,7 +85,7 @@ function checkId(id: string, pointer: string): Problem[] {
 }
 
 /** The targets of a checked item: the resource, and where it goes. */
-export function resourceTargets(item: ItemInput): [TargetRef, ...TargetRef[]] {
+export function resourceTargets(item: ItemInput): [ResourceRef, ...ResourceRef[]] {
   const target = item.target as ResourceTarget;
   const source = resourceRef(target.environment, target.type, target.id);
   const moves = item.operation === "RENAME" || (item.operation === "MOVE" && item.to?.environment !== undefined);
@@ -90,14 +94,14 @@ export function resourceTargets(item: ItemInput): [TargetRef, ...TargetRef[]] {
 }
 
 export interface ResourcePlan {
-  readonly effects: readonly Effect[];
+  readonly effects: readonly ResourceEffect[];
   readonly diff: JsonValue;
 }
 
 /** What the item does to these states (in the order of `resourceTargets`), without its schema's say. */
 export function planResource(
   item: ItemInput,
-  targets: readonly { readonly ref: TargetRef; readonly image: StateImage }[],
+  targets: readonly { readonly ref: ResourceRef; readonly image: ResourceImage }[],
   pointer: string,
 ): ResourcePlan | readonly Problem[] {
   const [source, destination] = targets;
@@ -122,11 +126,11 @@ export function planResource(
   return edited(item, source, pointer);
 }
 
-const taken = (ref: TargetRef, pointer: string): Problem[] => [
+const taken = (ref: ResourceRef, pointer: string): Problem[] => [
   { code: "target_exists", message: `${ref.type} \`${visible(ref.id)}\` is in ${ref.environment} already`, pointer },
 ];
 
-function created(ref: TargetRef, document: JsonValue, pointer: string): ResourcePlan | Problem[] {
+function created(ref: ResourceRef, document: JsonValue, pointer: string): ResourcePlan | Problem[] {
   const problems = checkResource(document, pointer);
   if (problems.length > 0) return problems;
   return {
@@ -136,14 +140,14 @@ function created(ref: TargetRef, document: JsonValue, pointer: string): Resource
 }
 
 function moved(
-  source: { readonly ref: TargetRef; readonly image: StateImage },
-  destination: { readonly ref: TargetRef; readonly image: StateImage },
+  source: { readonly ref: ResourceRef; readonly image: ResourceImage },
+  destination: { readonly ref: ResourceRef; readonly image: ResourceImage },
   pointer: string,
 ): ResourcePlan | Problem[] {
   if (source.ref.key === destination.ref.key)
     return [{ code: "no_effect", message: `\`${visible(source.ref.id)}\` is there already`, pointer: `${pointer}/to` }];
   if (destination.image.exists) return taken(destination.ref, `${pointer}/to`);
-  const name = ({ environment, type, id }: TargetRef): JsonValue => ({ environment, type, id });
+  const name = ({ environment, type, id }: ResourceRef): JsonValue => ({ environment, type, id });
   return {
     effects: [
       { target: destination.ref, before: absent, after: source.image },
@@ -155,7 +159,7 @@ function moved(
 
 function edited(
   item: ItemInput,
-  { ref, image }: { readonly ref: TargetRef; readonly image: StateImage },
+  { ref, image }: { readonly ref: ResourceRef; readonly image: ResourceImage },
   pointer: string,
 ): ResourcePlan | readonly Problem[] {
   const before = image.document as JsonValue;
@@ -192,7 +196,7 @@ function checkResource(document: JsonValue, pointer: string): Problem[] {
 const protectedPrefixes = ["system.", "security.", "admin."];
 
 /** What the effects do beyond their diff. */
-export function resourceFlags(effects: readonly Effect[], referenced: boolean): EffectFlag[] {
+export function resourceFlags(effects: readonly ResourceEffect[], referenced: boolean): EffectFlag[] {
   const flags = new Set<EffectFlag>();
   const moves = effects.length === 2;
   for (const { target, before, after } of effects) {
@@ -207,13 +211,8 @@ export function resourceFlags(effects: readonly Effect[], referenced: boolean): 
   return [...flags];
 }
 
-/** `production`, and parts of it such as `production.eu` or `prod-2`. */
-export function isProduction(environment: string): boolean {
-  return /(^|[._-])prod(uction)?([._-]|$)/.test(environment);
-}
-
 /** Epochs that a change of this resource moves, so that decisions from caches are safe. */
-export function epochsOf(ref: TargetRef): string[] {
+export function epochsOf(ref: ResourceRef): string[] {
   if (ref.type !== configType || !ref.id.startsWith(configPrefix)) return [];
   const name = ref.id.slice(configPrefix.length).split("/")[0] ?? "";
   const more: Readonly<Record<string, readonly string[]>> = {

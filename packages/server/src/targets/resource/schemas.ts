@@ -9,7 +9,7 @@ import { canonicalize } from "@countersign/proof";
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import { RE2JS } from "re2js";
-import { isArray, isContainer, parsePointer, toPointer, valueAt } from "./json.rules.js";
+import { isArray, isContainer, parsePointer, toPointer, valueAt } from "../json/json.rules.js";
 
 export interface CompiledSchema {
   /** What is wrong with the document, with pointers below `pointer`; at most 20 problems. */

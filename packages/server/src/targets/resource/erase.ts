@@ -3,7 +3,15 @@
  * resource is nobody's but its own; it is changed by a change-set.
  */
 import { refused, type Refusal } from "@countersign/contract";
-import type { EntryDraft, ErasureBy, ErasureSubject, Ledger, ModuleErasure, Row, Snapshot } from "../ledger/index.js";
+import type {
+  EntryDraft,
+  ErasureBy,
+  ErasureSubject,
+  Ledger,
+  ModuleErasure,
+  Row,
+  Snapshot,
+} from "../../ledger/index.js";
 import { type StoredVersion, versionsOfChangeSet } from "./queries.js";
 
 export async function eraseSubject(
