@@ -2,9 +2,8 @@
  * What people signed, computed anew from the rows as they are. A signature binds a digest; that the digest is of these rows
  * is looked at here, so that whoever can write the database, its ledger included, still cannot have applied what nobody signed.
  */
-import type { JsonObject } from "@countersign/contract";
 import { approvalDigest, revisionDigestOfItems } from "@countersign/proof";
-import { policyOutcome, type PolicyDecision, type Route } from "../governance/index.js";
+import { policyOutcome } from "../governance/index.js";
 import { isTrueToDigest } from "../targets/index.js";
 import type { ItemRow, Whole } from "./rows.js";
 
@@ -35,7 +34,7 @@ export function digestMismatches({
         revision: revision.digest,
         route,
         riskLevel: changeSet.risk_level,
-        policy: policyOutcome(policy as unknown as PolicyDecision),
+        policy: policyOutcome(policy),
       })
     : undefined;
   if (signed !== revision.approval_digest)
@@ -47,11 +46,11 @@ export function digestMismatches({
 const endedUnapplied: ReadonlySet<string> = new Set(["CANCELLED", "REJECTED", "ARCHIVED"]);
 
 function partsOf({ sequence, position, input, effects, reversibility }: ItemRow) {
-  return { sequence, position, input: input as unknown as JsonObject, effects, reversibility };
+  return { sequence, position, input, effects, reversibility };
 }
 
 /** Enough people approved, whoever they are now: asked of a run whose intent was decided when everything else was. */
 export function hasApprovals({ revision }: Pick<Whole, "revision">, approvers: ReadonlySet<string>): boolean {
-  const route = revision.route as unknown as (Route & JsonObject) | null;
+  const { route } = revision;
   return route !== null && (route.auto || approvers.size >= Math.max(1, route.required));
 }

@@ -347,9 +347,7 @@ function waitsFor(loaded: Loaded, caller: Caller): boolean {
   if (cast.some((one) => one.voter_id === caller.principal.id)) return false;
   const votes = cast.map((one) => ({ voter: one.voter_id, decision: one.decision, atMs: one.at_ms }));
   const attempt = { voter: { id: caller.principal.id, type: caller.principal.kind }, decision: "APPROVED" as const };
-  return (
-    checkVote(attempt, whole.revision.route as unknown as Route, votes, approvalContext(loaded, whole)) === undefined
-  );
+  return checkVote(attempt, whole.revision.route as Route, votes, approvalContext(loaded, whole)) === undefined;
 }
 
 const keysAtOnce = 5_000;

@@ -98,7 +98,7 @@ export async function vote(
     const cast = mine === undefined ? inserted<VoteRow>(ballot) : updated<VoteRow>(mine, ballot);
     const votes = [...whole.votes.filter((one) => one.id !== cast.id), cast];
     const state = tally(
-      revision.route as unknown as Route,
+      revision.route as Route,
       castVotes(loaded, { ...whole, votes }),
       approvalContext(loaded, whole),
     );
@@ -322,7 +322,7 @@ export function requestChanges(
       decision: "REJECTED" as const,
       reason: input.reason,
     };
-    const refusal = checkVote(attempt, whole.revision.route as unknown as Route, [], approvalContext(loaded, whole));
+    const refusal = checkVote(attempt, whole.revision.route as Route, [], approvalContext(loaded, whole));
     if (refusal !== undefined) return refusal;
     const dismissed = dismissVotes(whole);
     const changes: Partial<ChangeSetRow> = {

@@ -5,7 +5,7 @@
  * INVARIANT: what is judged is the plan that is stored. When the targets would be changed otherwise than that says, nothing is
  * decided and the answer is `drift`.
  */
-import { isRefusal, type JsonObject, type Refusal, refused } from "@countersign/contract";
+import { isRefusal, type Refusal, refused } from "@countersign/contract";
 import { approvalDigest } from "@countersign/proof";
 import {
   decidePolicy,
@@ -145,7 +145,7 @@ export function routeOf(loaded: Loaded, { decision, risk }: Judgement): Route {
 export function digestApproval(revision: string, route: Route, { decision, risk }: Judgement): string {
   return approvalDigest({
     revision,
-    route: route as unknown as JsonObject,
+    route,
     riskLevel: risk.level,
     policy: policyOutcome(decision),
   });

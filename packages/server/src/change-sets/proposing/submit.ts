@@ -2,7 +2,7 @@
  * Submitting: the plan is judged, and with that the change-set is denied, waits for people, or is approved by policy at once. From here on
  * what people sign is fixed.
  */
-import { type ChangeSetAnswer, isRefusal, type JsonObject, type Refusal } from "@countersign/contract";
+import { type ChangeSetAnswer, isRefusal, type Refusal } from "@countersign/contract";
 import { approvedUntilMs, checkSatisfiable, deadlineMs, type PolicyDecision } from "../../governance/index.js";
 import type { Snapshot } from "../../ledger/index.js";
 import type { Caller } from "../../tenancy/index.js";
@@ -54,7 +54,7 @@ export async function submit(
     const itemWrites = items.map((item, index) =>
       update("items", whole.items[index] as ItemRow, { policy: item.policy }),
     );
-    const policy = decision as unknown as JsonObject;
+    const policy = decision;
     const common = {
       risk_score: risk.score,
       risk_level: risk.level,
@@ -64,7 +64,7 @@ export async function submit(
 
     if (decision.outcome === "deny") {
       const changes: Partial<ChangeSetRow> = { ...common, status: "REJECTED", status_reason: "policy_denied" };
-      const revisionChanges: Partial<RevisionRow> = { policy, risk: risk as unknown as JsonObject };
+      const revisionChanges: Partial<RevisionRow> = { policy, risk };
       const after = replaced(whole, { changes, revisionChanges, items });
       return {
         kind: "change",
@@ -77,7 +77,7 @@ export async function submit(
                 revision: whole.revision.digest,
                 denied: decision.items.filter((item) => item.outcome === "deny").map((item) => item.sequence),
               },
-              body: { items: decision.items as unknown as JsonObject[] },
+              body: { items: decision.items },
               writes: [
                 update("change_sets", whole.changeSet, changes),
                 update("revisions", whole.revision, revisionChanges),
@@ -108,8 +108,8 @@ export async function submit(
     };
     const revisionChanges: Partial<RevisionRow> = {
       policy,
-      risk: risk as unknown as JsonObject,
-      route: route as unknown as JsonObject,
+      risk,
+      route,
       approval_digest: digest,
     };
     const after = replaced(whole, { changes, revisionChanges, items });
@@ -128,7 +128,7 @@ export async function submit(
               auto,
               policy: decision.outcome,
             },
-            body: { route: route as unknown as JsonObject },
+            body: { route },
             writes: [
               update("change_sets", whole.changeSet, changes),
               update("revisions", whole.revision, revisionChanges),
@@ -146,7 +146,7 @@ export async function submit(
 function withPolicy(items: readonly ItemRow[], decision: PolicyDecision): ItemRow[] {
   return items.map((item) =>
     updated<ItemRow>(item, {
-      policy: (decision.items.find((one) => one.sequence === item.sequence) ?? null) as unknown as JsonObject | null,
+      policy: decision.items.find((one) => one.sequence === item.sequence) ?? null,
     }),
   );
 }

@@ -2,7 +2,7 @@
  * Applying: what is approved, and is executable now, is begun. An apply that is refused leaves its mark where somebody must act: the
  * change-set says that its targets drifted, or goes back to whoever may give the approvals that are missing.
  */
-import { type ApplicationAnswer, isRefusal, type JsonObject, type Refusal } from "@countersign/contract";
+import { type ApplicationAnswer, isRefusal, type Refusal } from "@countersign/contract";
 import { checkSatisfiable, deadlineMs, tally } from "../../governance/index.js";
 import type { Decided, Snapshot } from "../../ledger/index.js";
 import type { Caller } from "../../tenancy/index.js";
@@ -143,7 +143,7 @@ async function reroute(desk: Desk, caller: Caller, ref: string, refusal: Refusal
           entries: [
             entry(system.actor, changeSet.id, "change_set.rerouted", {
               data,
-              body: { route: next.route as unknown as JsonObject },
+              body: { route: next.route },
               writes: [
                 update("change_sets", changeSet, next.changes),
                 update("revisions", revision, next.revisionChanges),
@@ -188,9 +188,9 @@ function rerouted(loaded: Loaded, judgement: Judgement, nowMs: number) {
   };
   const { decision, risk } = judgement;
   const revisionChanges: Partial<RevisionRow> = {
-    route: route as unknown as JsonObject,
-    policy: decision as unknown as JsonObject,
-    risk: risk as unknown as JsonObject,
+    route,
+    policy: decision,
+    risk,
     approval_digest: digest,
   };
   return { route, digest, changes, revisionChanges, dismissed: same ? [] : dismissVotes(whole).writes };

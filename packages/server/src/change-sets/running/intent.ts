@@ -2,7 +2,7 @@
  * The intent of a run, the same for apply, roll back and resume: an application, the change-set that is under way with it, and the holds on
  * targets outside the database. From its commit on, whatever happens, the run is brought to an end.
  */
-import { type ApplicationAnswer, isRefusal, type JsonObject, type Refusal, refused } from "@countersign/contract";
+import { type ApplicationAnswer, isRefusal, type Refusal, refused } from "@countersign/contract";
 import type { KillLoaded } from "../../governance/index.js";
 import type { Decided, Guard, Snapshot, Write } from "../../ledger/index.js";
 import type { Caller } from "../../tenancy/index.js";
@@ -64,7 +64,7 @@ export function begin(
     attempt: whole.changeSet.attempts + (of.kind === "APPLY" && !of.resumed ? 1 : 0),
     status: "RUNNING",
     started_by: caller.principal.id,
-    plan: { phase: "forward", resumed: of.resumed, actor: caller.actor as unknown as JsonObject },
+    plan: { phase: "forward", resumed: of.resumed, actor: caller.actor },
     reason: of.reason,
     applied_items: 0,
     failed_items: 0,

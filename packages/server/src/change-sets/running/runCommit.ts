@@ -126,7 +126,7 @@ export function itemOf(run: Run, sequence: number): ItemRow {
 
 /** Who asked for the run: it acts in their name, also after a restart. */
 export function actorOf(run: Run): Actor {
-  return run.application.plan.actor as unknown as Actor;
+  return run.application.plan.actor;
 }
 
 export function problemJson(problem: Pick<Problem, "code" | "message">): JsonObject {
