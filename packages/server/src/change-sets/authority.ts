@@ -11,8 +11,9 @@ import { type Configuration, configurationRows } from "../governance/index.js";
 import type { Attestation, AttestedRow, RowReference, Snapshot } from "../ledger/index.js";
 import type { People } from "../tenancy/index.js";
 import { digestMismatches, hasApprovals } from "./authority.rules.js";
-import { type Desk, liveVotes, type Loaded } from "./desk.js";
+import type { Desk } from "./desk.js";
 import { erasedRefusal } from "./lifecycle.rules.js";
+import { liveVotes, type Loaded } from "./loaded.rules.js";
 import { readWhole } from "./queries.js";
 import type { ApplicationItemRow, ApplicationRow, VoteRow, Whole } from "./rows.js";
 

@@ -22,22 +22,14 @@ import type { EraseSubject, FinishErasures, Snapshot } from "../ledger/index.js"
 import type { Caller } from "../tenancy/index.js";
 import { apply } from "./running/apply.js";
 import { archive, cancel, resolve } from "./deciding/closing.js";
-import {
-  approvalContext,
-  type Desk,
-  liveVotes,
-  type Loaded,
-  loadForCommand,
-  namesOf,
-  notFound,
-  type RequestContext,
-  standing,
-  view,
-} from "./desk.js";
+import { expire } from "./command.js";
+import type { Desk, RequestContext } from "./desk.js";
 import { create, revise } from "./proposing/draft.js";
 import { eraseSubject } from "./erase.js";
 import { Leases } from "./running/leases.js";
 import { type ListSort, readCursor, writeCursor } from "./lists.rules.js";
+import { isStopped, loadForCommand, notFound } from "./load.js";
+import { approvalContext, liveVotes, type Loaded, tallyOf } from "./loaded.rules.js";
 import { NumberBlocks } from "./proposing/numbers.js";
 import {
   deleteErasedBlobs,
@@ -58,9 +50,8 @@ import { requestChanges, vote } from "./deciding/review.js";
 import { rollBack } from "./running/rollBack.js";
 import { Runner } from "./running/run.js";
 import { submit } from "./proposing/submit.js";
-import { expire } from "./timely.js";
-import { asSeenBy } from "./sight.js";
-import { applicationOf, summaryOf } from "./view.rules.js";
+import { asSeenBy } from "./withholding.rules.js";
+import { applicationOf, namesOf, summaryOf, view } from "./view.rules.js";
 
 export type { Desk, RequestContext } from "./desk.js";
 export { checkReferences } from "./references.js";
@@ -229,11 +220,11 @@ export function openChangeSets(desk: Desk): ChangeSets {
 async function read(desk: Desk, caller: Caller, ref: string): Answer<ChangeSetView> {
   for (let tries = 1; ; tries++) {
     const loaded = await desk.ledger.snapshot(caller.tenant, (snapshot) => loadForCommand(desk, snapshot, ref));
-    if (!isRefusal(loaded)) return asSeenBy(caller, loaded, view(loaded));
-    const overdue = loaded.details?.["overdueId"];
+    if (!isStopped(loaded)) return asSeenBy(caller, loaded, view(loaded));
+    if (loaded.kind === "refused") return loaded;
     // What cannot be rejected (the database and the ledger disagree, the door is full) is told as overdue.
-    if (typeof overdue !== "string" || tries > 2) return loaded;
-    await expire(desk, caller.tenant, overdue);
+    if (tries > 2) return loaded.refusal;
+    await expire(desk, caller.tenant, loaded.changeSetId);
   }
 }
 
@@ -326,7 +317,7 @@ async function pending(
       if (whole === undefined) continue;
       const loaded = { whole, people, configuration, configurationEpoch, overlaps: [] };
       if (input.mine && !waitsFor(loaded, caller)) continue;
-      const state = standing(loaded);
+      const state = tallyOf(loaded);
       const waitingFor = (state?.stages ?? [])
         .filter((stage) => stage.state !== "satisfied")
         .map((stage) => stage.name);

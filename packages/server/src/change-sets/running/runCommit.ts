@@ -6,7 +6,8 @@ import type { JsonObject, Problem, Refusal, TenantId } from "@countersign/contra
 import { isRefusal, RefusalError } from "@countersign/contract";
 import { checkKill, loadKill } from "../../governance/index.js";
 import type { Actor, Decided, EntryDraft, Guard, Outcome, Receipt, Snapshot, Write } from "../../ledger/index.js";
-import { type Desk, entry } from "../desk.js";
+import type { Desk } from "../desk.js";
+import { entry } from "../entries.rules.js";
 import { readApplication } from "../queries.js";
 import { type ApplicationItemRow, type ApplicationRow, type ChangeSetAction, type ItemRow, update } from "../rows.js";
 import type { Step } from "./run.rules.js";
