@@ -11,6 +11,7 @@ import {
   decideRevision,
   type Proposal,
 } from "../src/change-sets/proposing/revision.rules.js";
+import type { Overlap } from "../src/change-sets/queries.js";
 import {
   at,
   callerOf,
@@ -37,9 +38,9 @@ const plan: Plan = {
   ],
   checked: [{ input: planned.input, kind: "resource", targets: planned.effects.map((effect) => effect.target) }],
 };
-const overlap = {
+const overlap: Overlap = {
   ...{ id: "cs2", number: "CS-2", title: "Other", status: "APPROVED", applied_at_ms: null, target: "a" },
-} as const;
+};
 const proposal: Proposal = {
   ...{ plan, risk, overlaps: [overlap] },
   category: { kind: "category", category: "CONFIG_UPDATE", derived: "CONFIG_UPDATE", items: ["CONFIG_UPDATE"] },
