@@ -26,20 +26,17 @@ export function digestMismatches({
     return wrong;
   if (changeSet.approval_digest !== revision.approval_digest)
     wrong.push(`revisions \`${revision.id}\` (another approval digest)`);
-  if (revision.approval_digest === null || revision.approval_digest === undefined) return wrong;
-  const { route, policy } = revision;
-  const decided = route !== null && policy !== null && changeSet.risk_level !== null;
-  const signed = decided
-    ? approvalDigest({
-        revision: revision.digest,
-        route,
-        riskLevel: changeSet.risk_level,
-        policy: policyOutcome(policy),
-      })
-    : undefined;
-  if (signed !== revision.approval_digest)
+  if (!isSigned(changeSet, revision))
     wrong.push(`revisions \`${revision.id}\` (route, risk or policy are not those of the approval digest)`);
   return wrong;
+}
+
+/** The approval digest, where there is one, is that of these rows. */
+function isSigned({ risk_level: riskLevel }: Whole["changeSet"], revision: Whole["revision"]): boolean {
+  const { route, policy, digest, approval_digest: approval } = revision;
+  if (approval === null || approval === undefined) return true;
+  if (route === null || policy === null || riskLevel === null) return false;
+  return approvalDigest({ revision: digest, route, riskLevel, policy: policyOutcome(policy) }) === approval;
 }
 
 /** Ends that a change-set can come to from its author's desk. */

@@ -211,20 +211,9 @@ interface VoteOutcome {
 function outcomeOf({ whole, configuration }: Loaded, state: RouteTally["state"], nowMs: number): VoteOutcome {
   const { status, priority } = whole.changeSet;
   const touched = { updated_at_ms: nowMs };
-  const rejected = { ...touched, status: "REJECTED", deadline_at_ms: null } as const;
-  if (state === "rejected")
-    return {
-      changes: { ...rejected, status_reason: "vote", approved_until_ms: null },
-      action: "change_set.rejected",
-      reason: "vote",
-    };
+  if (state === "rejected") return rejectedFor("vote", { ...touched, approved_until_ms: null });
   if (status === "APPROVED" || state === "pending") return { changes: touched };
-  if (state === "unsatisfiable")
-    return {
-      changes: { ...rejected, status_reason: "route_unsatisfiable" },
-      action: "change_set.rejected",
-      reason: "route_unsatisfiable",
-    };
+  if (state === "unsatisfiable") return rejectedFor("route_unsatisfiable", touched);
   const changes: Partial<ChangeSetRow> = {
     ...touched,
     status: "APPROVED",
@@ -234,6 +223,11 @@ function outcomeOf({ whole, configuration }: Loaded, state: RouteTally["state"],
     attempts: 0,
   };
   return { changes, action: "change_set.approved" };
+}
+
+function rejectedFor(reason: "vote" | "route_unsatisfiable", more: Partial<ChangeSetRow>): VoteOutcome {
+  const changes = { ...more, status: "REJECTED", status_reason: reason, deadline_at_ms: null } as const;
+  return { changes, action: "change_set.rejected", reason };
 }
 
 function outcomeData({ changeSet, revision }: Whole, counted: RouteTally, outcome: VoteOutcome): JsonObject {

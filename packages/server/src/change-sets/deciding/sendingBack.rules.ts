@@ -16,16 +16,8 @@ export function decideSendingBack(
   const { whole } = loaded;
   const illegal = transition(whole.changeSet, "request_changes");
   if (illegal !== undefined) return illegal;
-  if (reason === undefined || reason.trim() === "")
-    return refused("reason_required", "say what must change: `--reason`", {
-      problems: [{ code: "reason_required", pointer: "/reason", message: "a reason is required" }],
-    });
-  const attempt = {
-    voter: { id: caller.principal.id, type: caller.principal.kind },
-    decision: "REJECTED" as const,
-    reason,
-  };
-  const refusal = checkVote(attempt, whole.revision.route as Route, [], approvalContext(loaded, whole));
+  if (reason === undefined || reason.trim() === "") return reasonRequired();
+  const refusal = mayReject(loaded, caller, reason);
   if (refusal !== undefined) return refusal;
   const dismissed = dismissVotes(whole);
   const changes: Partial<ChangeSetRow> = {
@@ -40,4 +32,17 @@ export function decideSendingBack(
   });
   const after = replaced({ ...whole, votes: dismissed.votes }, { changes });
   return answered(loaded, caller, { entries: [requested], after });
+}
+
+function reasonRequired(): Refusal {
+  return refused("reason_required", "say what must change: `--reason`", {
+    problems: [{ code: "reason_required", pointer: "/reason", message: "a reason is required" }],
+  });
+}
+
+function mayReject(loaded: Loaded, caller: Caller, reason: string): Refusal | undefined {
+  const { whole } = loaded;
+  const voter = { id: caller.principal.id, type: caller.principal.kind };
+  const attempt = { voter, decision: "REJECTED" as const, reason };
+  return checkVote(attempt, whole.revision.route as Route, [], approvalContext(loaded, whole));
 }

@@ -76,24 +76,23 @@ export function decideCreation(
     body: { title: changeSet.title, description: changeSet.description },
     writes: [insert("change_sets", changeSet), ...revisionWrites(rows)],
   });
-  const guards: Guard[] = [
-    ...caller.guards,
-    { kind: "absent", table: "change_sets", key: { number } },
-    { kind: "epoch", name: "config", value: loaded.configurationEpoch },
-    ...loaded.counters,
-  ];
-  const whole: Whole = {
-    changeSet: inserted<ChangeSetRow>(changeSet),
-    ...insertedRows(rows),
-    votes: [],
-    application: null,
-    applicationItems: [],
-  };
+  const row = inserted<ChangeSetRow>(changeSet);
+  const whole: Whole = { changeSet: row, ...insertedRows(rows), votes: [], application: null, applicationItems: [] };
   return {
     kind: "change",
-    change: { guards, entries: [created] },
+    change: { guards: creationGuards(loaded, caller), entries: [created] },
     result: { changeSet: view({ ...loaded, whole, overlaps: proposal.overlaps }) },
   };
+}
+
+/** Nobody has the number; people are not guarded, for the guards of the caller name all of them that count. */
+function creationGuards({ number, configurationEpoch, counters }: Proposed, caller: Caller): Guard[] {
+  return [
+    ...caller.guards,
+    { kind: "absent", table: "change_sets", key: { number } },
+    { kind: "epoch", name: "config", value: configurationEpoch },
+    ...counters,
+  ];
 }
 
 function newChangeSet(
@@ -201,21 +200,7 @@ export function decideRevision(
   const number = before.revision + 1;
   const of = { changeSetId: before.id, revisionId, number, madeBy: caller.principal.id };
   const rows = revisionRows(proposal, of, context);
-  const changes: Partial<ChangeSetRow> = {
-    ...revisedTexts(before, input),
-    ...backToDraft,
-    // Both the humans behind the author when it was first proposed and those behind it now are excluded from voting.
-    author_humans: [...new Set([...before.author_humans, ...caller.humans])],
-    category: proposal.category.category,
-    category_requested: categoryAsked(whole, input) ?? null,
-    depends_on: loaded.dependsOn,
-    attempts: 0,
-    revision: number,
-    revision_id: revisionId,
-    risk_score: proposal.risk.score,
-    risk_level: proposal.risk.level,
-    updated_at_ms: context.nowMs,
-  };
+  const changes = revisedChangeSet(loaded, { caller, input, revisionId, nowMs: context.nowMs });
   const dismissed = dismissVotes(whole);
   const changeSet = updated<ChangeSetRow>(before, changes);
   const revised = entry(caller.actor, before.id, "change_set.revised", {
@@ -225,6 +210,33 @@ export function decideRevision(
   });
   const after: Whole = { ...whole, changeSet, ...insertedRows(rows), votes: dismissed.votes };
   return answered({ ...loaded, overlaps: proposal.overlaps }, caller, { entries: [revised], after });
+}
+
+function revisedChangeSet(
+  { whole, proposal, dependsOn }: Replanned,
+  of: {
+    readonly caller: Caller;
+    readonly input: Omit<RevisionInput, "id" | "items" | "dependsOn">;
+    readonly revisionId: string;
+    readonly nowMs: number;
+  },
+): Partial<ChangeSetRow> {
+  const { changeSet } = whole;
+  return {
+    ...revisedTexts(changeSet, of.input),
+    ...backToDraft,
+    // Both the humans behind the author when it was first proposed and those behind it now are excluded from voting.
+    author_humans: [...new Set([...changeSet.author_humans, ...of.caller.humans])],
+    category: proposal.category.category,
+    category_requested: categoryAsked(whole, of.input) ?? null,
+    depends_on: dependsOn,
+    attempts: 0,
+    revision: changeSet.revision + 1,
+    revision_id: of.revisionId,
+    risk_score: proposal.risk.score,
+    risk_level: proposal.risk.level,
+    updated_at_ms: of.nowMs,
+  };
 }
 
 /** What its author may set, as it was where nothing new is said. */

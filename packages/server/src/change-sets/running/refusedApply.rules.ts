@@ -40,17 +40,6 @@ export function decideReroute(
   const { changeSet, revision } = loaded.whole;
   const { route, digest, dismissed } = next;
   const { decision: policy, risk } = loaded.judgement;
-  const changes: Partial<ChangeSetRow> = {
-    status: "PENDING_APPROVAL",
-    status_reason: "rerouted",
-    approval_digest: digest,
-    required_approvals: route.required,
-    risk_score: risk.score,
-    risk_level: risk.level,
-    deadline_at_ms: deadlineMs(changeSet.priority, context.nowMs, loaded.configuration.approvals),
-    approved_until_ms: null,
-    updated_at_ms: context.nowMs,
-  };
   const rerouted = entry(caller.actor, changeSet.id, "change_set.rerouted", {
     data: {
       from: changeSet.status,
@@ -61,7 +50,7 @@ export function decideReroute(
     },
     body: { route },
     writes: [
-      update("change_sets", changeSet, changes),
+      update("change_sets", changeSet, pendingAgain(loaded, next, context.nowMs)),
       update("revisions", revision, { route, policy, risk, approval_digest: digest }),
       ...dismissed,
     ],
@@ -69,11 +58,34 @@ export function decideReroute(
   return { kind: "change", change: { guards: guardsOf(loaded, caller), entries: [rerouted] }, result: true };
 }
 
+function pendingAgain(
+  { whole, configuration, judgement }: Loaded & { readonly judgement: Judgement },
+  { route, digest }: MissingRoute,
+  nowMs: number,
+): Partial<ChangeSetRow> {
+  return {
+    status: "PENDING_APPROVAL",
+    status_reason: "rerouted",
+    approval_digest: digest,
+    required_approvals: route.required,
+    risk_score: judgement.risk.score,
+    risk_level: judgement.risk.level,
+    deadline_at_ms: deadlineMs(whole.changeSet.priority, nowMs, configuration.approvals),
+    approved_until_ms: null,
+    updated_at_ms: nowMs,
+  };
+}
+
+/** A route that the votes given do not satisfy. */
+interface MissingRoute {
+  readonly route: Route;
+  readonly digest: string;
+  /** Votes that do not stand under it. */
+  readonly dismissed: readonly Write[];
+}
+
 /** Undefined: the votes given are enough, or nobody could give what is missing. */
-function missingRoute(
-  loaded: Loaded,
-  judgement: Judgement,
-): { readonly route: Route; readonly digest: string; readonly dismissed: readonly Write[] } | undefined {
+function missingRoute(loaded: Loaded, judgement: Judgement): MissingRoute | undefined {
   const { whole } = loaded;
   const route = routeOf(loaded, judgement);
   const digest = digestApproval(whole.revision.digest, route, judgement);
