@@ -106,7 +106,17 @@ describe("a vote makes of the change-set", () => {
     "the second, where the first one's key was revoked",
     { required: 2, votes: [voteRow("carol")], people: peopleOf(everybody, { revokedKeys: ["key-carol"] }) },
     {},
-    // Carol cannot vote again without a key, so two people are not to be had any more.
+    // She has another key, and may vote again.
+    "vote_cast → PENDING_APPROVAL",
+  );
+  check(
+    "the second, where the first one has no key any more",
+    {
+      required: 2,
+      votes: [voteRow("carol")],
+      people: peopleOf(everybody, { revokedKeys: ["key-carol", "key2-carol"] }),
+    },
+    {},
     "vote_cast + rejected → REJECTED",
   );
   check(
@@ -241,6 +251,11 @@ describe("sending back", () => {
   check("by a reviewer", "bob", "too much", "changes_requested → DRAFT");
   check("without a reason", "bob", undefined, "reason_required");
   check("with an empty reason", "bob", " \n", "reason_required");
+  it("says what is to be told", () =>
+    expect(send("PENDING_APPROVAL", "bob", " ")).toMatchObject({
+      message: expect.stringContaining("say what must change") as string,
+      problems: [{ pointer: "/reason" }],
+    }));
   check("by an agent", "other", "no", "agents_never_vote");
   check("by somebody on no route", "dan", "no", "not_an_approver");
   check("by the author's human", "alice", "no", "separation_of_duties");

@@ -366,7 +366,7 @@ describe("what builds on it", () => {
   check("nothing", 10, {}, []);
   check("what was applied later, newest first", 10, { a: 11, b: 20, c: 9 }, ["b", "a"]);
   check("of those applied at the same time, the one after it", 10, { a: 10, z: 10 }, ["z"]);
-  check("what is under way, before all that ended", 10, { a: 30, z: null }, ["z", "a"]);
+  check("what is under way, before all that ended", 10, { a: 30, b: null }, ["b", "a"]);
   check("of two that were never applied whole, one alone", null, { a: null, z: null }, ["z"]);
 });
 
@@ -408,6 +408,7 @@ describe("an apply that is refused", () => {
     it(`for approvals, ${name}: ${expected}`, () => expect(shown(reroute(judgement, given))).toBe(expected));
   check("which are there", {}, "nothing");
   check("of which one is missing now", { risk: { ...risk, approvalsByLevel: 2 } }, "rerouted");
+  check("which signed another outcome of policy", { decision: decision("require_approval") }, "rerouted");
   check("which nobody could give", { risk: { ...risk, approvalsByLevel: 3 } }, "nothing");
   check("of somebody who does not count any more", {}, "rerouted", { votes: [voteRow("alice")] });
   check("where nobody is asked any more", { risk: { ...risk, approvalsByLevel: 0, auto: true } }, "nothing");

@@ -89,10 +89,11 @@ export function peopleOf(
     ]),
     signingKeys: all
       .filter(([, { kind }]) => kind === undefined)
-      .map(([id]) => ({
-        ...{ id: `key-${id}`, version: 3, principal_id: id, algorithm: "Ed25519", label: "test", minted_by: null },
+      .flatMap(([id]) => [`key-${id}`, `key2-${id}`].map((key) => ({ id, key })))
+      .map(({ id, key }) => ({
+        ...{ id: key, version: 3, principal_id: id, algorithm: "Ed25519", label: "test", minted_by: null },
         public_key: keyPairs.get(id)?.publicKey ?? "",
-        status: more.revokedKeys?.includes(`key-${id}`) === true ? "REVOKED" : "ACTIVE",
+        status: more.revokedKeys?.includes(key) === true ? "REVOKED" : "ACTIVE",
         enrolled_at_ms: 0,
         revoked_at_ms: null,
       })),
