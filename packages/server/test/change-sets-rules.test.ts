@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { statuses, type ItemInput } from "@countersign/contract";
-import { due, reversibilityOf, transition } from "../src/change-sets/lifecycle.rules.js";
+import { due } from "../src/change-sets/expiry.rules.js";
+import { reversibilityOf, transition } from "../src/change-sets/lifecycle.rules.js";
 import { readCursor, writeCursor } from "../src/change-sets/lists.rules.js";
 import { changeSetNumber, dayPrefix, findDrift, orderItems } from "../src/change-sets/proposing/plan.rules.js";
 import type { ApplicationItemRow, ApplicationRow, ChangeSetRow, ItemRow } from "../src/change-sets/rows.js";

@@ -2,9 +2,8 @@
  * What people signed, computed anew from the rows as they are. A signature binds a digest; that the digest is of these rows
  * is looked at here, so that whoever can write the database, its ledger included, still cannot have applied what nobody signed.
  */
-import type { JsonObject } from "@countersign/contract";
 import { approvalDigest, revisionDigestOfItems } from "@countersign/proof";
-import { policyOutcome, type PolicyDecision, type Route } from "../governance/index.js";
+import { policyOutcome } from "../governance/index.js";
 import { isTrueToDigest } from "../targets/index.js";
 import type { ItemRow, Whole } from "./rows.js";
 
@@ -27,31 +26,28 @@ export function digestMismatches({
     return wrong;
   if (changeSet.approval_digest !== revision.approval_digest)
     wrong.push(`revisions \`${revision.id}\` (another approval digest)`);
-  if (revision.approval_digest === null || revision.approval_digest === undefined) return wrong;
-  const { route, policy } = revision;
-  const decided = route !== null && policy !== null && changeSet.risk_level !== null;
-  const signed = decided
-    ? approvalDigest({
-        revision: revision.digest,
-        route,
-        riskLevel: changeSet.risk_level,
-        policy: policyOutcome(policy as unknown as PolicyDecision),
-      })
-    : undefined;
-  if (signed !== revision.approval_digest)
+  if (!isSigned(changeSet, revision))
     wrong.push(`revisions \`${revision.id}\` (route, risk or policy are not those of the approval digest)`);
   return wrong;
+}
+
+/** The approval digest, where there is one, is that of these rows. */
+function isSigned({ risk_level: riskLevel }: Whole["changeSet"], revision: Whole["revision"]): boolean {
+  const { route, policy, digest, approval_digest: approval } = revision;
+  if (approval === null || approval === undefined) return true;
+  if (route === null || policy === null || riskLevel === null) return false;
+  return approvalDigest({ revision: digest, route, riskLevel, policy: policyOutcome(policy) }) === approval;
 }
 
 /** Ends that a change-set can come to from its author's desk. */
 const endedUnapplied: ReadonlySet<string> = new Set(["CANCELLED", "REJECTED", "ARCHIVED"]);
 
 function partsOf({ sequence, position, input, effects, reversibility }: ItemRow) {
-  return { sequence, position, input: input as unknown as JsonObject, effects, reversibility };
+  return { sequence, position, input, effects, reversibility };
 }
 
 /** Enough people approved, whoever they are now: asked of a run whose intent was decided when everything else was. */
 export function hasApprovals({ revision }: Pick<Whole, "revision">, approvers: ReadonlySet<string>): boolean {
-  const route = revision.route as unknown as (Route & JsonObject) | null;
+  const { route } = revision;
   return route !== null && (route.auto || approvers.size >= Math.max(1, route.required));
 }

@@ -4,7 +4,7 @@
  *
  * INVARIANT: only what is finished is erased, and only rows that the ledger knows: no forged row becomes its newest.
  */
-import { type JsonObject, refused, type Refusal } from "@countersign/contract";
+import { refused, type Refusal, type RiskAssessment } from "@countersign/contract";
 import type { ErasureBy, ErasureSubject, Ledger, ModuleErasure, Snapshot, Write } from "../ledger/index.js";
 import { type Effect, targetRules } from "../targets/index.js";
 import { countAuthored, type Everything, readEverything } from "./queries.js";
@@ -128,14 +128,12 @@ function writesOf(all: Everything, nowMs: number): Write[] {
 }
 
 /** Numbers and enums; what people are told about targets and rules is left out. */
-function bareRisk(risk: JsonObject): JsonObject {
-  const { score, level, scoreLevel, approvalsByLevel, auto } = risk as Record<string, JsonObject[string]>;
+function bareRisk({ score, level, scoreLevel, approvalsByLevel, auto }: RiskAssessment): RiskAssessment {
   const numbers = { score, level, scoreLevel, approvalsByLevel, auto };
-  const there = Object.entries(numbers).filter(([, value]) => value !== undefined);
-  return { ...Object.fromEntries(there), factors: [], floors: [], autoWhy: "", recommendations: [] };
+  return { ...numbers, factors: [], floors: [], autoWhy: "", recommendations: [] };
 }
 
-const bareTargetOf = (row: ItemRow): JsonObject =>
+const bareTargetOf = (row: ItemRow): ItemRow["input"]["target"] =>
   targetRules(row.target_kind).bareTarget(row.target_environment, erasedText);
 
 function bareItem(row: ItemRow): Partial<Omit<ItemRow, "id" | "version">> {
@@ -144,7 +142,7 @@ function bareItem(row: ItemRow): Partial<Omit<ItemRow, "id" | "version">> {
     target_id: erasedText,
     target_key: erasedText,
     other_target_key: null,
-    input: { operation: row.operation, target: bareTargetOf(row) } as unknown as ItemRow["input"],
+    input: { operation: row.operation, target: bareTargetOf(row) },
     effects: row.effects.map((effect) => bareEffect(effect, row)),
     diff: { format: erasedText },
     policy: null,

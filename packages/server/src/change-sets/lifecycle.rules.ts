@@ -57,37 +57,6 @@ export function dismissVotes(whole: Whole): { votes: VoteRow[]; writes: Write[] 
   };
 }
 
-export type Due = "deadline" | "approval";
-
-/** Whether a deadline passed that nobody has acted on yet. */
-export function due(changeSet: ChangeSetRow, nowMs: number): Due | undefined {
-  if (
-    changeSet.status === "PENDING_APPROVAL" &&
-    changeSet.deadline_at_ms !== null &&
-    nowMs > (changeSet.deadline_at_ms ?? Infinity)
-  )
-    return "deadline";
-  if (
-    changeSet.status === "APPROVED" &&
-    changeSet.approved_until_ms !== null &&
-    nowMs > (changeSet.approved_until_ms ?? Infinity)
-  )
-    return "approval";
-  return undefined;
-}
-
-export function overdue(changeSet: ChangeSetRow, what: Due): Refusal {
-  const since = what === "deadline" ? changeSet.deadline_at_ms : changeSet.approved_until_ms;
-  const was = what === "deadline" ? "was to be decided" : "was to be applied";
-  return refused(
-    "expired",
-    `\`${changeSet.number}\` ${was} until \`${new Date(since ?? 0).toISOString()}\` and is REJECTED now; \`countersign change-set revise ${changeSet.number}\` starts again`,
-    {
-      details: { overdue: what, overdueId: changeSet.id },
-    },
-  );
-}
-
 /** What a change-set loses when it goes back to its author. */
 export const backToDraft = {
   status: "DRAFT",

@@ -4,31 +4,36 @@
  */
 import type {
   ApplyMode,
+  ApprovalRoute,
   Category,
   EffectFlag,
+  ItemDecision,
   ItemInput,
   ItemOperation,
   JsonObject,
+  JsonOf,
   JsonValue,
+  PolicyDecision,
   Priority,
   Reversibility,
+  RiskAssessment,
   RiskLevel,
   Status,
   TargetKindName,
   VoteDecision,
 } from "@countersign/contract";
-import type { GovernedTable, Row, Write } from "../ledger/index.js";
+import type { Actor, GovernedTable, Row, Write } from "../ledger/index.js";
 import type { Effect } from "../targets/index.js";
 
 /** An action of the ledger about a change-set, written out wherever it is recorded. */
 export type ChangeSetAction = `change_set.${string}`;
 
-export interface Stored {
+export type Stored = {
   readonly id: string;
   readonly version: number;
-}
+};
 
-export interface ChangeSetRow extends Stored {
+export type ChangeSetRow = Stored & {
   readonly number: string;
   readonly title: string;
   readonly description: string;
@@ -65,9 +70,9 @@ export interface ChangeSetRow extends Stored {
   readonly undo_until_ms: number | null;
   /** When its texts were erased. */
   readonly erased_at_ms?: number | null;
-}
+};
 
-export interface RevisionRow extends Stored {
+export type RevisionRow = Stored & {
   readonly change_set_id: string;
   readonly number: number;
   /** 32 random bytes, hex. */
@@ -76,14 +81,14 @@ export interface RevisionRow extends Stored {
   readonly made_by: string;
   readonly item_count: number;
   readonly category: Category;
-  readonly risk: JsonObject;
-  readonly policy: JsonObject | null;
-  readonly route: JsonObject | null;
+  readonly risk: RiskAssessment;
+  readonly policy: PolicyDecision | null;
+  readonly route: ApprovalRoute | null;
   readonly approval_digest: string | null;
   readonly created_at_ms: number;
-}
+};
 
-export interface ItemRow extends Stored {
+export type ItemRow = Stored & {
   readonly change_set_id: string;
   readonly revision_id: string;
   /** As the proposer numbered it, from 1. */
@@ -99,24 +104,24 @@ export interface ItemRow extends Stored {
   readonly target_key: string;
   /** The second target, in rows of before there were `ItemTargetRow`s. */
   readonly other_target_key?: string | null;
-  readonly input: ItemInput;
-  readonly effects: readonly Effect[];
+  readonly input: JsonOf<ItemInput>;
+  readonly effects: readonly JsonOf<Effect>[];
   readonly diff: JsonValue;
   readonly reversibility: Reversibility;
   readonly flags: readonly EffectFlag[];
-  readonly policy: JsonObject | null;
-}
+  readonly policy: ItemDecision | null;
+};
 
 /** A further target of an item, to be found by its key. */
-export interface ItemTargetRow extends Stored {
+export type ItemTargetRow = Stored & {
   readonly change_set_id: string;
   readonly revision_id: string;
   readonly item_id: string;
   readonly target_key: string;
   readonly target_id: string;
-}
+};
 
-export interface VoteRow extends Stored {
+export type VoteRow = Stored & {
   readonly change_set_id: string;
   readonly revision_id: string;
   readonly voter_id: string;
@@ -129,11 +134,11 @@ export interface VoteRow extends Stored {
   /** A new revision or a request for changes made it void. */
   readonly dismissed: boolean;
   readonly at_ms: number;
-}
+};
 
 export type ApplicationStatus = "RUNNING" | "SUCCEEDED" | "COMPENSATED" | "REFUSED" | "PARTIAL";
 
-export interface ApplicationRow extends Stored {
+export type ApplicationRow = Stored & {
   readonly change_set_id: string;
   readonly revision_id: string;
   readonly kind: "APPLY" | "ROLLBACK";
@@ -142,19 +147,19 @@ export interface ApplicationRow extends Stored {
   readonly status: ApplicationStatus;
   readonly started_by: string;
   /** Durable phase of the run: `forward` until a step fails, then `compensate`. `resumed`: targets may already be in `after`. */
-  readonly plan: { readonly phase: "forward" | "compensate"; readonly resumed: boolean; readonly actor: JsonObject };
+  readonly plan: { readonly phase: "forward" | "compensate"; readonly resumed: boolean; readonly actor: Actor };
   readonly reason: string | null;
   readonly applied_items: number;
   readonly failed_items: number;
   readonly errors: readonly { readonly sequence?: number; readonly code: string; readonly message: string }[];
   readonly started_at_ms: number;
   readonly ended_at_ms: number | null;
-}
+};
 
 export type ApplicationItemStatus =
   "STARTED" | "VERIFIED" | "NOT_APPLIED" | "DIVERGED" | "UNKNOWN" | "COMPENSATING" | "COMPENSATED";
 
-export interface ApplicationItemRow extends Stored {
+export type ApplicationItemRow = Stored & {
   readonly change_set_id: string;
   readonly application_id: string;
   readonly sequence: number;
@@ -163,9 +168,9 @@ export interface ApplicationItemRow extends Stored {
   readonly problem: JsonObject | null;
   readonly started_at_ms: number;
   readonly ended_at_ms: number | null;
-}
+};
 
-export interface BackupRow extends Stored {
+export type BackupRow = Stored & {
   readonly change_set_id: string;
   readonly application_id: string;
   readonly item_sequence: number;
@@ -175,12 +180,12 @@ export interface BackupRow extends Stored {
   readonly mode: number;
   readonly released: boolean;
   readonly at_ms: number;
-}
+};
 
-export interface HoldRow extends Stored {
+export type HoldRow = Stored & {
   readonly application_id: string | null;
   readonly change_set_id: string | null;
-}
+};
 
 /** A change-set with its present revision: what every command and every view starts from. */
 export interface Whole {
@@ -212,18 +217,19 @@ interface TableRows {
 }
 type OwnTable = keyof TableRows & GovernedTable;
 
-export function insert<T extends OwnTable>(table: T, row: NewRow<TableRows[T]>): Write {
-  return { verb: "insert", table, row: row as unknown as Row };
+export function insert<T extends OwnTable>(table: T, row: NewRow<TableRows[T]> & Row): Write {
+  return { verb: "insert", table, row };
 }
 
 /** The whole row again with `changes`; refused by the door when somebody wrote it since it was read. */
 export function update<T extends OwnTable>(
   table: T,
-  row: TableRows[T],
-  changes: Partial<Omit<TableRows[T], "id" | "version">>,
+  row: TableRows[T] & Row,
+  changes: Partial<Omit<TableRows[T], "id" | "version">> & Row,
 ): Write {
-  const { version, ...rest } = row;
-  return { verb: "update", table, row: { ...rest, ...changes } as unknown as Row, from: version };
+  const { version, ...rest }: Stored & Row = row;
+  const changed: Row = changes;
+  return { verb: "update", table, row: { ...rest, ...changed }, from: version };
 }
 
 /** The row as it will be once the update is committed. */

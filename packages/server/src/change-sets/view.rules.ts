@@ -9,7 +9,10 @@ import {
   type JsonObject,
   proofPath,
 } from "@countersign/contract";
+import type { RouteTally } from "../governance/index.js";
 import type { Receipt } from "../ledger/index.js";
+import type { People } from "../tenancy/index.js";
+import { type Loaded, tallyOf } from "./loaded.rules.js";
 import type { Overlap, ApplicationWhole } from "./queries.js";
 import { type ChangeSetRow, type ItemRow, keysOf, type VoteRow, type Whole } from "./rows.js";
 import { reversibilityOf } from "./lifecycle.rules.js";
@@ -57,13 +60,30 @@ export function summaryOf(row: ChangeSetRow, names: Names): ChangeSetSummary {
   };
 }
 
-export interface Approvals {
+/** The change-set as its answer shows it; `whole`: as it will be once the decision is committed. */
+export function view(loaded: Loaded, whole: Whole = loaded.whole): ChangeSetView {
+  const tally = tallyOf(loaded, whole);
+  const approvals: Approvals | null =
+    tally === null ? null : { received: tally.approved, required: tally.required, waitingFor: stagesWaiting(tally) };
+  return viewOf(whole, { names: namesOf(loaded.people), conflicts: loaded.overlaps, approvals });
+}
+
+function stagesWaiting({ state, stages }: RouteTally): string[] {
+  if (state !== "pending") return [];
+  return stages.filter((stage) => stage.state !== "satisfied").map((stage) => stage.name);
+}
+
+export function namesOf(people: People): Names {
+  return { get: (id) => people.principals.get(id) };
+}
+
+interface Approvals {
   readonly received: number;
   readonly required: number;
   readonly waitingFor: readonly string[];
 }
 
-export function viewOf(
+function viewOf(
   whole: Whole,
   extra: { names: Names; conflicts: readonly Overlap[]; approvals: Approvals | null },
 ): ChangeSetView {

@@ -10,6 +10,7 @@ import {
   configurationNames,
   configurationPrefix,
   configurationSchemas,
+  jsonOf,
   type ConfigurationName,
   type ConfigurationValue,
   type JsonObject,
@@ -174,7 +175,7 @@ export function effectiveConfiguration(documents: readonly ConfigurationDocument
   const sources = Object.fromEntries(
     configurationNames.map((name) => [
       name,
-      { source: "default", revision: null, document: configurationDefaults[name] as unknown as JsonObject },
+      { source: "default", revision: null, document: jsonOf(configurationDefaults[name]) },
     ]),
   ) as unknown as Record<ConfigurationName, ConfigurationSource>;
   const problems: Problem[] = [];

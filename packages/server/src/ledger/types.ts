@@ -10,11 +10,11 @@ export type { GovernedTable, TableName };
 export type AttachedTable = { [N in TableName]: (typeof tables)[N]["class"] extends "attached" ? N : never }[TableName];
 
 /** Who did it. `humans`: the human roots, those answerable for it. */
-export interface Actor {
+export type Actor = {
   readonly type: "human" | "agent" | "service" | "system";
   readonly id: string;
   readonly humans: readonly string[];
-}
+};
 
 export interface Reference {
   readonly type: string;

@@ -222,11 +222,11 @@ function publishingGauges(registry: Registry): (status: PublishingStatus, scrape
 
 /** The largest value of each label. */
 class Most {
-  readonly #seen = new Map<Gauge, Map<string, number>>();
+  readonly #seen = new Map<object, Map<string, number>>();
 
   set<L extends string>(of: Gauge<L>, labels: Record<L, string>, value: number): void {
-    const seen = this.#seen.get(of as unknown as Gauge) ?? new Map<string, number>();
-    this.#seen.set(of as unknown as Gauge, seen);
+    const seen = this.#seen.get(of) ?? new Map<string, number>();
+    this.#seen.set(of, seen);
     const key = JSON.stringify(labels);
     if (value < (seen.get(key) ?? -Infinity)) return;
     seen.set(key, value);

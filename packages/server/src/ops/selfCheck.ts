@@ -121,9 +121,9 @@ class Checks {
     await this.#running;
   }
 
-  async ask(query: Query, tenant: TenantId): Promise<CheckRow[]> {
+  async ask<R extends object = CheckRow>(query: Query, tenant: TenantId): Promise<R[]> {
     const { rows } = await this.#options.storage.inTenant(tenant, (client) =>
-      client.query<CheckRow>({ name: query.name, text: query.text, values: [...query.values] }),
+      client.query<R>({ name: query.name, text: query.text, values: [...query.values] }),
     );
     return rows;
   }
@@ -266,9 +266,7 @@ class Checks {
       log.warn({ tenant, check: id, why: report.undecided }, "a self-check could not decide");
     if (report.findings.length === 0) return;
     const found = report.findings.slice(0, fingerprintsMax).map(fingerprintOfFinding);
-    const earlier = (await this.ask(earlierAlerts(tenant, alertsRead), tenant)) as unknown as {
-      fingerprints: unknown;
-    }[];
+    const earlier = await this.ask<{ fingerprints: unknown }>(earlierAlerts(tenant, alertsRead), tenant);
     const known = new Set(
       earlier.flatMap(({ fingerprints }) => (Array.isArray(fingerprints) ? (fingerprints as unknown[]) : [])),
     );

@@ -11,11 +11,11 @@
 import type {
   EffectFlag,
   ItemInput,
-  JsonObject,
   JsonValue,
   Problem,
   Refusal,
   Reversibility,
+  Target,
   TargetFacts,
   TargetKindName,
   TenantId,
@@ -243,7 +243,7 @@ export interface TargetRules<Ref extends TargetRef = TargetRef, Image extends St
   /** Rows that must be what the ledger says before the target is changed: where it is, how it is reached. */
   needs(target: Ref): readonly AttestedNeed[];
   /** A target as it is sent, without its names: what an erased item keeps. */
-  bareTarget(environment: string, erased: string): JsonObject;
+  bareTarget(environment: string, erased: string): Target;
   /** A state without what it held: digests and sizes stay. */
   bareImage(image: Image): Image;
   /** Reads target keys: of which targets they are. */

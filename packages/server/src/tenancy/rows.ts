@@ -2,20 +2,20 @@
 import type { AgentType, TenantMode } from "@countersign/contract";
 import type { GovernedTable, Row, Write } from "../ledger/index.js";
 
-interface Stored {
+type Stored = {
   readonly id: string;
   readonly version: number;
-}
+};
 
-export interface TenantRow extends Stored {
+export type TenantRow = Stored & {
   readonly kind: "deployment" | "customer";
   readonly name: string;
   readonly mode: TenantMode;
   readonly status: "ACTIVE" | "CLOSED";
   readonly created_at_ms: number;
-}
+};
 
-export interface PrincipalRow extends Stored {
+export type PrincipalRow = Stored & {
   readonly kind: "human" | "agent" | "service";
   readonly name: string;
   readonly agent_type: AgentType | null;
@@ -26,9 +26,9 @@ export interface PrincipalRow extends Stored {
   readonly created_at_ms: number;
   /** When their name was erased. */
   readonly erased_at_ms?: number | null;
-}
+};
 
-export interface SigningKeyRow extends Stored {
+export type SigningKeyRow = Stored & {
   readonly principal_id: string;
   readonly algorithm: "Ed25519";
   readonly public_key: string;
@@ -37,18 +37,18 @@ export interface SigningKeyRow extends Stored {
   readonly minted_by: string | null;
   readonly enrolled_at_ms: number;
   readonly revoked_at_ms: number | null;
-}
+};
 
-export interface EnrolmentCodeRow extends Stored {
+export type EnrolmentCodeRow = Stored & {
   readonly principal_id: string;
   readonly code_hash: string;
   readonly issued_by: string | null;
   readonly issued_at_ms: number;
   readonly expires_at_ms: number;
   readonly used_at_ms: number | null;
-}
+};
 
-export interface ApiKeyRow extends Stored {
+export type ApiKeyRow = Stored & {
   readonly principal_id: string;
   readonly name: string;
   readonly secret_hash: string;
@@ -57,29 +57,29 @@ export interface ApiKeyRow extends Stored {
   readonly created_at_ms: number;
   readonly expires_at_ms: number;
   readonly revoked_at_ms: number | null;
-}
+};
 
-export interface BindingRow extends Stored {
+export type BindingRow = Stored & {
   readonly principal_id: string;
   readonly kind: "role" | "group";
   readonly name: string;
   readonly status: "ACTIVE" | "REMOVED";
   readonly granted_by: string | null;
   readonly granted_at_ms: number;
-}
+};
 
-export interface ModeRequestRow extends Stored {
+export type ModeRequestRow = Stored & {
   readonly mode: TenantMode;
   readonly requested_by: string;
   readonly status: "PENDING" | "DONE";
   readonly requested_at_ms: number;
   readonly expires_at_ms: number;
-}
+};
 
-export interface DirectoryRow extends Stored {
+export type DirectoryRow = Stored & {
   readonly name: string;
   readonly created_at_ms: number;
-}
+};
 
 export interface TableRows {
   readonly tenants: TenantRow;
@@ -96,15 +96,16 @@ type OwnTable = keyof TableRows & GovernedTable;
 /** A row that is about to be inserted: the door gives its version. */
 export type New<R extends Stored> = Omit<R, "version">;
 
-export function insert<T extends OwnTable>(table: T, row: New<TableRows[T]>): Write {
-  return { verb: "insert", table, row: row as unknown as Row };
+export function insert<T extends OwnTable>(table: T, row: New<TableRows[T]> & Row): Write {
+  return { verb: "insert", table, row };
 }
 
 export function update<T extends OwnTable>(
   table: T,
-  row: TableRows[T],
-  changes: Partial<Omit<TableRows[T], "id" | "version">>,
+  row: TableRows[T] & Row,
+  changes: Partial<Omit<TableRows[T], "id" | "version">> & Row,
 ): Write {
-  const { version, ...rest } = row;
-  return { verb: "update", table, row: { ...rest, ...changes } as unknown as Row, from: version };
+  const { version, ...rest }: Stored & Row = row;
+  const changed: Row = changes;
+  return { verb: "update", table, row: { ...rest, ...changed }, from: version };
 }

@@ -1,70 +1,37 @@
-/**
- * Proposing: create and revise. A revision is immutable: its items, plan and digest never change; editing makes the next one.
- */
+/** Proposing: create and revise. What is proposed is planned on its targets as they are; `revision.rules.ts` decides. */
 import {
   type Category,
   type ChangeSetAnswer,
   type ChangeSetInput,
   type CheckedInput,
   isRefusal,
-  type JsonObject,
   type ItemInput,
   type Refusal,
-  refused,
   refusedForProblems,
 } from "@countersign/contract";
-import {
-  assessRisk,
-  checkPriority,
-  type Configuration,
-  deriveCategory,
-  type DerivedCategory,
-  loadConfiguration,
-  type RiskAssessment,
-} from "../../governance/index.js";
-import type { DecideContext, Guard, Snapshot } from "../../ledger/index.js";
-import type { CheckedItem } from "../../targets/index.js";
+import { type Configuration, loadConfiguration } from "../../governance/index.js";
+import type { Snapshot } from "../../ledger/index.js";
 import type { Caller, People } from "../../tenancy/index.js";
-import {
-  answerOf,
-  countersFor,
-  type Desk,
-  entry,
-  guardsOf,
-  loadForCommand,
-  policyPrincipal,
-  type RequestContext,
-  view,
-} from "../desk.js";
-import { backToDraft, dismissVotes, mayEdit, transition } from "../lifecycle.rules.js";
+import { answerOf, command } from "../command.js";
+import type { Desk, RequestContext } from "../desk.js";
+import { countedStatuses, countersFor, isStopped, loadForCommand, type Stopped } from "../load.js";
+import { policyPrincipal } from "../loaded.rules.js";
+import { type Overlap, readAuthorHistory, readByRefs, readOverlaps } from "../queries.js";
+import { assess } from "./judgement.rules.js";
 import type { NumberBlocks } from "./numbers.js";
 import { type Plan, planItems } from "./plan.js";
-import { changeSetNumber, dayPrefix, digestRevision } from "./plan.rules.js";
-import { type AuthorHistory, type Overlap, readAuthorHistory, readByRefs, readOverlaps } from "../queries.js";
-import { timely } from "../timely.js";
+import { changeSetNumber, dayPrefix } from "./plan.rules.js";
 import {
-  type ChangeSetRow,
-  insert,
-  inserted,
-  type ItemRow,
-  type ItemTargetRow,
-  type NewRow,
-  type RevisionRow,
-  update,
-  updated,
-  type Whole,
-} from "../rows.js";
-
-/** A plan with what it amounts to: ready to become a revision. */
-interface Proposal {
-  readonly plan: Plan;
-  readonly category: DerivedCategory;
-  readonly risk: RiskAssessment;
-  /** Other change-sets under way on its targets. */
-  readonly overlaps: readonly Overlap[];
-}
-
-const underWay = ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"];
+  categoryAsked,
+  checkCreation,
+  checkDependencies,
+  checkRevision,
+  decideCreation,
+  decideRevision,
+  type Proposal,
+  type Proposed,
+  type Replanned,
+} from "./revision.rules.js";
 
 export async function create(
   desk: Desk,
@@ -73,237 +40,87 @@ export async function create(
   input: ChangeSetInput,
   request: RequestContext,
 ): Promise<ChangeSetAnswer | Refusal> {
-  const load = async (snapshot: Snapshot) => {
-    const early = checkPriority(input.priority, caller.principal.kind);
-    if (early !== undefined) return refusedForProblems([early]);
-    const [people, configuration, configurationEpoch] = await Promise.all([
-      desk.tenancy.loadPeople(snapshot),
-      loadConfiguration(snapshot),
-      snapshot.epoch("config"),
-    ]);
-    const [counters, dependsOn, proposal] = await Promise.all([
-      countersFor(desk, snapshot, {
-        command: "propose",
-        by: caller.principal,
-        items: input.items.length,
-        configuration,
-      }),
-      resolveDependencies(snapshot, input.dependsOn),
-      propose(desk, snapshot, {
-        changeSetId: "00000000-0000-0000-0000-000000000000",
-        items: input.items,
-        category: input.category,
-        people,
-        configuration,
-        authorId: caller.principal.id,
-      }),
-    ]);
-    if (isRefusal(counters)) return counters;
-    if (isRefusal(dependsOn)) return dependsOn;
-    if (isRefusal(proposal)) return proposal;
-    const day = dayPrefix(request.nowMs);
-    const number = changeSetNumber(day, await numbers.next(snapshot, day));
-    return { people, configuration, configurationEpoch, dependsOn, proposal, number, counters };
-  };
-
-  const outcome = await request.transact(caller.tenant, load, (loaded, context) => {
-    if (isRefusal(loaded)) return loaded;
-    const { proposal, number } = loaded;
-    const id = context.uuid();
-    const revisionId = context.uuid();
-    const changeSet: NewRow<ChangeSetRow> = {
-      ...blankChangeSet,
-      id,
-      number,
-      title: input.title,
-      description: input.description,
-      author_id: caller.principal.id,
-      author_humans: caller.humans,
-      agent_type: caller.principal.agentType,
-      category: proposal.category.category,
-      category_requested: input.category ?? null,
-      priority: input.priority,
-      apply_mode: input.applyMode,
-      tags: input.tags,
-      metadata: input.metadata,
-      depends_on: loaded.dependsOn,
-      status: "DRAFT",
-      revision: 1,
-      revision_id: revisionId,
-      risk_score: proposal.risk.score,
-      risk_level: proposal.risk.level,
-      created_at_ms: context.nowMs,
-      updated_at_ms: context.nowMs,
-    };
-    const rows = revisionRows(
-      proposal,
-      { changeSetId: id, revisionId, number: 1, madeBy: caller.principal.id },
-      context,
-    );
-    const guards: Guard[] = [
-      ...caller.guards,
-      { kind: "absent", table: "change_sets", key: { number } },
-      { kind: "epoch", name: "config", value: loaded.configurationEpoch },
-      ...loaded.counters,
-    ];
-    const whole: Whole = {
-      changeSet: inserted(changeSet),
-      revision: inserted(rows.revision),
-      items: rows.items.map((row) => inserted<ItemRow>(row)),
-      votes: [],
-      application: null,
-      applicationItems: [],
-    };
-    return {
-      kind: "change",
-      change: {
-        guards,
-        entries: [
-          entry(caller.actor, id, "change_set.created", {
-            data: {
-              number,
-              revision: rows.revision.digest,
-              items: rows.items.length,
-              category: changeSet.category,
-              priority: changeSet.priority,
-              risk: proposal.risk.level,
-              score: proposal.risk.score,
-            },
-            body: { title: changeSet.title, description: changeSet.description },
-            writes: [
-              insert("change_sets", changeSet),
-              insert("revisions", rows.revision),
-              ...rows.items.map((row) => insert("items", row)),
-              ...rows.itemTargets.map((row) => insert("item_targets", row)),
-            ],
-          }),
-        ],
-      },
-      result: {
-        changeSet: view({
-          whole,
-          people: loaded.people,
-          configuration: loaded.configuration,
-          configurationEpoch: loaded.configurationEpoch,
-          overlaps: proposal.overlaps,
-        }),
-      },
-    };
-  });
+  const load = (snapshot: Snapshot) => loadProposed(desk, snapshot, { numbers, caller, input, nowMs: request.nowMs });
+  const outcome = await request.transact(caller.tenant, load, (loaded, context) =>
+    isRefusal(loaded) ? loaded : decideCreation(loaded, { caller, input }, context),
+  );
   return answerOf(outcome);
 }
 
-export async function revise(
+/** A change-set that does not exist yet is planned under an id that none has. */
+const noChangeSet = "00000000-0000-0000-0000-000000000000";
+
+async function loadProposed(
+  desk: Desk,
+  snapshot: Snapshot,
+  of: { numbers: NumberBlocks; caller: Caller; input: ChangeSetInput; nowMs: number },
+): Promise<Proposed | Refusal> {
+  const { caller, input } = of;
+  const early = checkCreation(input, caller);
+  if (early !== undefined) return early;
+  const [people, configuration, configurationEpoch] = await Promise.all([
+    desk.tenancy.loadPeople(snapshot),
+    loadConfiguration(snapshot),
+    snapshot.epoch("config"),
+  ]);
+  const { items, category } = input;
+  const limited = { command: "propose", by: caller.principal, items: items.length, configuration } as const;
+  const [counters, dependsOn, proposal] = await Promise.all([
+    countersFor(desk, snapshot, limited),
+    resolveDependencies(snapshot, input.dependsOn),
+    propose(desk, snapshot, {
+      changeSetId: noChangeSet,
+      items,
+      category,
+      people,
+      configuration,
+      authorId: caller.principal.id,
+    }),
+  ]);
+  if (isRefusal(counters)) return counters;
+  if (isRefusal(dependsOn)) return dependsOn;
+  if (isRefusal(proposal)) return proposal;
+  const day = dayPrefix(of.nowMs);
+  const number = changeSetNumber(day, await of.numbers.next(snapshot, day));
+  return { people, configuration, configurationEpoch, dependsOn, proposal, number, counters };
+}
+
+export function revise(
   desk: Desk,
   caller: Caller,
   input: CheckedInput<"reviseChangeSet">,
   request: RequestContext,
 ): Promise<ChangeSetAnswer | Refusal> {
-  const load = async (snapshot: Snapshot) => {
-    const loaded = await loadForCommand(desk, snapshot, input.id);
-    if (isRefusal(loaded)) return loaded;
-    const { whole, people, configuration } = loaded;
-    const refusal =
-      transition(whole.changeSet, "revise") ?? mayEdit(caller, whole) ?? sameRevision(whole, input.revision);
-    if (refusal !== undefined) return refusal;
-    const early = input.priority === undefined ? undefined : checkPriority(input.priority, caller.principal.kind);
-    if (early !== undefined) return refusedForProblems([early]);
-    const dependsOn =
-      input.dependsOn === undefined ? whole.changeSet.depends_on : await resolveDependencies(snapshot, input.dependsOn);
-    if (isRefusal(dependsOn)) return dependsOn;
-    if (dependsOn.includes(whole.changeSet.id)) {
-      return refusedForProblems([
-        {
-          code: "dependency_cycle",
-          pointer: "/dependsOn",
-          message: `change-set \`${whole.changeSet.number}\` depends on itself`,
-        },
-      ]);
-    }
-    const items = input.items ?? whole.items.map((item) => item.input);
-    const requested = input.category ?? whole.changeSet.category_requested ?? undefined;
-    const proposal = await propose(desk, snapshot, {
-      changeSetId: whole.changeSet.id,
-      items,
-      category: requested,
-      people,
-      configuration,
-      authorId: whole.changeSet.author_id,
-    });
-    if (isRefusal(proposal)) return proposal;
-    return { ...loaded, dependsOn, proposal, overlaps: proposal.overlaps, requested };
-  };
+  const load = (snapshot: Snapshot) => loadReplanned(desk, snapshot, caller, input);
+  return command(desk, caller, request, load, (loaded, context) => decideRevision(loaded, { caller, input }, context));
+}
 
-  const outcome = await timely(desk, caller, request, load, (loaded, context) => {
-    const { whole, proposal, requested } = loaded;
-    const before = whole.changeSet;
-    const revisionId = context.uuid();
-    const number = before.revision + 1;
-    const rows = revisionRows(
-      proposal,
-      { changeSetId: before.id, revisionId, number, madeBy: caller.principal.id },
-      context,
-    );
-    const changes: Partial<ChangeSetRow> = {
-      title: input.title ?? before.title,
-      description: input.description ?? before.description,
-      // Both the humans behind the author when it was first proposed and those behind it now are excluded from voting.
-      author_humans: [...new Set([...before.author_humans, ...caller.humans])],
-      category: proposal.category.category,
-      category_requested: requested ?? null,
-      priority: input.priority ?? before.priority,
-      apply_mode: input.applyMode ?? before.apply_mode,
-      tags: input.tags ?? before.tags,
-      metadata: input.metadata ?? before.metadata,
-      depends_on: loaded.dependsOn,
-      ...backToDraft,
-      attempts: 0,
-      revision: number,
-      revision_id: revisionId,
-      risk_score: proposal.risk.score,
-      risk_level: proposal.risk.level,
-      updated_at_ms: context.nowMs,
-    };
-    const dismissed = dismissVotes(whole);
-    const changeSet = updated<ChangeSetRow>(before, changes);
-    const after: Whole = {
-      ...whole,
-      changeSet,
-      revision: inserted(rows.revision),
-      items: rows.items.map((row) => inserted<ItemRow>(row)),
-      votes: dismissed.votes,
-    };
-    return {
-      kind: "change",
-      change: {
-        guards: guardsOf(loaded, caller),
-        entries: [
-          entry(caller.actor, before.id, "change_set.revised", {
-            data: {
-              from: before.status,
-              number,
-              revision: rows.revision.digest,
-              items: rows.items.length,
-              category: changeSet.category,
-              risk: proposal.risk.level,
-              score: proposal.risk.score,
-              votesDismissed: dismissed.writes.length,
-            },
-            body: { title: changeSet.title, description: changeSet.description },
-            writes: [
-              update("change_sets", before, changes),
-              insert("revisions", rows.revision),
-              ...rows.items.map((row) => insert("items", row)),
-              ...rows.itemTargets.map((row) => insert("item_targets", row)),
-              ...dismissed.writes,
-            ],
-          }),
-        ],
-      },
-      result: { changeSet: view(loaded, after) },
-    };
+async function loadReplanned(
+  desk: Desk,
+  snapshot: Snapshot,
+  caller: Caller,
+  input: CheckedInput<"reviseChangeSet">,
+): Promise<Replanned | Stopped> {
+  const loaded = await loadForCommand(desk, snapshot, input.id);
+  if (isStopped(loaded)) return loaded;
+  const { whole, people, configuration } = loaded;
+  const { changeSet } = whole;
+  const refusal = checkRevision(loaded, { caller, input });
+  if (refusal !== undefined) return refusal;
+  const dependsOn =
+    input.dependsOn === undefined ? changeSet.depends_on : await resolveDependencies(snapshot, input.dependsOn);
+  if (isRefusal(dependsOn)) return dependsOn;
+  const cycle = checkDependencies(whole, dependsOn);
+  if (cycle !== undefined) return cycle;
+  const proposal = await propose(desk, snapshot, {
+    changeSetId: changeSet.id,
+    items: input.items ?? whole.items.map((item) => item.input),
+    category: categoryAsked(whole, input),
+    people,
+    configuration,
+    authorId: changeSet.author_id,
   });
-  return answerOf(outcome);
+  return isRefusal(proposal) ? proposal : { ...loaded, dependsOn, proposal };
 }
 
 /** Plans the items and scores them; the bytes the plan needs later are kept. */
@@ -322,7 +139,7 @@ async function propose(
   const principal = policyPrincipal(of.people, of.authorId, of.configuration);
   const blobs = desk.blobs(snapshot.tenant);
   const overlapsOn = (keys: readonly string[]): Promise<Overlap[]> =>
-    readOverlaps(snapshot, { changeSetId: of.changeSetId, keys, statuses: underWay });
+    readOverlaps(snapshot, { changeSetId: of.changeSetId, keys, statuses: countedStatuses });
   let asked: { readonly keys: readonly string[]; readonly overlaps: Promise<Overlap[]> } | undefined;
   const planning = planItems(of.items, {
     targets: desk.targets,
@@ -347,107 +164,6 @@ async function propose(
   return { plan, ...assessed, overlaps };
 }
 
-/** Category and risk of a plan by its author's record. */
-export function assess(
-  plan: Plan,
-  of: {
-    category?: Category | undefined;
-    people: People;
-    configuration: Configuration;
-    authorId: string;
-    history: AuthorHistory;
-  },
-): { category: DerivedCategory; risk: RiskAssessment } | Refusal {
-  const category = deriveCategory(plan.checked, of.configuration.categories, of.category);
-  if ("code" in category) return refusedForProblems([category]);
-  const author = of.people.principals.get(of.authorId);
-  const checked: readonly CheckedItem[] = plan.checked;
-  const bySequence = [...plan.items].sort((a, b) => a.sequence - b.sequence);
-  const risk = assessRisk(
-    {
-      author:
-        author?.agentType == null
-          ? { type: author?.kind ?? "agent" }
-          : { type: author.kind, agentType: author.agentType },
-      category: category.category,
-      itemCategories: category.items,
-      items: bySequence.map(({ sequence, input, planned }) => ({
-        operation: input.operation,
-        targets: checked[sequence - 1]?.targets ?? [],
-        flags: planned.flags,
-        reversibility: planned.reversibility,
-      })),
-    },
-    of.history,
-    of.configuration.risk,
-  );
-  return { category, risk };
-}
-
-function revisionRows(
-  proposal: Proposal,
-  of: { changeSetId: string; revisionId: string; number: number; madeBy: string },
-  context: DecideContext,
-): { revision: NewRow<RevisionRow>; items: NewRow<ItemRow>[]; itemTargets: NewRow<ItemTargetRow>[] } {
-  const nonce = Buffer.from(context.randomBytes(32)).toString("hex");
-  const { plan } = proposal;
-  const bySequence = [...plan.items].sort((a, b) => a.sequence - b.sequence);
-  const items = bySequence.map(({ sequence, position, input, planned }): NewRow<ItemRow> => {
-    const about = plan.checked[sequence - 1]?.targets[0];
-    const [first] = planned.effects;
-    if (about === undefined || first === undefined) throw new Error(`item ${sequence} touches no target`);
-    return {
-      id: context.uuid(),
-      change_set_id: of.changeSetId,
-      revision_id: of.revisionId,
-      sequence,
-      position,
-      operation: input.operation,
-      target_kind: about.kind,
-      target_type: about.type,
-      target_id: about.id,
-      target_environment: about.environment,
-      target_key: first.target.key,
-      input,
-      effects: planned.effects,
-      diff: planned.diff,
-      reversibility: planned.reversibility,
-      flags: planned.flags,
-      policy: null,
-    };
-  });
-  const revision: NewRow<RevisionRow> = {
-    id: of.revisionId,
-    change_set_id: of.changeSetId,
-    number: of.number,
-    nonce,
-    digest: digestRevision(nonce, plan.items),
-    made_by: of.madeBy,
-    item_count: items.length,
-    category: proposal.category.category,
-    risk: proposal.risk as unknown as JsonObject,
-    policy: null,
-    route: null,
-    approval_digest: null,
-    created_at_ms: context.nowMs,
-  };
-  return { revision, items, itemTargets: items.flatMap((item) => furtherTargets(item, context)) };
-}
-
-/** The targets of an item beyond the first, each once. */
-function furtherTargets(item: NewRow<ItemRow>, context: DecideContext): NewRow<ItemTargetRow>[] {
-  const targets = new Map(item.effects.map(({ target }) => [target.key, target]));
-  targets.delete(item.target_key);
-  return [...targets.values()].map((target) => ({
-    id: context.uuid(),
-    change_set_id: item.change_set_id,
-    revision_id: item.revision_id,
-    item_id: item.id,
-    target_key: target.key,
-    target_id: target.id,
-  }));
-}
-
 async function resolveDependencies(snapshot: Snapshot, refs: readonly string[]): Promise<string[] | Refusal> {
   const rows = await readByRefs(snapshot, refs);
   const problems = refs
@@ -465,28 +181,3 @@ async function resolveDependencies(snapshot: Snapshot, refs: readonly string[]):
 function keysOf(plan: Plan): string[] {
   return [...new Set(plan.items.flatMap((item) => item.planned.effects.map((effect) => effect.target.key)))];
 }
-
-function sameRevision(whole: Whole, revision: number): Refusal | undefined {
-  if (whole.changeSet.revision === revision) return undefined;
-  return refused(
-    "precondition_failed",
-    `\`${whole.changeSet.number}\` is at revision \`${whole.changeSet.revision}\`, not \`${revision}\`; read it again and revise that`,
-    {
-      details: { revision: whole.changeSet.revision },
-    },
-  );
-}
-
-const blankChangeSet = {
-  status_reason: null,
-  blocked: null,
-  approval_digest: null,
-  required_approvals: null,
-  attempts: 0,
-  application_id: null,
-  submitted_at_ms: null,
-  deadline_at_ms: null,
-  approved_until_ms: null,
-  applied_at_ms: null,
-  undo_until_ms: null,
-};

@@ -2,8 +2,8 @@
  * The pure part of planning: the order of items, what a revision's digest covers, what a set of items amounts to.
  * INVARIANT: what people sign covers every effect: target, state before, state after, and how it can be undone.
  */
-import { type Problem, type ItemInput } from "@countersign/contract";
-import { revisionDigestOfItems, type JsonObject } from "@countersign/proof";
+import { type ItemInput, jsonOf, type Problem } from "@countersign/contract";
+import { revisionDigestOfItems } from "@countersign/proof";
 import type { PlannedItem, StateImage } from "../../targets/index.js";
 
 /** Positions of items (indices from 0) so that each comes after those it depends on, else in the proposer's order. */
@@ -61,7 +61,7 @@ export function digestRevision(nonce: string, plans: readonly OrderedPlan[]): st
     plans.map(({ sequence, position, input, planned }) => ({
       sequence,
       position,
-      input: input as unknown as JsonObject,
+      input: jsonOf(input),
       effects: planned.effects,
       reversibility: planned.reversibility,
     })),

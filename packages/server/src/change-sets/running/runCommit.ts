@@ -6,7 +6,8 @@ import type { JsonObject, Problem, Refusal, TenantId } from "@countersign/contra
 import { isRefusal, RefusalError } from "@countersign/contract";
 import { checkKill, loadKill } from "../../governance/index.js";
 import type { Actor, Decided, EntryDraft, Guard, Outcome, Receipt, Snapshot, Write } from "../../ledger/index.js";
-import { type Desk, entry } from "../desk.js";
+import type { Desk } from "../desk.js";
+import { entry } from "../entries.rules.js";
 import { type ApplicationWhole, readApplication } from "../queries.js";
 import { type ApplicationItemRow, type ApplicationRow, type ChangeSetAction, type ItemRow, update } from "../rows.js";
 import type { Step } from "./run.rules.js";
@@ -127,7 +128,7 @@ export function recordOf(run: Run, sequence: number): ApplicationItemRow {
 
 /** Who asked for the run: it acts in their name, also after a restart. */
 export function actorOf(run: Run): Actor {
-  return run.application.plan.actor as unknown as Actor;
+  return run.application.plan.actor;
 }
 
 export function problemJson(problem: Pick<Problem, "code" | "message">): JsonObject {

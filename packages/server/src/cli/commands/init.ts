@@ -9,6 +9,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import {
+  jsonOf,
   tenantModes,
   type ChangeSetView,
   type ConfigurationName,
@@ -179,7 +180,7 @@ async function ensureConfiguration(cli: Cli, mode: TenantMode, workspace: string
     .map((document) => ({
       name: document.name,
       operation: "CREATE" as const,
-      after: document.document as unknown as JsonObject,
+      after: jsonOf(document.document),
     }));
   const changes = [...missing, ...grantOf(there.get("grants"), workspace)];
   const set = changes.length === 0 ? undefined : await governed(cli, `Starting policy of ${workspace}`, changes);

@@ -155,7 +155,7 @@ export const kv: TargetKindModule = {
     characters: ({ value }: KvImage) => JSON.stringify(value ?? null).length,
     backups: () => [],
     needs: () => [],
-    bareTarget: (environment, erased) => ({ kind: "kv", store: erased, key: erased, environment }),
+    bareTarget: (environment, erased) => ({ kind: "kv", store: erased, key: erased, environment }) as never,
     bareImage: ({ exists, hash }: KvImage) => ({ exists, hash }),
     openKeys: async () => (key) => {
       const [, environment, store, ...rest] = key.split(":");

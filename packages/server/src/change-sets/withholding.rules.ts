@@ -5,7 +5,7 @@
 import type { ChangeSetView, ItemView } from "@countersign/contract";
 import { decideRead, policySet } from "../governance/index.js";
 import type { Caller } from "../tenancy/index.js";
-import { type Loaded, policyPrincipal } from "./desk.js";
+import { type Loaded, policyPrincipal } from "./loaded.rules.js";
 
 export function asSeenBy(caller: Caller, loaded: Loaded, view: ChangeSetView): ChangeSetView {
   const { people, configuration, whole } = loaded;
