@@ -1,6 +1,7 @@
 export * from "./changeSets.js";
 export * from "./config.js";
 export * from "./errors.js";
+export * from "./events/index.js";
 export * from "./governance.js";
 export * from "./ids.js";
 export * from "./items.js";
