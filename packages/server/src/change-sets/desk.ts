@@ -1,7 +1,9 @@
 /** What every command on a change-set works with: the modules below, and one loaded picture of the change-set and its people. */
 import {
+  type ChangeSetAction,
   type ChangeSetAnswer,
   type ChangeSetView,
+  type EventData,
   type Permission,
   type Refusal,
   refused,
@@ -29,7 +31,7 @@ import type { Blobs, TargetContext, Targets } from "../targets/index.js";
 import type { Caller, People, Tenancy } from "../tenancy/index.js";
 import { due, overdue } from "./lifecycle.rules.js";
 import { type Overlap, readOverlaps, readWhole } from "./queries.js";
-import { type ChangeSetAction, keysOf, type Whole } from "./rows.js";
+import { keysOf, type Whole } from "./rows.js";
 import { type Approvals, type Names, receiptsOf, viewOf } from "./view.rules.js";
 
 export type Transact = Ledger["transact"];
@@ -192,27 +194,23 @@ export function namesOf(people: People): Names {
   return { get: (id) => people.principals.get(id) };
 }
 
-/** An entry about this change-set. `data`: ids, enums, integers, digests; texts go to `body`. */
-export function entry(
+/** An entry about this change-set. `data`: as the catalogue of events says; texts go to `body`. */
+export function entry<A extends ChangeSetAction>(
   actor: Actor,
   changeSetId: string,
-  action: ChangeSetAction,
-  more: {
-    data?: EntryDraft["data"];
-    body?: EntryDraft["body"];
-    refs?: EntryDraft["refs"];
-    writes?: readonly Write[];
-  } = {},
+  action: A,
+  more: { data: EventData<A>; body?: EntryDraft["body"]; refs?: EntryDraft["refs"]; writes?: readonly Write[] },
 ): EntryDraft {
-  return {
+  const draft = {
     actor,
     action,
-    subject: { type: "change_set", id: changeSetId },
-    ...(more.data === undefined ? {} : { data: more.data }),
+    subject: { type: "change_set" as const, id: changeSetId },
+    data: more.data,
     ...(more.body === undefined ? {} : { body: more.body }),
     ...(more.refs === undefined ? {} : { refs: more.refs }),
     ...(more.writes === undefined ? {} : { writes: more.writes }),
   };
+  return draft as unknown as EntryDraft; // `A` and `EventData<A>` belong together; the compiler does not follow it for every `A`
 }
 
 /** The stored answer with its receipts, or the refusal. */

@@ -8,7 +8,7 @@ import {
   visible,
   type EffectFlag,
   type ItemInput,
-  type JsonObject,
+  type EventData,
   type JsonValue,
   type Problem,
 } from "@countersign/contract";
@@ -251,12 +251,14 @@ function counterpart<T extends { readonly effect: Effect }>({ effect }: T, all: 
   );
 }
 
-function actionOf({ before, after }: Effect, moved: boolean): string {
+type ResourceAction = "resource.created" | "resource.updated" | "resource.deleted" | "resource.moved";
+
+function actionOf({ before, after }: Effect, moved: boolean): ResourceAction {
   if (!after.exists) return moved ? "resource.moved" : "resource.deleted";
   return before.exists ? "resource.updated" : "resource.created";
 }
 
-function dataOf({ before, after }: Effect, revision: number): JsonObject {
+function dataOf({ before, after }: Effect, revision: number): EventData<ResourceAction> {
   return {
     revision,
     ...(before.hash === null ? {} : { before: before.hash }),

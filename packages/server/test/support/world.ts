@@ -18,14 +18,14 @@ import {
 } from "@countersign/contract";
 import { generateSigningKeyPair, signMessage, voteSigningBytes } from "@countersign/proof";
 import { openChangeSets, type ChangeSets, type Desk, type RequestContext } from "../../src/change-sets/index.js";
-import { moveEpoch, type Actor, type EntryDraft, type Ledger } from "../../src/ledger/index.js";
+import { moveEpoch, type Actor, type EntryDraft } from "../../src/ledger/index.js";
 import { type Clock, newId, systemClock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
 import { registerWorkspace, type Targets } from "../../src/targets/index.js";
 import type { Caller } from "../../src/tenancy/index.js";
 import { callerOf, openDesk } from "./desk.js";
 import { createDatabase, temporaryDirectory } from "./postgres.js";
-import { committed } from "./ledger.js";
+import { committed, type TestLedger } from "./ledger.js";
 
 export interface Human {
   readonly id: string;
@@ -38,7 +38,7 @@ export interface World {
   readonly tenant: TenantId;
   readonly dataDirectory: string;
   readonly storage: Storage;
-  readonly ledger: Ledger;
+  readonly ledger: TestLedger;
   readonly targets: Targets;
   readonly changeSets: ChangeSets;
   readonly desk: Desk;
@@ -92,6 +92,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       actor: system,
       action: "tenant.created",
       subject: { type: "tenant", id: tenant },
+      data: { kind: "customer", mode: options.mode ?? "team" },
       writes: [
         {
           verb: "insert",
@@ -121,6 +122,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
         actor: system,
         action: "principal.created",
         subject: { type: "principal", id: one.id },
+        data: { kind: "human" },
         writes: [
           {
             verb: "insert",
@@ -167,6 +169,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       actor: { type: "human", id: people.alice.id, humans: [people.alice.id] },
       action: "principal.created",
       subject: { type: "principal", id: builder },
+      data: { kind: "agent", agentType: "GENERAL", answerable: people.alice.id },
       writes: [
         {
           verb: "insert",

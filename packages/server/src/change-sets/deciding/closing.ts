@@ -5,13 +5,13 @@
 import {
   type ChangeSetAnswer,
   type CheckedInput,
+  type EventData,
   isRefusal,
-  type JsonObject,
   type Refusal,
   refused,
 } from "@countersign/contract";
 import { undoUntilMs } from "../../governance/index.js";
-import type { Snapshot } from "../../ledger/index.js";
+import type { EntryDraft, Snapshot } from "../../ledger/index.js";
 import type { Caller } from "../../tenancy/index.js";
 import {
   type Answered,
@@ -27,7 +27,7 @@ import {
 import { mayEdit, transition } from "../lifecycle.rules.js";
 import { plainCommand } from "../plainCommand.js";
 import { readBackups } from "../queries.js";
-import { type ChangeSetAction, type ChangeSetRow, replaced, update } from "../rows.js";
+import { type ChangeSetRow, replaced, update } from "../rows.js";
 import { timely } from "../timely.js";
 
 export function cancel(
@@ -41,7 +41,7 @@ export function cancel(
     const refusal = transition(whole.changeSet, "cancel") ?? mayEdit(caller, whole);
     if (refusal !== undefined) return refusal;
     return simple(loaded, caller, {
-      action: "change_set.cancelled",
+      entry: (from, more) => entry(caller.actor, whole.changeSet.id, "change_set.cancelled", { data: from, ...more }),
       changes: { status: "CANCELLED", deadline_at_ms: null, approved_until_ms: null, updated_at_ms: context.nowMs },
       reason: input.reason,
     });
@@ -123,10 +123,13 @@ export function resolve(
         }
       : { status: "ROLLED_BACK", status_reason: null, updated_at_ms: context.nowMs };
     return simple(loaded, caller, {
-      action: "change_set.resolved",
+      entry: (from, more) =>
+        entry(caller.actor, loaded.whole.changeSet.id, "change_set.resolved", {
+          data: { ...from, as: input.as },
+          ...more,
+        }),
       changes,
       reason: input.evidence,
-      data: { as: input.as },
     });
   });
 }
@@ -134,7 +137,11 @@ export function resolve(
 function simple(
   loaded: Loaded,
   caller: Caller,
-  of: { action: ChangeSetAction; changes: Partial<ChangeSetRow>; reason?: string | undefined; data?: JsonObject },
+  of: {
+    entry: (from: EventData<"change_set.cancelled">, more: Pick<EntryDraft, "body" | "writes">) => EntryDraft;
+    changes: Partial<ChangeSetRow>;
+    reason?: string | undefined;
+  },
 ): Answered {
   const { whole } = loaded;
   return {
@@ -142,11 +149,13 @@ function simple(
     change: {
       guards: guardsOf(loaded, caller),
       entries: [
-        entry(caller.actor, whole.changeSet.id, of.action, {
-          data: { from: whole.changeSet.status, revision: whole.revision.digest, ...of.data },
-          ...(of.reason === undefined ? {} : { body: { reason: of.reason } }),
-          writes: [update("change_sets", whole.changeSet, of.changes)],
-        }),
+        of.entry(
+          { from: whole.changeSet.status, revision: whole.revision.digest },
+          {
+            ...(of.reason === undefined ? {} : { body: { reason: of.reason } }),
+            writes: [update("change_sets", whole.changeSet, of.changes)],
+          },
+        ),
       ],
     },
     result: { changeSet: view(loaded, replaced(whole, { changes: of.changes })) },

@@ -31,17 +31,7 @@ import {
 } from "../desk.js";
 import { backToDraft, dismissVotes, transition } from "../lifecycle.rules.js";
 import { plainCommand } from "../plainCommand.js";
-import {
-  type ChangeSetAction,
-  type ChangeSetRow,
-  insert,
-  inserted,
-  type NewRow,
-  replaced,
-  update,
-  updated,
-  type VoteRow,
-} from "../rows.js";
+import { type ChangeSetRow, insert, inserted, type NewRow, replaced, update, updated, type VoteRow } from "../rows.js";
 import { timely } from "../timely.js";
 
 /** A signature is good this long after it was made: long enough for a slow connection, too short to be kept for later. */
@@ -111,6 +101,13 @@ export async function vote(
     const after = replaced({ ...whole, votes }, { changes: next.changes });
     const voteWrite = mine === undefined ? insert("votes", ballot) : update("votes", mine, ballot);
     const changeSetWrite = update("change_sets", changeSet, next.changes);
+    const ended = {
+      revision: revision.digest,
+      digest: signed.digest,
+      approved: state.approved,
+      required: state.required,
+      ...(state.label === undefined ? {} : { selfApproved: true as const }),
+    };
     return {
       kind: "change",
       change: {
@@ -137,17 +134,12 @@ export async function vote(
           ...(next.action === undefined
             ? []
             : [
-                entry(caller.actor, changeSet.id, next.action, {
-                  data: {
-                    revision: revision.digest,
-                    digest: signed.digest,
-                    approved: state.approved,
-                    required: state.required,
-                    ...(next.reason === undefined ? {} : { reason: next.reason }),
-                    ...(state.label === undefined ? {} : { selfApproved: true }),
-                  },
-                  writes: [changeSetWrite],
-                }),
+                next.action === "change_set.rejected"
+                  ? entry(caller.actor, changeSet.id, next.action, {
+                      data: { ...ended, reason: next.reason },
+                      writes: [changeSetWrite],
+                    })
+                  : entry(caller.actor, changeSet.id, next.action, { data: ended, writes: [changeSetWrite] }),
               ]),
         ],
       },
@@ -273,7 +265,11 @@ function afterVote(
   state: string,
   nowMs: number,
   approvedUntil: number,
-): { changes: Partial<ChangeSetRow>; action?: ChangeSetAction; reason?: string } {
+): { changes: Partial<ChangeSetRow> } & (
+  | { action?: never }
+  | { action: "change_set.approved" }
+  | { action: "change_set.rejected"; reason: "vote" | "route_unsatisfiable" }
+) {
   const touched = { updated_at_ms: nowMs };
   if (state === "rejected")
     return {

@@ -148,11 +148,7 @@ export class CompensatingItems {
       return { problem, standing: await this.#stand(inverse, context) };
     });
     const done = result.standing === "after";
-    const status: ApplicationItemStatus = done
-      ? "COMPENSATED"
-      : result.standing === "unreadable"
-        ? "UNKNOWN"
-        : "DIVERGED";
+    const status = done ? "COMPENSATED" : result.standing === "unreadable" ? "UNKNOWN" : "DIVERGED";
     const problem = done
       ? (record.problem ?? null)
       : problemJson(
@@ -195,7 +191,7 @@ export class CompensatingItems {
 function verdictOf(
   standing: Standing | "unreadable",
   problem: Problem | undefined,
-): { status: ApplicationItemStatus; problem: JsonObject | null } {
+): { status: Exclude<ApplicationItemStatus, "STARTED">; problem: JsonObject | null } {
   const because = (code: Problem["code"], message: string): JsonObject => problemJson(problem ?? { code, message });
   switch (standing) {
     case "after":

@@ -2,7 +2,14 @@
  * The intent of a run, the same for apply, roll back and resume: an application, the change-set that is under way with it, and the holds on
  * targets outside the database. From its commit on, whatever happens, the run is brought to an end.
  */
-import { type ApplicationAnswer, isRefusal, type JsonObject, type Refusal, refused } from "@countersign/contract";
+import {
+  type ApplicationAnswer,
+  type EventData,
+  isRefusal,
+  type JsonObject,
+  type Refusal,
+  refused,
+} from "@countersign/contract";
 import type { KillLoaded } from "../../governance/index.js";
 import type { Decided, Guard, Snapshot, Write } from "../../ledger/index.js";
 import type { Caller } from "../../tenancy/index.js";
@@ -10,7 +17,6 @@ import { type Desk, entry, guardsOf, liveVotes, type Loaded, loadForCommand, nam
 import { readApplication, readHolds } from "../queries.js";
 import {
   type ApplicationRow,
-  type ChangeSetAction,
   type ChangeSetRow,
   type HoldRow,
   insert,
@@ -35,13 +41,13 @@ interface Beginning {
   readonly kind: ApplicationRow["kind"];
   readonly mode: string;
   readonly status: "APPLYING" | "ROLLING_BACK";
-  readonly action: ChangeSetAction;
+  readonly action: "change_set.apply_started" | "change_set.apply_resumed" | "change_set.rollback_started";
   readonly changes: Partial<ChangeSetRow>;
   readonly resumed: boolean;
   readonly reason: string | null;
   readonly kill: KillLoaded | undefined;
   readonly holds: readonly HoldRow[];
-  readonly as?: string;
+  readonly as?: EventData<"change_set.rollback_started">["as"];
   /** Of limits, and of what else it depends on. */
   readonly counters?: readonly Guard[];
 }

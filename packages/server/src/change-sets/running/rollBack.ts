@@ -6,6 +6,7 @@ import {
   type ApplicationAnswer,
   type CheckedInput,
   configurationEnvironment,
+  type EventData,
   isRefusal,
   type Refusal,
   refused,
@@ -109,13 +110,15 @@ async function cascade(
   return rollBack(desk, runner, caller, { ...input, cascade: false }, request);
 }
 
+type RolledBackAs = NonNullable<EventData<"change_set.rollback_started">["as"]>;
+
 async function rollbackPreflight(
   desk: Desk,
   snapshot: Snapshot,
   loaded: Loaded,
   caller: Caller,
   proven: boolean,
-): Promise<{ holds: readonly HoldRow[]; as: string } | Refusal> {
+): Promise<{ holds: readonly HoldRow[]; as: RolledBackAs } | Refusal> {
   const { whole, people, configuration } = loaded;
   const { changeSet } = whole;
   const illegal = transition(changeSet, "roll_back");
