@@ -2,7 +2,7 @@
  * What people signed, computed anew from the rows as they are. A signature binds a digest; that the digest is of these rows
  * is looked at here, so that whoever can write the database, its ledger included, still cannot have applied what nobody signed.
  */
-import type { JsonObject } from "@countersign/contract";
+import { endedUnappliedStatuses, isIn, type JsonObject } from "@countersign/contract";
 import { approvalDigest, revisionDigestOfItems } from "@countersign/proof";
 import { policyOutcome, type PolicyDecision, type Route } from "../governance/index.js";
 import { isTrueToDigest } from "../targets/index.js";
@@ -23,7 +23,10 @@ export function digestMismatches({
   )
     wrong.push(`revisions \`${revision.id}\` (its items are not those of its digest)`);
   // Back with its author, it has nothing to be approved, nor if it ended there; what the revision was approved as before is history.
-  if (changeSet.status === "DRAFT" || (changeSet.approval_digest === null && endedUnapplied.has(changeSet.status)))
+  if (
+    changeSet.status === "DRAFT" ||
+    (changeSet.approval_digest === null && isIn(endedUnappliedStatuses, changeSet.status))
+  )
     return wrong;
   if (changeSet.approval_digest !== revision.approval_digest)
     wrong.push(`revisions \`${revision.id}\` (another approval digest)`);
@@ -42,9 +45,6 @@ export function digestMismatches({
     wrong.push(`revisions \`${revision.id}\` (route, risk or policy are not those of the approval digest)`);
   return wrong;
 }
-
-/** Ends that a change-set can come to from its author's desk. */
-const endedUnapplied: ReadonlySet<string> = new Set(["CANCELLED", "REJECTED", "ARCHIVED"]);
 
 function partsOf({ sequence, position, input, effects, reversibility }: ItemRow) {
   return { sequence, position, input: input as unknown as JsonObject, effects, reversibility };

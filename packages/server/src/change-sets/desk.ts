@@ -8,6 +8,7 @@ import {
   type Refusal,
   refused,
   type TenantId,
+  underWayStatuses,
 } from "@countersign/contract";
 import {
   type ApprovalContext,
@@ -71,8 +72,6 @@ export function targetContext(desk: Pick<Desk, "blobs">, snapshot: Snapshot): Ta
   return { tenant: snapshot.tenant, snapshot, blobs: desk.blobs(snapshot.tenant) };
 }
 
-const openStatuses = ["DRAFT", "PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"];
-
 /** The change-set as it is; `expired` when a deadline passed that nobody has acted on yet (`timely` does). */
 export async function loadForCommand(desk: Desk, snapshot: Snapshot, ref: string): Promise<Loaded | Refusal> {
   const whole = await readWhole(snapshot, ref);
@@ -91,7 +90,7 @@ export async function loadForCommand(desk: Desk, snapshot: Snapshot, ref: string
 /** Other open change-sets on the targets of this one; a draft counts only once it is submitted. */
 export function overlapsOf(snapshot: Snapshot, whole: Whole): Promise<Overlap[]> {
   const keys = [...new Set(whole.items.flatMap(keysOf))];
-  return readOverlaps(snapshot, { changeSetId: whole.changeSet.id, keys, statuses: openStatuses.slice(1) });
+  return readOverlaps(snapshot, { changeSetId: whole.changeSet.id, keys, statuses: underWayStatuses });
 }
 
 export function notFound(ref: string): Refusal {

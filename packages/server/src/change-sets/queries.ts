@@ -1,4 +1,5 @@
 /** All SQL of change_sets, revisions, items, votes, applications, application_items, target_holds, backups and their lease. */
+import { openStatuses } from "@countersign/contract";
 import type { ListSort } from "./lists.rules.js";
 import type { Query, Snapshot } from "../ledger/index.js";
 import type {
@@ -376,8 +377,8 @@ export async function readUnfinished(snapshot: Snapshot): Promise<string[]> {
   const rows = await snapshot.query<{ id: string }>({
     name: "change_sets_unfinished",
     text: `select c.id from countersign.change_sets c where c.tenant_id = $1
-              and c.status = any('{DRAFT,PENDING_APPROVAL,APPROVED,APPLYING,PARTIALLY_APPLIED,ROLLING_BACK}'::text[]) order by c.id`,
-    values: [snapshot.tenant],
+              and c.status = any($2::text[]) order by c.id`,
+    values: [snapshot.tenant, openStatuses],
   });
   return rows.map((row) => row.id);
 }

@@ -12,6 +12,7 @@ import {
   type Refusal,
   refused,
   refusedForProblems,
+  underWayStatuses,
 } from "@countersign/contract";
 import {
   assessRisk,
@@ -62,8 +63,6 @@ interface Proposal {
   /** Other change-sets under way on its targets. */
   readonly overlaps: readonly Overlap[];
 }
-
-const underWay = ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"];
 
 export async function create(
   desk: Desk,
@@ -319,7 +318,7 @@ async function propose(
   const principal = policyPrincipal(of.people, of.authorId, of.configuration);
   const blobs = desk.blobs(snapshot.tenant);
   const overlapsOn = (keys: readonly string[]): Promise<Overlap[]> =>
-    readOverlaps(snapshot, { changeSetId: of.changeSetId, keys, statuses: underWay });
+    readOverlaps(snapshot, { changeSetId: of.changeSetId, keys, statuses: underWayStatuses });
   let asked: { readonly keys: readonly string[]; readonly overlaps: Promise<Overlap[]> } | undefined;
   const planning = planItems(of.items, {
     targets: desk.targets,

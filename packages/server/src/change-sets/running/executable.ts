@@ -2,7 +2,7 @@
  * Whether a change-set may be applied, decided anew at every apply and failing closed: nothing that was decided earlier is believed, it
  * is worked out again from the ledger, the signatures and the targets as they are now.
  */
-import { isRefusal, limits, type Refusal, refused } from "@countersign/contract";
+import { dependencyMetStatuses, isIn, isRefusal, limits, type Refusal, refused } from "@countersign/contract";
 import {
   checkFreeze,
   checkKill,
@@ -84,7 +84,7 @@ export async function assertExecutable(
     }
   }
   const dependencies = await readByRefs(snapshot, changeSet.depends_on);
-  const unmet = dependencies.filter((one) => one.status !== "APPLIED" && one.status !== "ARCHIVED");
+  const unmet = dependencies.filter((one) => !isIn(dependencyMetStatuses, one.status));
   if (unmet.length > 0) {
     return refused(
       "dependency_unmet",

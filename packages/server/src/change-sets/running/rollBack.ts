@@ -7,6 +7,7 @@ import {
   type CheckedInput,
   configurationEnvironment,
   type EventData,
+  inEffectStatuses,
   isRefusal,
   type Refusal,
   refused,
@@ -198,7 +199,7 @@ async function laterOnTop(snapshot: Snapshot, whole: Whole): Promise<{ id: strin
   const others = await readOverlaps(snapshot, {
     changeSetId: whole.changeSet.id,
     keys,
-    statuses: ["APPLYING", "APPLIED", "PARTIALLY_APPLIED", "ROLLING_BACK"],
+    statuses: inEffectStatuses,
   });
   const { id: own, applied_at_ms: appliedAtMs } = whole.changeSet;
   const since = appliedAtMs ?? whole.application?.started_at_ms ?? 0;
