@@ -2,6 +2,7 @@ export * from "./changeSets.js";
 export * from "./config.js";
 export * from "./errors.js";
 export * from "./events/index.js";
+export * from "./events/schemas.js";
 export * from "./governance.js";
 export * from "./ids.js";
 export * from "./items.js";

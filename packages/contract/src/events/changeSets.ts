@@ -353,6 +353,7 @@ function attempted(attempt: number): string {
 }
 
 function itemsOf(sequences: readonly number[]): string {
+  if (sequences.length === 0) return "an item";
   if (sequences.length > 12) return counted(sequences.length, "item");
   return `${sequences.length === 1 ? "item" : "items"} ${sequences.join(", ")}`;
 }
