@@ -242,7 +242,7 @@ export const dependencyMetStatuses = ["APPLIED", "ARCHIVED"] as const satisfies 
 /** Ends that a change-set can come to straight from its author's desk, without ever having been approved. */
 export const endedUnappliedStatuses = ["CANCELLED", "REJECTED", "ARCHIVED"] as const satisfies readonly Status[];
 
-export function isIn(set: readonly Status[], status: string): status is Status {
+export function isIn(set: readonly Status[], status: string): boolean {
   return (set as readonly string[]).includes(status);
 }
 
