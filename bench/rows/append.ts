@@ -1,6 +1,6 @@
 /** The change that benchmarks commit: one entry of about 800 bytes, and whatever rows it is given. */
 import { isRefusal, type TenantId } from "../../packages/contract/src/index.js";
-import type { Ledger, Write } from "../../packages/server/src/ledger/index.js";
+import type { DraftShape, Ledger, Write } from "../../packages/server/src/ledger/index.js";
 import { newId } from "../../packages/server/src/platform/index.js";
 
 /** Padded so that content has about 800 bytes. */
@@ -9,7 +9,7 @@ export const padding = "0123456789abcdef".repeat(8);
 const actor = { type: "agent", id: newId(), humans: [newId()] } as const;
 
 export async function commit(
-  ledger: Ledger,
+  ledger: Ledger<DraftShape>,
   tenant: TenantId,
   given: { subject: string; writes: readonly Write[] },
 ): Promise<void> {

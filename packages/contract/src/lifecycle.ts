@@ -3,6 +3,8 @@
  * INVARIANT: a status changes only by a command listed here, and every change is an entry in the ledger.
  */
 
+import { limits } from "./limits.js";
+
 export const statuses = [
   "DRAFT",
   "PENDING_APPROVAL",
@@ -200,4 +202,118 @@ export function legalCommands(status: Status): Command[] {
 
 export function findTransition(status: Status, command: Command): Transition | undefined {
   return transitions.find((t) => t.from === status && t.command === command);
+}
+
+// ── Sets of statuses, each by what it means ──────────────────────────────────────────────────────────────────────────
+
+/** Something will still happen, or somebody has to decide. */
+export const openStatuses = [
+  "DRAFT",
+  "PENDING_APPROVAL",
+  "APPROVED",
+  "APPLYING",
+  "PARTIALLY_APPLIED",
+  "ROLLING_BACK",
+] as const satisfies readonly Status[];
+/** Open, and submitted: a draft is its author's alone, and in nobody's way. */
+export const underWayStatuses: readonly Status[] = openStatuses.filter((status) => status !== "DRAFT");
+/** Not open: nothing more happens by itself, and nobody waits for it. */
+export const finishedStatuses: readonly Status[] = statuses.filter((status) => !isIn(openStatuses, status));
+/** Finished, and nothing leads out but a revision or the archive. */
+export const settledStatuses: readonly Status[] = finishedStatuses.filter((status) =>
+  legalCommands(status).every((command) => command === "revise" || command === "archive"),
+);
+/** Approved, and not at its end: whoever carries it out, or watches that, looks at these. The most urgent first. */
+export const beingCarriedOutStatuses = [
+  "APPLYING",
+  "ROLLING_BACK",
+  "PARTIALLY_APPLIED",
+  "APPROVED",
+] as const satisfies readonly Status[];
+/** Its targets may be in a state that it made: rolling back something earlier would take that away from under it. */
+export const inEffectStatuses = [
+  "APPLYING",
+  "APPLIED",
+  "PARTIALLY_APPLIED",
+  "ROLLING_BACK",
+] as const satisfies readonly Status[];
+/** What depends on it may be applied. */
+export const dependencyMetStatuses = ["APPLIED", "ARCHIVED"] as const satisfies readonly Status[];
+/** Ends that a change-set can come to straight from its author's desk, without ever having been approved. */
+export const endedUnappliedStatuses = ["CANCELLED", "REJECTED", "ARCHIVED"] as const satisfies readonly Status[];
+
+export function isIn(set: readonly Status[], status: string): boolean {
+  return (set as readonly string[]).includes(status);
+}
+
+/** Statuses in which a principal may give the command. */
+export function statusesFor(command: Command): Status[] {
+  return statuses.filter((status) => legalCommands(status).includes(command));
+}
+
+// ── What entries make of the status ──────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * What becomes of a change-set's status with an entry of each action; null: it stays. `statusFrom` tells apart the two that lead to
+ * one of two statuses. INVARIANT: an action that leads somewhere is the record of a transition of the table above.
+ */
+export const statusAfter = {
+  "change_set.created": "DRAFT",
+  "change_set.revised": "DRAFT",
+  "change_set.submitted": "PENDING_APPROVAL",
+  "change_set.approved": "APPROVED",
+  "change_set.rejected": "REJECTED",
+  "change_set.vote_cast": null,
+  "change_set.changes_requested": "DRAFT",
+  "change_set.cancelled": "CANCELLED",
+  "change_set.archived": "ARCHIVED",
+  "change_set.resolved": ["APPLIED", "ROLLED_BACK"],
+  "change_set.expired": "REJECTED",
+  "change_set.blocked": null,
+  "change_set.rerouted": "PENDING_APPROVAL",
+  "change_set.apply_started": "APPLYING",
+  "change_set.apply_resumed": "APPLYING",
+  "change_set.rollback_started": "ROLLING_BACK",
+  "change_set.item_started": null,
+  "change_set.item_verified": null,
+  "change_set.item_failed": null,
+  "change_set.item_compensated": null,
+  "change_set.items_applied": null,
+  "change_set.items_compensated": null,
+  "change_set.compensation_failed": null,
+  "change_set.apply_failed": null,
+  "change_set.rollback_failed": null,
+  "change_set.applied": "APPLIED",
+  "change_set.partially_applied": "PARTIALLY_APPLIED",
+  "change_set.rolled_back": "ROLLED_BACK",
+  "change_set.rollback_refused": "APPLIED",
+  "change_set.apply_compensated": ["APPROVED", "REJECTED"],
+} as const satisfies Record<string, Status | null | readonly Status[]>;
+export type ChangeSetAction = keyof typeof statusAfter;
+
+/** The status that a change-set's entries, in their order, lead to; undefined when none of them says. */
+export function statusFrom(
+  entries: Iterable<{ readonly action: string; readonly data: Readonly<Record<string, unknown>> }>,
+): Status | undefined {
+  let status: Status | undefined;
+  /** Tries to apply the present approval: the last one that is allowed rejects it. */
+  let attempts = 0;
+  for (const { action, data } of entries) {
+    if (!isChangeSetAction(action)) continue;
+    if (action === "change_set.approved") attempts = 0;
+    if (action === "change_set.apply_started") attempts += 1;
+    if (action === "change_set.resolved") status = resolvedAs(data["as"]) ?? status;
+    else if (action === "change_set.apply_compensated")
+      status = attempts >= limits.applyAttemptsMax ? "REJECTED" : "APPROVED";
+    else status = statusAfter[action] ?? status;
+  }
+  return status;
+}
+
+function isChangeSetAction(action: string): action is ChangeSetAction {
+  return Object.hasOwn(statusAfter, action);
+}
+
+function resolvedAs(as: unknown): Status | undefined {
+  return as === "applied" ? "APPLIED" : as === "not_applied" ? "ROLLED_BACK" : undefined;
 }

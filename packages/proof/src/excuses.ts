@@ -2,10 +2,9 @@
  * What is gone although its hash is there: contents and bodies. An entry that says they were erased or pruned comes later than
  * they did, so what is missing is kept as ranges and settled at the end. Bounded memory: ranges, not entries.
  */
+import { excuseActions } from "./actions.js";
 import type { EntryContent } from "./entry.js";
 import type { Finding, VerifyNote } from "./findings.js";
-
-export const excuseActions = { erased: "subject.erased", pruned: "ledger.pruned" } as const;
 
 /** Ranges kept of each kind; beyond them nothing can be decided. 16 MB. */
 const rangesMax = 1_000_000;

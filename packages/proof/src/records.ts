@@ -2,16 +2,15 @@
  * Entries by which the ledger speaks of itself: erasures, prunings, restores. Found by the first bytes of their content, read
  * strictly, kept in bounded memory; whether they are true is judged at the end.
  */
+import { excuseActions, restoredAction } from "./actions.js";
 import { bytesOfHex, equalBytes, utf8Bytes } from "./bytes.js";
 import { parseOrigin } from "./checkpoint.js";
 import type { Restore } from "./completeness.js";
 import { hashPattern, parseEntryContent, type EntryContent } from "./entry.js";
-import { excuseActions, Excuses } from "./excuses.js";
+import { Excuses } from "./excuses.js";
 import type { JsonObject } from "./json.js";
 import { verifySignature } from "./signature.js";
 import { restoreStatementText, type RestoreStatement } from "./statements.js";
-
-export const restoredAction = "ledger.restored";
 
 /** More restores than this in one ledger are not believed. */
 const restoresMax = 1000;

@@ -2,6 +2,7 @@
  * What happened, from entries whose content holds: who approved what with which key, what was applied and rolled back, what was
  * erased, which keys came and went. Bounded lists, each with its total. The verifier says whether it may be believed.
  */
+import { killSwitchActions, logKeyActions, verifiedActions } from "./actions.js";
 import { parseEntryContent, type EntryContent } from "./entry.js";
 import { sha256Hex } from "./hash.js";
 import type { JsonObject, JsonValue } from "./json.js";
@@ -57,16 +58,8 @@ export const summaryMax = 1000;
 /** Change-sets and people remembered by id. */
 const rememberedMax = 100_000;
 
-const prefixes = ["change_set.", "kill_switch.", "ledger.", "log_key.", "principal.", "subject.erased"];
-const starts = prefixes.map((prefix) => `{"action":"${prefix}`);
-const wanted = new Set([
-  ...["created", "vote_cast", "apply_started", "applied", "rollback_started", "rolled_back"].map(
-    (a) => `change_set.${a}`,
-  ),
-  ...["engaged", "held", "confirmed", "release_voted", "released"].map((a) => `kill_switch.${a}`),
-  ...["ledger.pruned", "ledger.restored", "log_key.created", "log_key.rotated", "log_key.revoked", "subject.erased"],
-  ...["principal.created", "principal.key_enrolled", "principal.key_revoked"],
-]);
+/** How contents of interest begin: in canonical JSON `action` is the first member. */
+const starts = [...new Set([...verifiedActions].map((action) => `{"action":"${action.split(".")[0]}.`))];
 /** On-call people and break-glass accounts act without asking. */
 const emergencies: ReadonlySet<JsonValue | undefined> = new Set(["on_call", "break_glass"]);
 
@@ -89,7 +82,7 @@ export class Summary {
   /** Takes every entry whose content holds, in order; `body` as canonical JSON where it is at hand. */
   take(seq: number, atMs: number, content: string | Uint8Array, body?: string): void {
     const action = actionOf(content);
-    if (action === undefined || !wanted.has(action)) return;
+    if (action === undefined || !verifiedActions.has(action)) return;
     const parsed = parseEntryContent(typeof content === "string" ? content : Buffer.from(content).toString("utf8"));
     if (parsed.ok) this.#takeContent(seq, atMs, parsed.content, body);
   }
@@ -111,8 +104,8 @@ export class Summary {
   #takeContent(seq: number, atMs: number, content: EntryContent, body: string | undefined): void {
     const { action, data, subject } = content;
     const happened = this.#happened(seq, atMs, content);
-    if (action.startsWith("kill_switch.")) return this.#stops.add(happened);
-    if (action.startsWith("log_key.")) return this.#keyChanges.add({ ...happened, key: text(data["key"]) });
+    if (killSwitchActions.has(action)) return this.#stops.add(happened);
+    if (logKeyActions.has(action)) return this.#keyChanges.add({ ...happened, key: text(data["key"]) });
     switch (action) {
       case "principal.created":
         return remember(this.#names, subject.id, nameIn(body));

@@ -3,16 +3,11 @@
  * them: enrolled, of the voter, not revoked before, and signing exactly what the entry says.
  * Memory is bounded by the number of keys, and that by `keysMax`.
  */
+import { voteActions } from "./actions.js";
 import { voteSigningBytes } from "./digests.js";
 import { hashPattern, parseEntryContent, uuidPattern, type EntryContent } from "./entry.js";
 import type { JsonObject, JsonValue } from "./json.js";
 import { importPublicKey, verifySignature, type VerificationKey } from "./signature.js";
-
-export const voteActions = {
-  cast: "change_set.vote_cast",
-  keyEnrolled: "principal.key_enrolled",
-  keyRevoked: "principal.key_revoked",
-} as const;
 
 /** More keys than this in one tenant are not kept: their votes cannot be decided. */
 const keysMax = 1_000_000;

@@ -3,6 +3,7 @@
  * what agents do all day. Runs in Node ≥ 20 and in browsers; needs nothing but `fetch` and `crypto.randomUUID`.
  */
 import {
+  isIn,
   errorCatalogue,
   operationIds,
   operationRow,
@@ -13,6 +14,7 @@ import {
   type OperationId,
   type OperationOutput,
   type ReportLine,
+  settledStatuses,
   type Status,
 } from "@countersign/contract";
 import { CountersignError, errorFromProblem } from "./errors.js";
@@ -59,9 +61,6 @@ export interface FollowOptions extends CallOptions {
   /** Told when the connection broke and when it is there again. */
   readonly onConnection?: (state: "connected" | "lost") => void;
 }
-
-/** Nothing leads out of these but a revision or the archive. */
-const settled: ReadonlySet<Status> = new Set(["REJECTED", "CANCELLED", "ARCHIVED", "ROLLED_BACK"]);
 
 class Client {
   readonly url: string;
@@ -239,7 +238,7 @@ class Client {
       before = now.status;
       if (statuses.includes(now.status)) return now;
       const place = `change-set \`${now.number}\` is ${now.status}`;
-      if (settled.has(now.status))
+      if (isIn(settledStatuses, now.status))
         throw waited(
           "settled_otherwise",
           `${place}${now.statusReason === null ? "" : ` (${now.statusReason})`}; it will not become ${statuses.join(" or ")}`,

@@ -95,8 +95,11 @@ describe("a server with a file, a git and a witness anchor", () => {
     // The disk is exchanged for an empty one: at the next entry it is an alarm, and the others go on.
     for (const name of readdirSync(join(folder, "disk"))) rmSync(join(folder, "disk", name), { recursive: true });
     const { id } = await server.firstPerson();
-    const human = { type: "human", id } as const;
-    server.ledger.recordRefusal(tenant, { code: "policy_denied", actor: { ...human, humans: [] }, subject: human });
+    server.ledger.recordRefusal(tenant, {
+      code: "policy_denied",
+      actor: { type: "human", id, humans: [] },
+      subject: { type: "principal", id },
+    });
     await until("disk", "contradicts");
     const alarmed = await list();
     expect([alarmed.code, alarmed.anchors.map((row) => row.standing)]).toEqual([1, ["contradicts", "ok", "ok"]]);

@@ -73,7 +73,7 @@ const statuses: readonly [string, readonly (readonly [string, JsonObject?])[], s
     ],
     "APPROVED",
   ],
-  ["partly applied, then resolved", [["partially_applied"], ["resolved", { as: "rolled_back" }]], "ROLLED_BACK"],
+  ["partly applied, then resolved", [["partially_applied"], ["resolved", { as: "not_applied" }]], "ROLLED_BACK"],
   ["a rollback that was refused", [["applied"], ["rollback_started"], ["rollback_refused"]], "APPLIED"],
   ["ended by its deadline", [...begin, ["expired"]], "REJECTED"],
   ["an action nobody knows", [...begin, ["sung_about"]], "PENDING_APPROVAL"],

@@ -187,13 +187,17 @@ describe("a vote makes of the change-set", () => {
 
   it("of the author's human in mode solo: labelled in the vote and in the approval", () => {
     const decided = vote("PENDING_APPROVAL", { people: peopleOf(everybody, { mode: "solo" }) }, { by: "alice" });
-    expect(changeOf(decided).entries.map((entry) => entry.data?.["selfApproved"])).toEqual([true, true]);
+    expect(changeOf(decided).entries).toMatchObject([
+      { data: { selfApproved: true } },
+      { data: { selfApproved: true } },
+    ]);
   });
 
   it("says why it was rejected", () => {
     const reasons = (["REJECTED", "ABSTAINED"] as const).map((decision) => {
       const decided = vote("PENDING_APPROVAL", { required: 2 }, { decision });
-      return [changeOf(decided).entries[1]?.data?.["reason"], written(decided, "change_sets")[0]?.["status_reason"]];
+      const { reason } = (changeOf(decided).entries[1]?.data ?? {}) as { readonly reason?: string };
+      return [reason, written(decided, "change_sets")[0]?.["status_reason"]];
     });
     expect(reasons).toEqual([
       ["vote", "vote"],

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { changeSetInput, isRefusal, type ChangeSetView, type Refusal } from "@countersign/contract";
 import { signMessage, voteSigningBytes } from "@countersign/proof";
 import { openChangeSets } from "../src/change-sets/index.js";
-import { moveEpoch, type EntryDraft } from "../src/ledger/index.js";
+import { type DraftShape, moveEpoch } from "../src/ledger/index.js";
 import { newId } from "../src/platform/index.js";
 import { createDatabase, type TestDatabase } from "./support/postgres.js";
 import { heldClock } from "./support/ledger.js";
@@ -582,7 +582,7 @@ const workspaceId = () => one("select id from countersign.workspaces where tenan
 const configId = (name: string) =>
   one("select id from countersign.resources where tenant_id = $1 and resource_id = $2", `system.config/${name}`);
 
-async function write(entries: readonly EntryDraft[]): Promise<void> {
+async function write(entries: readonly DraftShape[]): Promise<void> {
   const outcome = await world.ledger.transact(
     world.tenant,
     () => Promise.resolve(0),
@@ -610,8 +610,9 @@ async function setStatus(id: string, status: string): Promise<void> {
   await write([
     {
       actor: { type: "system", id: world.tenant, humans: [] },
-      action: "principal.status",
+      action: status === "SUSPENDED" ? "principal.suspended" : "principal.reinstated",
       subject: { type: "principal", id },
+      data: { from: status === "SUSPENDED" ? "ACTIVE" : "SUSPENDED", to: status },
       writes: [
         { verb: "update", table: "principals", row: { ...columns, status } as never, from: version },
         moveEpoch("members", epoch),

@@ -243,7 +243,7 @@ test("what is happening: as it happens, from where one left off, until Ctrl-C", 
   await seen;
   child.kill("SIGINT");
   expect(await once(child, "exit")).toEqual([0, null]);
-  expect(text).toMatch(/principal\.created principal newcomer/);
+  expect(text).toMatch(/principal\.created ada created the agent newcomer/);
 });
 
 test("a receipt after the log's key was rotated: it brings the statements, and says so", async () => {

@@ -6,6 +6,7 @@ import { isRefusal } from "@countersign/contract";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { checkKill, loadKill } from "../src/governance/index.js";
 import type { KillMessage } from "./support/killProgram.js";
+import type { TestLedger } from "./support/ledger.js";
 import { startProgram } from "./support/processes.js";
 import {
   addAgent,
@@ -72,7 +73,8 @@ test("who looked before it was engaged and commits after it is stopped by the gu
   const looked = signal();
   const engagedNow = signal();
   let attempts = 0;
-  const late = server.ledger.transact(
+  const ledger: TestLedger = server.ledger;
+  const late = ledger.transact(
     server.tenant,
     async (snapshot) => {
       const kill = await loadKill(snapshot);

@@ -13,11 +13,12 @@ import {
   newTenant,
   openTestLedger,
   type HeldClock,
+  type TestLedger,
 } from "./support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";
 
 let database: TestDatabase;
-let ledger: Ledger;
+let ledger: TestLedger;
 let clock: HeldClock;
 
 beforeAll(async () => {
@@ -161,7 +162,7 @@ test("an export asks for the log's keys once its snapshot is taken: none of a ch
 test("governed refusals are entries: the first at once, repeats of the minute together", async () => {
   const tenant = newTenant();
   clock.now = 60_000 * 1000;
-  const about = { actor: eve, subject: { type: "change_set", id: newId() } };
+  const about = { actor: eve, subject: { type: "change_set", id: newId() } } as const;
   const denied = (code: "policy_denied" | "not_found"): Promise<unknown> =>
     ledger.transact(
       tenant,

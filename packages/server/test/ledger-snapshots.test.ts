@@ -1,14 +1,14 @@
 /** Snapshots: what is read once, what ends when, and how many statements a proposal costs. Counted, never timed. */
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
-import { moveEpoch, type HeldSnapshot, type Ledger } from "../src/ledger/index.js";
+import { moveEpoch, type HeldSnapshot } from "../src/ledger/index.js";
 import { mintCredential, parseCredential } from "../src/tenancy/index.js";
-import { committed, commit, entry, newTenant, openTestLedger } from "./support/ledger.js";
+import { committed, commit, entry, newTenant, openTestLedger, type TestLedger } from "./support/ledger.js";
 import { createDatabase, type TestDatabase } from "./support/postgres.js";
 import { newKey, type Person, startTestServer, type TestServer } from "./support/server.js";
 
 let database: TestDatabase;
-let ledger: Ledger;
+let ledger: TestLedger;
 let server: TestServer;
 let ada: Person;
 beforeAll(async () => {

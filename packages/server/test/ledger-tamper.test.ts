@@ -6,16 +6,10 @@ import type { TenantId } from "@countersign/contract";
 import { entryHashHex, type Finding } from "@countersign/proof";
 import pg from "pg";
 import { beforeAll, describe, expect, test } from "vitest";
-import {
-  moveEpoch,
-  verifyTenant,
-  type Ledger,
-  type TenantReport,
-  type VerifyTenantOptions,
-} from "../src/ledger/index.js";
+import { moveEpoch, verifyTenant, type TenantReport, type VerifyTenantOptions } from "../src/ledger/index.js";
 import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
 import { newId, systemRandom } from "../src/platform/index.js";
-import { commit, committed, entry, newTenant, openTestLedger, testSealing } from "./support/ledger.js";
+import { commit, committed, entry, newTenant, openTestLedger, testSealing, type TestLedger } from "./support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";
 
 let source: TestDatabase;
@@ -35,7 +29,7 @@ beforeAll(async () => {
 });
 
 /** Twelve entries: rows made and changed, an epoch, a counter, a body. */
-async function makeHistory(ledger: Ledger, of: TenantId): Promise<void> {
+async function makeHistory(ledger: TestLedger, of: TenantId): Promise<void> {
   const person = (id: string, name: string): Record<string, string | number> => ({
     id,
     kind: "human",

@@ -14,20 +14,14 @@ import {
 } from "@countersign/proof";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  verifyTenant,
-  type KnownTree,
-  type Ledger,
-  type TenantReport,
-  type VerifyTenantOptions,
-} from "../src/ledger/index.js";
+import { verifyTenant, type KnownTree, type TenantReport, type VerifyTenantOptions } from "../src/ledger/index.js";
 import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
 import { newId, systemRandom } from "../src/platform/index.js";
-import { commit, committed, entry, newTenant, openTestLedger, testSealing } from "./support/ledger.js";
+import { commit, committed, entry, newTenant, openTestLedger, testSealing, type TestLedger } from "./support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";
 
 let database: TestDatabase;
-let ledger: Ledger;
+let ledger: TestLedger;
 
 beforeAll(async () => {
   database = await createDatabase();

@@ -2,12 +2,12 @@
 import { isRefusal } from "@countersign/contract";
 import { contentHashHex, entryHashHex, zeroHash } from "@countersign/proof";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { moveEpoch, type Ledger } from "../src/ledger/index.js";
-import { commit, committed, entry, newTenant, openTestLedger } from "./support/ledger.js";
+import { moveEpoch } from "../src/ledger/index.js";
+import { commit, committed, entry, newTenant, openTestLedger, type TestLedger } from "./support/ledger.js";
 import { createDatabase, type TestDatabase } from "./support/postgres.js";
 
 let database: TestDatabase;
-let ledger: Ledger;
+let ledger: TestLedger;
 
 beforeAll(async () => {
   database = await createDatabase();

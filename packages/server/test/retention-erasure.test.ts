@@ -266,6 +266,7 @@ describe("a principal", () => {
                 actor: { type: "human", id: world.people.alice.id, humans: [world.people.alice.id] },
                 action: "principal.suspended",
                 subject: { type: "principal", id: carol.id },
+                data: { from: "ACTIVE", to: "SUSPENDED" },
                 body: { name: "carol" },
                 writes: [
                   {

@@ -20,7 +20,7 @@ export const subjectRef = z
     example: "change_set:CS-2026-1120-001",
   });
 const reason = z.string().min(1).max(limits.reasonLengthMax);
-const policy = z
+export const policyName = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/)
   .meta({ description: "Name of the rule it is done by; it stands in the ledger.", example: "gdpr-art-17" });
@@ -123,7 +123,7 @@ export const retentionOperations = {
     path: "/api/ledger/retention/erasures",
     summary: "Erase the texts of a finished change-set or a suspended principal. Hashes, ids and signatures stay.",
     tag,
-    input: z.strictObject({ subject: subjectRef, reason, policy, proof }),
+    input: z.strictObject({ subject: subjectRef, reason, policy: policyName, proof }),
     output: erasureReport.extend({ receipts }),
     status: 200,
     permission: "audit.erase",

@@ -6,6 +6,7 @@ import { approvalDigest, revisionDigestOfItems } from "@countersign/proof";
 import { policyOutcome } from "../governance/index.js";
 import { isTrueToDigest } from "../targets/index.js";
 import type { ItemRow, Whole } from "./rows.js";
+import { endedUnappliedStatuses, isIn } from "@countersign/contract";
 
 /** What of a change-set is not what its digests cover; empty when all is. */
 export function digestMismatches({
@@ -22,7 +23,10 @@ export function digestMismatches({
   )
     wrong.push(`revisions \`${revision.id}\` (its items are not those of its digest)`);
   // Back with its author, it has nothing to be approved, nor if it ended there; what the revision was approved as before is history.
-  if (changeSet.status === "DRAFT" || (changeSet.approval_digest === null && endedUnapplied.has(changeSet.status)))
+  if (
+    changeSet.status === "DRAFT" ||
+    (changeSet.approval_digest === null && isIn(endedUnappliedStatuses, changeSet.status))
+  )
     return wrong;
   if (changeSet.approval_digest !== revision.approval_digest)
     wrong.push(`revisions \`${revision.id}\` (another approval digest)`);
@@ -38,9 +42,6 @@ function isSigned({ risk_level: riskLevel }: Whole["changeSet"], revision: Whole
   if (route === null || policy === null || riskLevel === null) return false;
   return approvalDigest({ revision: digest, route, riskLevel, policy: policyOutcome(policy) }) === approval;
 }
-
-/** Ends that a change-set can come to from its author's desk. */
-const endedUnapplied: ReadonlySet<string> = new Set(["CANCELLED", "REJECTED", "ARCHIVED"]);
 
 function partsOf({ sequence, position, input, effects, reversibility }: ItemRow) {
   return { sequence, position, input, effects, reversibility };

@@ -1,9 +1,9 @@
 /** What a decision about a change-set puts into the ledger, and what it rests on. */
-import type { ChangeSetView } from "@countersign/contract";
+import type { ChangeSetAction, ChangeSetView, EventData } from "@countersign/contract";
 import type { Actor, Decided, DecideContext, EntryDraft, Guard, Write } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
 import type { Loaded } from "./loaded.rules.js";
-import type { ChangeSetAction, Whole } from "./rows.js";
+import type { Whole } from "./rows.js";
 import { view } from "./view.rules.js";
 
 /** What a command decided, and the change-set as its answer shows it. */
@@ -23,27 +23,23 @@ export function guardsOf(loaded: Loaded, caller: Caller): Guard[] {
   ];
 }
 
-/** An entry about this change-set. `data`: ids, enums, integers, digests; texts go to `body`. */
-export function entry(
+/** An entry about this change-set. `data`: as the catalogue of events says; texts go to `body`. */
+export function entry<A extends ChangeSetAction>(
   actor: Actor,
   changeSetId: string,
-  action: ChangeSetAction,
-  more: {
-    data?: EntryDraft["data"];
-    body?: EntryDraft["body"];
-    refs?: EntryDraft["refs"];
-    writes?: readonly Write[];
-  } = {},
+  action: A,
+  more: { data: EventData<A>; body?: EntryDraft["body"]; refs?: EntryDraft["refs"]; writes?: readonly Write[] },
 ): EntryDraft {
-  return {
+  const draft = {
     actor,
     action,
-    subject: { type: "change_set", id: changeSetId },
-    ...(more.data === undefined ? {} : { data: more.data }),
+    subject: { type: "change_set" as const, id: changeSetId },
+    data: more.data,
     ...(more.body === undefined ? {} : { body: more.body }),
     ...(more.refs === undefined ? {} : { refs: more.refs }),
     ...(more.writes === undefined ? {} : { writes: more.writes }),
   };
+  return draft as unknown as EntryDraft; // `A` and `EventData<A>` belong together; the compiler does not follow it for every `A`
 }
 
 /** The change that these entries record, guarded by what it rests on. `after`: the change-set once it is committed. */

@@ -4,22 +4,14 @@
  *
  * INVARIANT: only what is finished is erased, and only rows that the ledger knows: no forged row becomes its newest.
  */
-import { refused, type Refusal, type RiskAssessment } from "@countersign/contract";
+import { finishedStatuses, isIn, type Refusal, refused, type RiskAssessment } from "@countersign/contract";
 import type { ErasureBy, ErasureSubject, Ledger, ModuleErasure, Snapshot, Write } from "../ledger/index.js";
 import { type Effect, targetRules } from "../targets/index.js";
 import { countAuthored, type Everything, readEverything } from "./queries.js";
-import { type ChangeSetRow, type ItemRow, update } from "./rows.js";
+import { type ItemRow, update } from "./rows.js";
 
 /** Stands where a text was. */
 export const erasedText = "erased";
-
-const finished: ReadonlySet<ChangeSetRow["status"]> = new Set([
-  "APPLIED",
-  "ROLLED_BACK",
-  "REJECTED",
-  "CANCELLED",
-  "ARCHIVED",
-]);
 
 export async function eraseSubject(
   ledger: Pick<Ledger, "attest">,
@@ -33,7 +25,7 @@ export async function eraseSubject(
   const { changeSet } = all;
   if (changeSet.erased_at_ms !== null && changeSet.erased_at_ms !== undefined)
     return { writes: [], erased: [], notReached: stays };
-  if (!finished.has(changeSet.status))
+  if (!isIn(finishedStatuses, changeSet.status))
     return refused(
       "illegal_transition",
       `\`${changeSet.number}\` is ${changeSet.status} and not finished; cancel or finish it first, then erase it`,

@@ -1,5 +1,5 @@
 /** Loading what a command decides on: the change-set with its people, in one snapshot. */
-import { type Refusal, refused } from "@countersign/contract";
+import { type Refusal, refused, underWayStatuses } from "@countersign/contract";
 import {
   checkLimits,
   type Configuration,
@@ -43,12 +43,9 @@ export async function loadForCommand(desk: Desk, snapshot: Snapshot, ref: string
   return { whole, people, configuration, configurationEpoch, overlaps };
 }
 
-/** Change-sets of these statuses are told of to whoever changes the same targets: a draft only once it is submitted. */
-export const countedStatuses = ["PENDING_APPROVAL", "APPROVED", "APPLYING", "PARTIALLY_APPLIED", "ROLLING_BACK"];
-
 function overlapsOf(snapshot: Snapshot, whole: Whole): Promise<Overlap[]> {
   const keys = [...new Set(whole.items.flatMap(keysOf))];
-  return readOverlaps(snapshot, { changeSetId: whole.changeSet.id, keys, statuses: countedStatuses });
+  return readOverlaps(snapshot, { changeSetId: whole.changeSet.id, keys, statuses: underWayStatuses });
 }
 
 export function notFound(ref: string): Refusal {

@@ -13,6 +13,7 @@ import type {
   VoteRow,
   Whole,
 } from "./rows.js";
+import { openStatuses } from "@countersign/contract";
 
 const wholeColumns = `
   to_jsonb(c) - 'row_salt' - 'tenant_id' as "changeSet",
@@ -387,8 +388,8 @@ export async function readUnfinished(snapshot: Snapshot): Promise<string[]> {
   const rows = await snapshot.query<{ id: string }>({
     name: "change_sets_unfinished",
     text: `select c.id from countersign.change_sets c where c.tenant_id = $1
-              and c.status = any('{DRAFT,PENDING_APPROVAL,APPROVED,APPLYING,PARTIALLY_APPLIED,ROLLING_BACK}'::text[]) order by c.id`,
-    values: [snapshot.tenant],
+              and c.status = any($2::text[]) order by c.id`,
+    values: [snapshot.tenant, openStatuses],
   });
   return rows.map((row) => row.id);
 }

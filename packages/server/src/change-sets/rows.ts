@@ -25,9 +25,6 @@ import type {
 import type { Actor, GovernedTable, Row, Write } from "../ledger/index.js";
 import type { Effect } from "../targets/index.js";
 
-/** An action of the ledger about a change-set, written out wherever it is recorded. */
-export type ChangeSetAction = `change_set.${string}`;
-
 export type Stored = {
   readonly id: string;
   readonly version: number;

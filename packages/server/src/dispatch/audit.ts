@@ -2,12 +2,14 @@
 import {
   type CheckedInput,
   type EntryView,
+  isAction,
   isUuid,
   type OperationOutput,
   refused,
   refusedForProblems,
   type Refusal,
   RefusalError,
+  rowOfAction,
   type TenantId,
   type VerifyReport,
 } from "@countersign/contract";
@@ -211,8 +213,9 @@ async function* tailEvents(
       yield endEvent({ code: "shutting_down", message: "the server is stopping; connect again in a moment" });
       return undefined;
     }
-    const peopleChanged = turn.entries.some(({ action }) => action.startsWith("principal."));
-    if (peopleChanged || desk.now() - checkedMs >= recheckMs) {
+    // What a newer version wrote, and this one does not know, may have changed it too.
+    const accessChanged = turn.entries.some(({ action }) => rowOfAction(action)?.changesAccess ?? !isAction(action));
+    if (accessChanged || desk.now() - checkedMs >= recheckMs) {
       const refusal = await recheck();
       if (refusal !== undefined) {
         yield endEvent(refusal);

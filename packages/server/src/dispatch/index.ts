@@ -17,11 +17,12 @@ import {
   refused,
   type Refusal,
   RefusalError,
+  type SubjectType,
 } from "@countersign/contract";
 import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
 import type { Ledger } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
-import { isRecorded } from "../ledger/index.js";
+import { type GovernedRefusal, isRecorded } from "../ledger/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
 import { type Caller, checkPermission, systemCaller, deploymentTenant } from "../tenancy/index.js";
 import { type Call, type Handlers, handlersOver, type Modules, type TextStream } from "./handlers.js";
@@ -386,16 +387,18 @@ const proofCodes: ReadonlySet<Refusal["code"]> = new Set([
   "signing_key_revoked",
 ]);
 
-const operationSubject = (id: OperationId): { type: string; id: string } => ({ type: "operation", id });
+type RefusedSubject = GovernedRefusal["subject"];
 
-const subjectTypes: Readonly<Record<string, string>> = {
+const operationSubject = (id: OperationId): RefusedSubject => ({ type: "operation", id });
+
+const subjectTypes: Readonly<Record<string, SubjectType>> = {
   "Change-sets": "change_set",
   Principals: "principal",
   Targets: "resource",
   "Kill-switch": "kill_switch",
 };
 
-function subjectOf({ operation, input }: DispatchRequest): { type: string; id: string } {
+function subjectOf({ operation, input }: DispatchRequest): RefusedSubject {
   const row = operationRow(operation);
   const id = subjectId(input);
   const type = subjectTypes[row.tag];

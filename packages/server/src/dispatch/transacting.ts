@@ -22,6 +22,7 @@ import type {
   Change,
   Decided,
   DecideContext,
+  EntryDraft,
   Guard,
   HeldSnapshot,
   Ledger,
@@ -152,11 +153,11 @@ function completed<R>(
   context: DecideContext,
 ): Decided<R> {
   const { idempotency, proof } = request;
-  const entries = decision.change.entries.map((entry, index) => ({
-    ...entry,
-    id: entry.id ?? context.uuid(),
-    ...(index > 0 || proof === undefined ? {} : { data: { ...entry.data, proof: proof.evidence } }),
-  }));
+  const entries = decision.change.entries.map((entry, index) => {
+    const shown = index > 0 || proof === undefined ? {} : { data: { ...entry.data, proof: proof.evidence } };
+    const id = entry.id ?? context.uuid();
+    return { ...entry, id, ...shown } as EntryDraft & { readonly id: string }; // any entry's data may have a proof
+  });
   const guards: Guard[] = [...decision.change.guards];
   const attached: AttachedRow[] = [...(decision.change.attached ?? [])];
   if (proof !== undefined) {

@@ -20,7 +20,7 @@ import type { Actor } from "../ledger/index.js";
 export interface KillRow {
   readonly id: string;
   readonly version: number;
-  readonly scope: string;
+  readonly scope: "tenant";
   readonly status: KillSwitchView["status"];
   readonly reason: string | null;
   readonly engagedBy: string;
@@ -51,7 +51,12 @@ export interface KillCommand {
 
 /** What becomes of the switch. */
 export interface KillStep {
-  readonly action: "engaged" | "held" | "confirmed" | "release_voted" | "released";
+  readonly action:
+    | "kill_switch.engaged"
+    | "kill_switch.held"
+    | "kill_switch.confirmed"
+    | "kill_switch.release_voted"
+    | "kill_switch.released";
   readonly row: KillRow;
   /** Version of the row before; undefined when there was none. */
   readonly from?: number;
@@ -137,13 +142,13 @@ export function engage(
     confirmedBy: null,
     releaseVotes: [],
   };
-  return { action: human ? "engaged" : "held", row, ended: rows, moves: true };
+  return { action: human ? "kill_switch.engaged" : "kill_switch.held", row, ended: rows, moves: true };
 }
 
 function confirm(held: KillRow, command: KillCommand): KillStep {
   const reason = command.reason ?? held.reason;
   const row: KillRow = { ...held, status: "ENGAGED", holdUntilMs: null, confirmedBy: command.actor.id, reason };
-  return { action: "confirmed", row, from: held.version, ended: [], moves: true };
+  return { action: "kill_switch.confirmed", row, from: held.version, ended: [], moves: true };
 }
 
 /** One of the people who release it; with the last of them it lets go. One person ends an agent's hold. */
@@ -164,7 +169,7 @@ export function release(
   const releaseVotes = [...row.releaseVotes, { principal: command.actor.id, atMs: nowMs }];
   const last = releaseVotes.length >= releaseVotesRequired(row, mode);
   return {
-    action: last ? "released" : "release_voted",
+    action: last ? "kill_switch.released" : "kill_switch.release_voted",
     row: { ...row, releaseVotes, status: last ? "RELEASED" : row.status },
     from: row.version,
     ended: [],

@@ -32,7 +32,7 @@ export function engageKill(
 ): Refusal | Decided<KillResult> {
   const step = engage(loaded.rows, command, { id: context.uuid(), nowMs: context.nowMs });
   if (isRefusal(step)) return step;
-  const guards = step.action === "held" ? [holdGuard(command.actor.id, context.nowMs, limits)] : [];
+  const guards = step.action === "kill_switch.held" ? [holdGuard(command.actor.id, context.nowMs, limits)] : [];
   return decided(loaded, command, step, mode, guards, context.nowMs);
 }
 
@@ -93,7 +93,7 @@ function entryOf(loaded: KillLoaded, command: KillCommand, step: KillStep, write
   const { proof, reason } = command;
   return {
     actor: command.actor,
-    action: `kill_switch.${step.action}`,
+    action: step.action,
     subject: { type: "tenant", id: loaded.tenant },
     refs: [{ type: "kill_switch", id: row.id }],
     data: {

@@ -52,7 +52,7 @@ export async function configurationRows(snapshot: Snapshot): Promise<string[]> {
 interface StoredKill {
   readonly id: string;
   readonly version: number;
-  readonly scope: string;
+  readonly scope: "tenant";
   readonly status: KillRow["status"];
   readonly reason: string | null;
   readonly engaged_by: string;

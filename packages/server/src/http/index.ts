@@ -10,6 +10,7 @@ import { type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import {
   errorCatalogue,
+  eventSchemas,
   isRefusal,
   limits,
   operationIds,
@@ -279,6 +280,8 @@ async function sendLines(
 
 /** `/ledger/<tenant>/…`, as C2SP tlog-tiles has it. */
 const treePath = "/ledger/:tenant/*";
+const eventsPath = "/api/events.json";
+const eventDocument = JSON.stringify(eventSchemas());
 
 function addTree(app: FastifyInstance, tree: ServeLog): void {
   app.get<{ Params: { tenant: string; "*": string } }>(treePath, async (request, reply) => {
@@ -308,6 +311,7 @@ function addOwnRoutes(app: FastifyInstance, { openApi, readiness, metrics }: Htt
       return isRefusal(found) ? sendRefusal(reply, found, request.id) : reply.type(found.type).send(found.text);
     });
   app.get("/api/openapi.json", (_request, reply) => reply.type("application/json; charset=utf-8").send(openApi));
+  app.get(eventsPath, (_request, reply) => reply.type("application/schema+json; charset=utf-8").send(eventDocument));
 }
 
 const everyMethod: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
@@ -315,7 +319,7 @@ const everyMethod: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "DELE
 /** A path that is known with a method that is not: 405 with what it takes, instead of 404. */
 function addMethodsNotAllowed(app: FastifyInstance): void {
   const taken = new Map<string, Set<string>>(
-    ["/healthz", "/readyz", "/api/openapi.json", treePath].map((path) => [path, new Set(["GET", "HEAD"])]),
+    ["/healthz", "/readyz", "/api/openapi.json", eventsPath, treePath].map((path) => [path, new Set(["GET", "HEAD"])]),
   );
   for (const id of operationIds) {
     const row = operationRow(id);

@@ -4,7 +4,7 @@
  *
  * Promises: one snapshot, constant memory · without anything published it is exported all the same, and the bundle says so.
  */
-import { isUuid, refused, RefusalError, type TenantId } from "@countersign/contract";
+import { type Action, isUuid, refused, RefusalError, type TenantId } from "@countersign/contract";
 import {
   type BundleHeader,
   type BundleProofs,
@@ -147,7 +147,7 @@ interface SelectedWith {
 
 /** Entries read at once; their bodies are in memory together. */
 const entriesAtOnce = 100;
-const keyActions = ["principal.key_enrolled", "principal.key_revoked"];
+const keyActions: readonly Action[] = ["principal.key_enrolled", "principal.key_revoked"];
 
 async function* selected(
   ask: AskRows,

@@ -1,5 +1,5 @@
 /** All SQL of exports and receipts: checkpoints by size with their receipts, and entries chosen one by one. */
-import type { TenantId } from "@countersign/contract";
+import type { Action, TenantId } from "@countersign/contract";
 import type { Query } from "./types.js";
 
 const columns = "incarnation, size, root, note, signed_ms";
@@ -80,7 +80,7 @@ export interface ReceiptRow {
 export interface Chosen {
   readonly actorId?: string | undefined;
   readonly subjectId?: string | undefined;
-  readonly actions?: readonly string[] | undefined;
+  readonly actions?: readonly Action[] | undefined;
   readonly from: number;
   readonly to: number;
 }

@@ -29,7 +29,7 @@ import { activeSubjects, readStory, type ActiveQuestion, type Story } from "./st
 import { transact, type TransactOptions } from "./transact.js";
 import { verifyTenant, type TenantReport, type VerifyParts, type VerifyTenantOptions } from "./verifyTenant.js";
 import type { ReferenceCheck } from "./verifyState.js";
-import type { Decided, DecideContext, EntryDraft, Outcome, Receipt, Snapshot } from "./types.js";
+import type { Decided, DecideContext, DraftShape, EntryDraft, Outcome, Receipt, Snapshot } from "./types.js";
 
 export * from "./types.js";
 export type { Attestation, AttestationQuestion, AttestedEntry, AttestedRow, RowReference } from "./attest.js";
@@ -109,7 +109,8 @@ export interface LedgerOptions {
   readonly report?: (event: string, details: Readonly<Record<string, unknown>>) => void;
 }
 
-export interface Ledger {
+/** `D`: what may be written through it; in the product, the actions of the catalogue. */
+export interface Ledger<D extends DraftShape = EntryDraft> {
   /**
    * The one way to change governed state. `load` reads in one snapshot; `decide` is pure and returns a refusal, a change or
    * nothing to do. If what the change depended on has moved, both run again, at most 5 times, then `conflict`.
@@ -118,7 +119,7 @@ export interface Ledger {
   transact<L, R>(
     tenant: TenantId,
     load: (snapshot: Snapshot) => Promise<L>,
-    decide: (loaded: L, context: DecideContext) => Refusal | Decided<R>,
+    decide: (loaded: L, context: DecideContext) => Refusal | Decided<R, D>,
     options?: TransactOptions,
   ): Promise<Outcome<R>>;
   /** Reads in one snapshot. Throws RefusalError `database_unavailable`. */
@@ -187,7 +188,7 @@ function inLargeDraws(random: RandomBytes): RandomBytes {
   };
 }
 
-export async function openLedger(options: LedgerOptions): Promise<Ledger> {
+export async function openLedger<D extends DraftShape = EntryDraft>(options: LedgerOptions): Promise<Ledger<D>> {
   const { storage, sealing, clock, newId = processIds } = options;
   const random = options.random ?? inLargeDraws(systemRandom);
   const nowMs = (): number => clock.nowMs();

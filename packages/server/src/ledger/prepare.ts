@@ -18,7 +18,7 @@ import {
 } from "@countersign/proof";
 import { keyName, type Catalogue, type ColumnType, type Table } from "./catalogue.js";
 import { bodyBinding, type NewSubjectKey, type SubjectKey, type SubjectKeys } from "./retention/subjectKeys.js";
-import type { AttachedRow, Change, EntryDraft, Guard, Reference, Row, Write } from "./types.js";
+import type { AttachedRow, Change, DraftShape, Guard, Reference, Row, Write } from "./types.js";
 
 export interface Preparation {
   readonly catalogue: Catalogue;
@@ -64,10 +64,10 @@ export const counterOrder = 1;
 const insertsFrom = 2;
 const updatesFrom = 10_000;
 
-export function prepareChange(change: Change, preparation: Preparation): PreparedChange {
+export function prepareChange(change: Change<DraftShape>, preparation: Preparation): PreparedChange {
   if (change.entries.length === 0) throw new Error("a change has at least one entry");
   const collected = new Collected(change.tenant, preparation.catalogue);
-  const sealerOf = (draft: EntryDraft) =>
+  const sealerOf = (draft: DraftShape) =>
     draft.erasesKeys === true ? preparation : collected.keyOf(draft.subject, preparation);
   const counts = countsOf(change.guards);
   for (const guard of change.guards) collected.guard(guard);
@@ -109,7 +109,7 @@ export function prepareChange(change: Change, preparation: Preparation): Prepare
 }
 
 function contentOf(
-  draft: EntryDraft,
+  draft: DraftShape,
   made: { id: string; state: readonly StateDigest[]; commitment: string | undefined; counts: readonly Count[] },
   { nowMs, randomBytes }: Preparation,
 ): string {

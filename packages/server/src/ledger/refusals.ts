@@ -5,11 +5,11 @@
  * Promises: the `count`s of the entries add up to the refusals, unless the process is killed within the minute.
  */
 import { errorCatalogue, type ErrorCode, type ErrorEntry, type TenantId } from "@countersign/contract";
-import type { Actor, EntryDraft, Reference } from "./types.js";
+import type { Actor, DraftOf, Reference } from "./types.js";
 
 export interface GovernedRefusal {
   readonly actor: Actor;
-  readonly subject: Reference;
+  readonly subject: DraftOf<"refusal.recorded">["subject"];
   readonly code: ErrorCode;
   readonly refs?: readonly Reference[];
 }
@@ -24,7 +24,7 @@ interface Tally {
 export interface RefusalLogOptions {
   nowMs(): number;
   /** Appends one entry; must not throw. */
-  append(tenant: TenantId, entry: EntryDraft): Promise<void>;
+  append(tenant: TenantId, entry: DraftOf<"refusal.recorded">): Promise<void>;
 }
 
 const minuteMs = 60_000;
@@ -82,7 +82,7 @@ export class RefusalLog {
   }
 
   #append(tenant: TenantId, { actor, subject, code, refs }: GovernedRefusal, count: number): void {
-    const entry: EntryDraft = {
+    const entry: DraftOf<"refusal.recorded"> = {
       actor,
       action: "refusal.recorded",
       subject,

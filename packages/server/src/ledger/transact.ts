@@ -6,9 +6,9 @@ import { isRefusal, limits, refused, RefusalError, type Refusal, type TenantId }
 import type { Door, MovedGuard } from "./groups.js";
 import { prepareChange, type Preparation } from "./prepare.js";
 import type { SubjectKeys } from "./retention/subjectKeys.js";
-import { isRecorded, type RefusalLog } from "./refusals.js";
+import { type GovernedRefusal, isRecorded, type RefusalLog } from "./refusals.js";
 import type { HeldSnapshot } from "./snapshot.js";
-import type { Actor, Decided, DecideContext, Outcome, Reference, Snapshot } from "./types.js";
+import type { Decided, DecideContext, DraftShape, Outcome, Snapshot } from "./types.js";
 
 export interface TransactParts {
   readonly door: Door;
@@ -21,7 +21,7 @@ export interface TransactParts {
 
 export interface TransactOptions {
   /** Who is refused what, if the decision refuses with a code that is recorded. */
-  readonly refusal?: { readonly actor: Actor; readonly subject: Reference };
+  readonly refusal?: Pick<GovernedRefusal, "actor" | "subject">;
   /** Of this tenant: the first decision is loaded in it, and the loading ends it. */
   readonly within?: HeldSnapshot | undefined;
 }
@@ -30,7 +30,7 @@ export async function transact<L, R>(
   parts: TransactParts,
   tenant: TenantId,
   load: (snapshot: Snapshot) => Promise<L>,
-  decide: (loaded: L, context: DecideContext) => Refusal | Decided<R>,
+  decide: (loaded: L, context: DecideContext) => Refusal | Decided<R, DraftShape>,
   options: TransactOptions = {},
 ): Promise<Outcome<R>> {
   try {
@@ -54,7 +54,7 @@ async function attempt<L, R>(
     within,
   }: {
     readonly load: (snapshot: Snapshot) => Promise<L>;
-    readonly decide: (loaded: L, context: DecideContext) => Refusal | Decided<R>;
+    readonly decide: (loaded: L, context: DecideContext) => Refusal | Decided<R, DraftShape>;
     readonly within: HeldSnapshot | undefined;
   },
 ): Promise<Outcome<R>> {

@@ -2,7 +2,7 @@
  * What goes through the door: a change, which is data, and what comes back.
  * Promises nothing by itself: `prepare.ts` checks a change, `groups.ts` commits it.
  */
-import type { Refusal, TenantId } from "@countersign/contract";
+import type { Action, EventData, EventSubject, Refusal, TenantId } from "@countersign/contract";
 import type { GovernedTable, TableName, tables } from "../storage/index.js";
 import type { JsonObject, JsonValue } from "@countersign/proof";
 
@@ -41,8 +41,11 @@ export type Guard =
   /** Adds to a counter, unless the sum would be above `max`. Evaluated in the database, so exact limits do not livelock. */
   | { readonly kind: "counter"; readonly key: string; readonly add: number; readonly max: number };
 
-/** One entry to be appended, with the governed rows it is the record of. */
-export interface EntryDraft {
+/**
+ * One entry to be appended, with the governed rows it is the record of, as the door itself needs it: what actions there are is
+ * not its business. Modules write `EntryDraft`s; a test opens a door for words of its own.
+ */
+export interface DraftShape {
   /** UUIDv7 from the decision's context, for who must know it before the commit; else the door gives one. */
   readonly id?: string;
   readonly actor: Actor;
@@ -60,6 +63,15 @@ export interface EntryDraft {
   readonly erasesKeys?: true;
 }
 
+/** A draft of this action: about a subject of its type, with the data the catalogue says, and no other. */
+export type DraftOf<A extends Action> = Omit<DraftShape, "action" | "subject" | "data"> & {
+  readonly action: A;
+  readonly subject: { readonly type: EventSubject<A>; readonly id: string };
+} & (Record<never, never> extends EventData<A> ? { readonly data?: EventData<A> } : { readonly data: EventData<A> });
+
+/** A draft of any action of the catalogue (`contract/src/events`): a wrong action, member or type of subject does not compile. */
+export type EntryDraft = { [A in Action]: DraftOf<A> }[Action];
+
 /** A row written beside the entries, in the same commit, e.g. the response an idempotency key remembers. */
 export interface AttachedRow {
   readonly verb: "insert" | "update";
@@ -68,16 +80,16 @@ export interface AttachedRow {
   readonly row: Row;
 }
 
-export interface Change {
+export interface Change<D extends DraftShape = EntryDraft> {
   readonly tenant: TenantId;
   readonly guards: readonly Guard[];
   /** At least one, appended in this order. */
-  readonly entries: readonly EntryDraft[];
+  readonly entries: readonly D[];
   readonly attached?: readonly AttachedRow[];
 }
 
-export type Decided<R> =
-  | { readonly kind: "change"; readonly change: Omit<Change, "tenant">; readonly result: R }
+export type Decided<R, D extends DraftShape = EntryDraft> =
+  | { readonly kind: "change"; readonly change: Omit<Change<D>, "tenant">; readonly result: R }
   /** Nothing is to be written: a read-only answer, e.g. an idempotent replay. */
   | { readonly kind: "nothing"; readonly result: R };
 

@@ -1,5 +1,5 @@
 /** SQL of verification beside that of the chain. Every statement runs with `app.tenants` set, in one snapshot. */
-import type { TenantId } from "@countersign/contract";
+import type { Action, TenantId } from "@countersign/contract";
 import { quotedUuid } from "./queries.js";
 
 export const tableExists = "select from pg_class where relnamespace = 'countersign'::regnamespace and relname = $1";
@@ -39,7 +39,7 @@ export function rowHistories(tenant: TenantId): string {
 }
 
 /** By entries_by_action. `action` is one of ours. */
-export function contentsOfAction(tenant: TenantId, action: string): string {
+export function contentsOfAction(tenant: TenantId, action: Action): string {
   if (!/^[a-z_]+\.[a-z_]+$/.test(action)) throw new Error(`not an action: ${action}`);
   return `select seq, content from countersign.entries
  where tenant_id = ${quotedUuid(tenant)} and action = '${action}' and content is not null order by seq`;

@@ -4,14 +4,18 @@
  * INVARIANT: everything a report says happened, an entry says; columns that hold a status are shown beside it, never instead.
  */
 import {
+  type Action,
+  type ChangeSetAction,
+  isIn,
   type JsonObject,
   type JsonValue,
-  limits,
+  openStatuses,
   type ReportChangeSet,
   type ReportGap,
   type ReportRun,
   type ReportSummary,
   type ReportVote,
+  statusFrom,
 } from "@countersign/contract";
 
 export interface ToldEntry {
@@ -58,42 +62,11 @@ const targetsMax = 200;
 const seqsMax = 500;
 const gapSeqsMax = 100;
 
-/** The status an action leads to. What leads to several is told apart by its data, or settled by the next action. */
-const statusAfter: Readonly<Record<string, string>> = {
-  created: "DRAFT",
-  revised: "DRAFT",
-  submitted: "PENDING_APPROVAL",
-  rerouted: "PENDING_APPROVAL",
-  approved: "APPROVED",
-  rejected: "REJECTED",
-  expired: "REJECTED",
-  changes_requested: "DRAFT",
-  cancelled: "CANCELLED",
-  apply_started: "APPLYING",
-  apply_resumed: "APPLYING",
-  applied: "APPLIED",
-  apply_compensated: "APPROVED",
-  partially_applied: "PARTIALLY_APPLIED",
-  rollback_started: "ROLLING_BACK",
-  rollback_refused: "APPLIED",
-  rolled_back: "ROLLED_BACK",
-  archived: "ARCHIVED",
-};
-
-/** Something will still happen, or somebody has to decide. */
-const open: ReadonlySet<string> = new Set([
-  "DRAFT",
-  "PENDING_APPROVAL",
-  "APPROVED",
-  "APPLYING",
-  "PARTIALLY_APPLIED",
-  "ROLLING_BACK",
-]);
-
 /** Authorities that ask nobody else first. */
 const emergencies: ReadonlySet<string> = new Set(["on_call", "break_glass"]);
 
-const actionOf = ({ action }: ToldEntry): string => action.replace(/^change_set\./, "");
+const isOf = ({ action }: ToldEntry, ...wanted: readonly ChangeSetAction[]): boolean =>
+  (wanted as readonly string[]).includes(action);
 const iso = (ms: number): string => new Date(ms).toISOString();
 const text = (value: JsonValue | undefined): string | null => (typeof value === "string" ? value : null);
 const whole = (value: JsonValue | undefined): number | null =>
@@ -102,15 +75,19 @@ const whole = (value: JsonValue | undefined): number | null =>
 export function reportOf(facts: StoryFacts): ReportChangeSet {
   const { entries, period, row } = facts;
   const within = entries.filter(({ seq }) => seq >= period.from && seq <= period.to);
-  const created = entries.find((entry) => actionOf(entry) === "created");
+  const created = entries.find((entry) => isOf(entry, "change_set.created"));
   const submitted = entries.findLast(
-    (entry) => ["submitted", "approved", "rejected"].includes(actionOf(entry)) && text(entry.data["policy"]) !== null,
+    (entry) =>
+      isOf(entry, "change_set.submitted", "change_set.approved", "change_set.rejected") &&
+      text(entry.data["policy"]) !== null,
   );
   const scored = submitted ?? created;
-  const denied = entries.some((entry) => actionOf(entry) === "rejected" && entry.data["reason"] === "policy_denied");
+  const denied = entries.some(
+    (entry) => isOf(entry, "change_set.rejected") && entry.data["reason"] === "policy_denied",
+  );
   const runs = runsOf(facts);
   const level = text(scored?.data["risk"]);
-  const status = statusOf(entries);
+  const status = statusFrom(entries) ?? "UNKNOWN";
   const { shown, others } = targetsOf(facts);
   return {
     kind: "changeSet",
@@ -131,11 +108,11 @@ export function reportOf(facts: StoryFacts): ReportChangeSet {
     runs,
     applied: momentOf(
       facts,
-      entries.findLast((entry) => actionOf(entry) === "applied"),
+      entries.findLast((entry) => isOf(entry, "change_set.applied")),
     ),
     rolledBack: rolledBackOf(facts, runs),
     refusals: entries
-      .filter(({ action }) => action === "refusal.recorded")
+      .filter(({ action }) => action === ("refusal.recorded" satisfies Action))
       .map((entry) => ({
         ...placed(facts, entry),
         code: text(entry.data["code"]) ?? "unknown",
@@ -148,24 +125,6 @@ export function reportOf(facts: StoryFacts): ReportChangeSet {
     entries: within.length,
     missing: gapsOf(facts, status),
   };
-}
-
-function statusOf(entries: readonly ToldEntry[]): string {
-  let status = "UNKNOWN";
-  let attempts = 0;
-  for (const entry of entries) {
-    const action = actionOf(entry);
-    if (action === "approved") attempts = 0;
-    if (action === "apply_started") attempts += 1;
-    if (action === "apply_compensated" && attempts >= limits.applyAttemptsMax) status = "REJECTED";
-    else if (action === "resolved") status = resolvedAs(text(entry.data["as"])) ?? status;
-    else status = statusAfter[action] ?? status;
-  }
-  return status;
-}
-
-function resolvedAs(as: string | null): string | undefined {
-  return as === "applied" ? "APPLIED" : as === "rolled_back" ? "ROLLED_BACK" : undefined;
 }
 
 function personOf({ name }: StoryFacts, id: string | undefined): { id: string; name: string | null } {
@@ -193,10 +152,10 @@ function targetsOf({ items, wanted, row }: StoryFacts): { shown: ReportChangeSet
 }
 
 function votesOf(facts: StoryFacts): ReportVote[] {
-  const approved = facts.entries.findLast((entry) => actionOf(entry) === "approved");
+  const approved = facts.entries.findLast((entry) => isOf(entry, "change_set.approved"));
   const final = text(approved?.data["digest"]);
   return facts.entries
-    .filter((entry) => actionOf(entry) === "vote_cast")
+    .filter((entry) => isOf(entry, "change_set.vote_cast"))
     .map((entry) => {
       const digest = text(entry.data["digest"]);
       return {
@@ -215,7 +174,7 @@ function votesOf(facts: StoryFacts): ReportVote[] {
 }
 
 function approvedOf(facts: StoryFacts): ReportChangeSet["approved"] {
-  const entry = facts.entries.findLast((one) => actionOf(one) === "approved");
+  const entry = facts.entries.findLast((one) => isOf(one, "change_set.approved"));
   if (entry === undefined) return null;
   return {
     ...placed(facts, entry),
@@ -224,25 +183,30 @@ function approvedOf(facts: StoryFacts): ReportChangeSet["approved"] {
   };
 }
 
-const outcomes: Readonly<Record<string, ReportRun["outcome"]>> = {
-  applied: "succeeded",
-  rolled_back: "succeeded",
-  apply_compensated: "compensated",
-  rollback_refused: "refused",
-  partially_applied: "partial",
-};
+const begins: Partial<Record<string, ReportRun["kind"]>> = {
+  "change_set.apply_started": "APPLY",
+  "change_set.apply_resumed": "APPLY",
+  "change_set.rollback_started": "ROLLBACK",
+} satisfies Partial<Record<ChangeSetAction, ReportRun["kind"]>>;
+const outcomes: Partial<Record<string, ReportRun["outcome"]>> = {
+  "change_set.applied": "succeeded",
+  "change_set.rolled_back": "succeeded",
+  "change_set.apply_compensated": "compensated",
+  "change_set.rollback_refused": "refused",
+  "change_set.partially_applied": "partial",
+} satisfies Partial<Record<ChangeSetAction, ReportRun["outcome"]>>;
 
 /** Runs in their order: begun by an intent, ended by an outcome; what lies between and failed is why. */
 function runsOf(facts: StoryFacts): ReportRun[] {
   const runs = new Map<string, ReportRun>();
   for (const entry of facts.entries) {
-    const action = actionOf(entry);
     const application = text(entry.data["application"]);
     if (application === null) continue;
-    if (action === "apply_started" || action === "rollback_started") {
+    const kind = begins[entry.action];
+    if (kind !== undefined) {
       runs.set(application, {
         application,
-        kind: action === "apply_started" ? "APPLY" : "ROLLBACK",
+        kind,
         attempt: whole(entry.data["attempt"]),
         started: placed(facts, entry),
         ended: null,
@@ -256,7 +220,7 @@ function runsOf(facts: StoryFacts): ReportRun[] {
     const run = runs.get(application);
     if (run === undefined) continue;
     const code = text(entry.data["code"]);
-    const outcome = outcomes[action];
+    const outcome = outcomes[entry.action];
     runs.set(application, {
       ...run,
       codes: code === null || run.codes.includes(code) ? run.codes : [...run.codes, code],
@@ -267,7 +231,7 @@ function runsOf(facts: StoryFacts): ReportRun[] {
 }
 
 function rolledBackOf(facts: StoryFacts, runs: readonly ReportRun[]): ReportChangeSet["rolledBack"] {
-  const entry = facts.entries.findLast((one) => actionOf(one) === "rolled_back");
+  const entry = facts.entries.findLast((one) => isOf(one, "change_set.rolled_back"));
   if (entry === undefined) return null;
   const run = runs.find(({ application }) => application === entry.data["application"]);
   // Who asked for it is who began it; the end is written by whoever carried it out.
@@ -316,7 +280,7 @@ function gapsOf(facts: StoryFacts, status: string): ReportGap[] {
           },
         ]),
     gap("not_covered", uncovered, "entries that no checkpoint covers yet"),
-    ...(open.has(status)
+    ...(isIn(openStatuses, status)
       ? [{ kind: "still_open" as const, seqs: [], count: 1, message: `it is ${status} at the end of the period` }]
       : []),
   ].filter((one) => one.count > 0);

@@ -5,6 +5,8 @@
  * the reader is slow · the same question about the same period gives the same answer, but for what was erased since.
  */
 import {
+  type Action,
+  actionsMarked,
   isUuid,
   type JsonObject,
   type JsonValue,
@@ -342,22 +344,14 @@ function keysOfEffects(effects: JsonValue | undefined): string[] {
 
 // ── What bears on all ────────────────────────────────────────────────────────────────────────────────────────────────
 
-const eventActions = [
-  "kill_switch.engaged",
-  "kill_switch.confirmed",
-  "kill_switch.released",
-  "ledger.alert_raised",
-  "ledger.pruned",
-  "ledger.restored",
-  "subject.erased",
-];
+const eventActions = actionsMarked("reported");
 
 const pageEntries = 200;
 
 async function* entriesOf(
   ledger: Pick<Ledger, "auditLog">,
   tenant: TenantId,
-  actions: readonly string[],
+  actions: readonly Action[],
   from = 0,
 ): AsyncGenerator<readonly AuditEntry[], void, undefined> {
   let cursor: string | undefined = from === 0 ? undefined : String(from - 1);

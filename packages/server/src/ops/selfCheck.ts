@@ -10,6 +10,7 @@ import type { TenantId, Verification, VerifyReport } from "@countersign/contract
 import { sha256Hex } from "@countersign/proof";
 import pg from "pg";
 import {
+  type EntryDraft,
   readDeploymentRecord,
   type DeploymentRecord,
   type KnownTree,
@@ -281,9 +282,9 @@ class Checks {
       ...{ check: id, findings: report.findingsTotal, fingerprints: fresh },
       ...(first === undefined ? {} : { class: first.class, ...(first.seq === null ? {} : { seq: first.seq }) }),
     };
-    const entry = {
-      actor: { type: "system", id: tenant, humans: [] } as const,
-      ...{ action: "ledger.alert_raised", subject: { type: "tenant", id: tenant }, data },
+    const entry: EntryDraft = {
+      actor: { type: "system", id: tenant, humans: [] },
+      ...({ action: "ledger.alert_raised", subject: { type: "tenant", id: tenant }, data } as const),
     };
     await ledger.transact(tenant, nothing, () => ({
       kind: "change",

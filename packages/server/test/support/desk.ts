@@ -8,9 +8,13 @@ import type { Storage } from "../../src/storage/index.js";
 import { createTargets, openBlobs } from "../../src/targets/index.js";
 import { type Caller, loadPeople, principalNames, systemCaller } from "../../src/tenancy/index.js";
 import { checkReferences } from "../../src/change-sets/references.js";
-import { openTestLedger, testSealing } from "./ledger.js";
+import { openTestLedger, type TestLedger, testSealing } from "./ledger.js";
 
-export async function openDesk(storage: Storage, dataDirectory: string, clock: Clock = systemClock): Promise<Desk> {
+export async function openDesk(
+  storage: Storage,
+  dataDirectory: string,
+  clock: Clock = systemClock,
+): Promise<Desk & { readonly ledger: TestLedger }> {
   const ledger = await openTestLedger(storage, { clock, references: checkReferences });
   const targets = createTargets({
     dataDirectory,

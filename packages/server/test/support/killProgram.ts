@@ -4,7 +4,7 @@
  */
 import { asTenantId, isRefusal } from "@countersign/contract";
 import { checkKill, loadKill } from "../../src/governance/index.js";
-import { openLedger } from "../../src/ledger/index.js";
+import { type DraftShape, openLedger } from "../../src/ledger/index.js";
 import { newId, sealingWith, systemClock } from "../../src/platform/index.js";
 import { storageOver } from "../../src/storage/index.js";
 
@@ -18,7 +18,7 @@ const say = (message: KillMessage): void => void process.send?.(message);
 
 const login = { connectionString: url };
 const storage = storageOver({ kind: "external", how: "connected", at: "", owner: login, application: login });
-const ledger = await openLedger({
+const ledger = await openLedger<DraftShape>({
   storage,
   sealing: sealingWith([new Uint8Array(32).fill(7)]),
   clock: systemClock,

@@ -5,7 +5,7 @@ import {
   openLedger,
   type Actor,
   type Change,
-  type EntryDraft,
+  type DraftShape,
   type Ledger,
   type LedgerOptions,
   type Outcome,
@@ -40,20 +40,26 @@ export function newTenant(): TenantId {
 
 export const testSealing = sealingWith([new Uint8Array(32).fill(7)]);
 
-export function openTestLedger(storage: Storage, options: Partial<LedgerOptions> = {}): Promise<Ledger> {
+/**
+ * A ledger that takes any well-formed draft: the door is tested with words of our own (`toyActions`), and with entries that were forged.
+ * Modules are handed the same ledger as one for the catalogue's drafts alone.
+ */
+export type TestLedger = Ledger<DraftShape>;
+
+export function openTestLedger(storage: Storage, options: Partial<LedgerOptions> = {}): Promise<TestLedger> {
   return openLedger({ storage, sealing: testSealing, clock: systemClock, ...options });
 }
 
 /** An entry about a subject; by default a new one. */
-export function entry(draft: Partial<EntryDraft> = {}): EntryDraft {
+export function entry(draft: Partial<DraftShape> = {}): DraftShape {
   return { actor, action: "thing.done", subject: { type: "thing", id: randomUUID() }, ...draft };
 }
 
 /** Hands a change to the door as it is: what it depended on is in its guards. */
 export function commit(
-  ledger: Ledger,
+  ledger: TestLedger,
   tenant: TenantId,
-  change: Partial<Omit<Change, "tenant">> = {},
+  change: Partial<Omit<Change<DraftShape>, "tenant">> = {},
 ): Promise<Outcome<undefined>> {
   return ledger.transact(
     tenant,

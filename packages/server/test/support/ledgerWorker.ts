@@ -5,13 +5,13 @@
 import { isRefusal, asTenantId } from "@countersign/contract";
 import { newId, sealingWith, systemClock } from "../../src/platform/index.js";
 import { storageOver } from "../../src/storage/index.js";
-import { moveEpoch, openLedger, type Receipt } from "../../src/ledger/index.js";
+import { type DraftShape, moveEpoch, openLedger, type Receipt } from "../../src/ledger/index.js";
 
 const [url = "", tenantText = "", writers = "1", turns = "1", name = "a"] = process.argv.slice(2);
 const tenant = asTenantId(tenantText);
 const login = { connectionString: url };
 const storage = storageOver({ kind: "external", how: "connected", at: "test", owner: login, application: login });
-const ledger = await openLedger({
+const ledger = await openLedger<DraftShape>({
   storage,
   sealing: sealingWith([new Uint8Array(32).fill(7)]),
   clock: systemClock,

@@ -21,6 +21,7 @@ import { openExternal, switchingUrl } from "../../src/storage/external.js";
 import { migrateUp, storageOver, type Storage } from "../../src/storage/index.js";
 import { isAlive } from "../../src/storage/processes.js";
 import { OWNER_ROLE, quoteIdentifier } from "../../src/storage/roles.js";
+import { problemsWithEvents } from "./eventCatalogue.js";
 import { testSettings } from "./testSettings.js";
 
 export interface TestDatabase {
@@ -57,9 +58,13 @@ export { testSettings };
 
 const directories = new Set<string>();
 let shared: Promise<TestPostgres> | undefined;
+/** Told at the end of the file: a database goes in the middle of a test, whose own failure comes first. */
+const uncatalogued = new Set<string>();
 afterAll(async () => {
   await (await shared)?.close();
   removeDirectories();
+  if (uncatalogued.size > 0)
+    throw new Error(`entries that are not as the catalogue of events says:\n${[...uncatalogued].join("\n")}`);
 });
 process.once("exit", removeDirectories);
 
@@ -187,6 +192,7 @@ function databasesIn(server: Server): {
       storage,
       close: async () => {
         if (!open.delete(database)) return;
+        await holdAgainstCatalogue(database);
         await storage.close();
         await admin(server, `drop database if exists ${name} with (force)`);
       },
@@ -195,6 +201,7 @@ function databasesIn(server: Server): {
     return database;
   };
   const close = async (): Promise<void> => {
+    for (const database of open) await holdAgainstCatalogue(database);
     // The embedded cluster goes as a whole, and may have been killed; a server of somebody's own is left as it was found.
     if (server.kind === "embedded") await Promise.all([...open].map((database) => database.storage.close()));
     else {
@@ -203,6 +210,17 @@ function databasesIn(server: Server): {
     }
   };
   return { create, close };
+}
+
+/** Nothing to look at when the cluster was killed, or has no ledger. */
+async function holdAgainstCatalogue({ superuser }: TestDatabase): Promise<void> {
+  await withClient(superuser, async (client) => {
+    for (const problem of await problemsWithEvents(client)) uncatalogued.add(problem);
+  }).catch((error: unknown) => {
+    const code = (error as { code?: string }).code ?? "";
+    if (!["ECONNREFUSED", "ENOENT", "ECONNRESET", "42P01", "3F000", "57P01", "57P03", "3D000"].includes(code))
+      throw error;
+  });
 }
 
 async function admin(server: Server, statement: string): Promise<void> {

@@ -18,15 +18,15 @@ import {
 } from "@countersign/contract";
 import { generateSigningKeyPair, signMessage, voteSigningBytes } from "@countersign/proof";
 import { openChangeSets, type ChangeSets, type Desk, type RequestContext } from "../../src/change-sets/index.js";
-import { moveEpoch, type Actor, type EntryDraft, type Ledger } from "../../src/ledger/index.js";
+import { moveEpoch, type Actor, type EntryDraft } from "../../src/ledger/index.js";
 import { type Clock, newId, systemClock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
 import { contextIn, registerWorkspace, type TargetRef, type Targets } from "../../src/targets/index.js";
 import type { Caller } from "../../src/tenancy/index.js";
 import { callerOf, openDesk } from "./desk.js";
 import { createDatabase, temporaryDirectory } from "./postgres.js";
-import { committed } from "./ledger.js";
 import { atomicKind } from "./kinds.js";
+import { committed, type TestLedger } from "./ledger.js";
 
 export interface Human {
   readonly id: string;
@@ -39,7 +39,7 @@ export interface World {
   readonly tenant: TenantId;
   readonly dataDirectory: string;
   readonly storage: Storage;
-  readonly ledger: Ledger;
+  readonly ledger: TestLedger;
   readonly targets: Targets;
   readonly changeSets: ChangeSets;
   readonly desk: Desk;
@@ -93,6 +93,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       actor: system,
       action: "tenant.created",
       subject: { type: "tenant", id: tenant },
+      data: { kind: "customer", mode: options.mode ?? "team" },
       writes: [
         {
           verb: "insert",
@@ -122,6 +123,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
         actor: system,
         action: "principal.created",
         subject: { type: "principal", id: one.id },
+        data: { kind: "human" },
         writes: [
           {
             verb: "insert",
@@ -168,6 +170,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       actor: { type: "human", id: people.alice.id, humans: [people.alice.id] },
       action: "principal.created",
       subject: { type: "principal", id: builder },
+      data: { kind: "agent", agentType: "GENERAL", answerable: people.alice.id },
       writes: [
         {
           verb: "insert",

@@ -2,14 +2,7 @@
  * One vote: whether it may be cast, and what becomes of the change-set with it. INVARIANT: a vote counts only with a signature of the
  * voter's own key, made just now, over exactly this revision, route, risk level and policy outcome.
  */
-import {
-  type CheckedInput,
-  isRefusal,
-  type JsonObject,
-  type Refusal,
-  refused,
-  type VoteDecision,
-} from "@countersign/contract";
+import { type CheckedInput, isRefusal, type Refusal, refused, type VoteDecision } from "@countersign/contract";
 import { verifySignature, voteSigningBytes } from "@countersign/proof";
 import { approvedUntilMs, checkVote, type Route, type RouteTally, tally } from "../../governance/index.js";
 import type { EntryDraft, Guard, Write } from "../../ledger/index.js";
@@ -66,10 +59,7 @@ export function decideVote(loaded: Loaded, ballot: Ballot, context: At): Refusal
       ? [castEntry(loaded, caller, vote, [voteWrite, changeSetWrite])]
       : [
           castEntry(loaded, caller, vote, [voteWrite]),
-          entry(caller.actor, whole.changeSet.id, outcome.action, {
-            data: outcomeData(whole, counted, outcome),
-            writes: [changeSetWrite],
-          }),
+          outcomeEntry(caller, whole, { outcome, counted, digest: signed.digest, write: changeSetWrite }),
         ];
   const { changes } = outcome;
   return answered(loaded, caller, { entries, after: replaced(after, { changes }), guards: [signed.guard] });
@@ -201,12 +191,12 @@ function signedBefore(caller: Caller): Refusal {
 
 // ── What becomes of the change-set ───────────────────────────────────────────────────────────────────────────────────
 
-interface VoteOutcome {
-  readonly changes: Partial<ChangeSetRow>;
-  /** Undefined: it waits for more votes, or stays approved. */
-  readonly action?: "change_set.approved" | "change_set.rejected";
-  readonly reason?: string;
-}
+/** Without an action it waits for more votes, or stays approved. */
+type VoteOutcome = { readonly changes: Partial<ChangeSetRow> } & (
+  | { readonly action?: undefined }
+  | { readonly action: "change_set.approved" }
+  | { readonly action: "change_set.rejected"; readonly reason: "vote" | "route_unsatisfiable" }
+);
 
 function outcomeOf({ whole, configuration }: Loaded, state: RouteTally["state"], nowMs: number): VoteOutcome {
   const { status, priority } = whole.changeSet;
@@ -230,15 +220,25 @@ function rejectedFor(reason: "vote" | "route_unsatisfiable", more: Partial<Chang
   return { changes, action: "change_set.rejected", reason };
 }
 
-function outcomeData({ changeSet, revision }: Whole, counted: RouteTally, outcome: VoteOutcome): JsonObject {
-  return {
-    revision: revision.digest,
-    digest: changeSet.approval_digest,
-    approved: counted.approved,
-    required: counted.required,
-    ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
-    ...(counted.label === undefined ? {} : { selfApproved: true }),
-  };
+function outcomeEntry(
+  { actor }: Caller,
+  { changeSet, revision }: Whole,
+  of: {
+    readonly outcome: Exclude<VoteOutcome, { readonly action?: undefined }>;
+    readonly counted: RouteTally;
+    /** Approval digest that the vote signed. */
+    readonly digest: string;
+    readonly write: Write;
+  },
+): EntryDraft {
+  const { outcome, counted, digest } = of;
+  const { approved, required, label } = counted;
+  const isSelf = label === undefined ? {} : { selfApproved: true as const };
+  const data = { revision: revision.digest, digest, approved, required, ...isSelf };
+  const writes = [of.write];
+  return outcome.action === "change_set.approved"
+    ? entry(actor, changeSet.id, outcome.action, { data, writes })
+    : entry(actor, changeSet.id, outcome.action, { data: { ...data, reason: outcome.reason }, writes });
 }
 
 function voteRow({ whole, people }: Loaded, ballot: Ballot, signed: Parts, id: string): NewRow<VoteRow> {

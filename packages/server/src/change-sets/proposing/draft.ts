@@ -8,13 +8,14 @@ import {
   type ItemInput,
   type Refusal,
   refusedForProblems,
+  underWayStatuses,
 } from "@countersign/contract";
 import { type Configuration, loadConfiguration } from "../../governance/index.js";
 import type { Snapshot } from "../../ledger/index.js";
 import type { Caller, People } from "../../tenancy/index.js";
 import { answerOf, command } from "../command.js";
 import type { Desk, RequestContext } from "../desk.js";
-import { countedStatuses, countersFor, isStopped, loadForCommand, type Stopped } from "../load.js";
+import { countersFor, isStopped, loadForCommand, type Stopped } from "../load.js";
 import { policyPrincipal } from "../loaded.rules.js";
 import { type Overlap, readAuthorHistory, readByRefs, readOverlaps } from "../queries.js";
 import { assess } from "./judgement.rules.js";
@@ -139,7 +140,7 @@ async function propose(
   const principal = policyPrincipal(of.people, of.authorId, of.configuration);
   const blobs = desk.blobs(snapshot.tenant);
   const overlapsOn = (keys: readonly string[]): Promise<Overlap[]> =>
-    readOverlaps(snapshot, { changeSetId: of.changeSetId, keys, statuses: countedStatuses });
+    readOverlaps(snapshot, { changeSetId: of.changeSetId, keys, statuses: underWayStatuses });
   let asked: { readonly keys: readonly string[]; readonly overlaps: Promise<Overlap[]> } | undefined;
   const planning = planItems(of.items, {
     targets: desk.targets,

@@ -11,7 +11,7 @@ import {
   refusedForProblems,
 } from "@countersign/contract";
 import { checkPriority, type DerivedCategory, type RiskAssessment } from "../../governance/index.js";
-import type { DecideContext, EntryDraft, Guard, Write } from "../../ledger/index.js";
+import type { DecideContext, Guard, Write } from "../../ledger/index.js";
 import type { Caller } from "../../tenancy/index.js";
 import { type Answered, answered, entry } from "../entries.rules.js";
 import { backToDraft, dismissVotes, mayEdit, transition } from "../lifecycle.rules.js";
@@ -267,7 +267,7 @@ function revisionData({ category, risk }: Proposal, { revision, items }: Revisio
     category: category.category,
     risk: risk.level,
     score: risk.score,
-  } satisfies EntryDraft["data"];
+  };
 }
 
 function revisionWrites({ revision, items, itemTargets }: RevisionRows): Write[] {

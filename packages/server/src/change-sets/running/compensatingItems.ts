@@ -164,7 +164,7 @@ export class CompensatingItems {
   #recordUndone(run: Run, record: ApplicationItemRow, { standing, problem }: Attempt): Promise<readonly Receipt[]> {
     const isDone = standing === "after";
     const failed = standing === "unreadable" ? "UNKNOWN" : "DIVERGED";
-    const status: ApplicationItemStatus = isDone ? "COMPENSATED" : failed;
+    const status = isDone ? "COMPENSATED" : failed;
     const why = problem ?? { code: "target_unavailable", message: "the target is neither as before nor as after" };
     return commitStep(
       this.#desk,
@@ -241,7 +241,7 @@ interface Attempt {
 }
 
 interface Verdict {
-  readonly status: ApplicationItemStatus;
+  readonly status: Exclude<ApplicationItemStatus, "STARTED">;
   readonly problem: JsonObject | null;
 }
 

@@ -2,7 +2,7 @@
  * Whether a change-set may be applied, asked anew at every apply. INVARIANT: nothing is applied whose approval is not signed by people who
  * may, over exactly this revision, route, risk level and policy outcome. A status column counts for nothing.
  */
-import { limits, type Refusal, refused } from "@countersign/contract";
+import { dependencyMetStatuses, isIn, limits, type Refusal, refused } from "@countersign/contract";
 import {
   checkFreeze,
   checkKill,
@@ -122,7 +122,7 @@ export function checkDependencies(
   { number }: Pick<ChangeSetRow, "number">,
   dependencies: readonly Pick<ChangeSetRow, "number" | "status">[],
 ): Refusal | undefined {
-  const unmet = dependencies.filter((one) => one.status !== "APPLIED" && one.status !== "ARCHIVED");
+  const unmet = dependencies.filter((one) => !isIn(dependencyMetStatuses, one.status));
   if (unmet.length === 0) return undefined;
   return refused(
     "dependency_unmet",

@@ -16,6 +16,10 @@ import {
   update,
   type Whole,
 } from "../rows.js";
+import type { EventData } from "@countersign/contract";
+
+/** By what authority a run is taken back. */
+export type RolledBackAs = NonNullable<EventData<"change_set.rollback_started">["as"]>;
 
 export interface Intent {
   readonly applicationId: string;
@@ -70,7 +74,7 @@ export function decideResume(
 
 /** `as`: by what authority it is taken back. No kill-switch stops a rollback. */
 export function decideRollback(
-  loaded: Ready & { readonly as: string },
+  loaded: Ready & { readonly as: RolledBackAs },
   { caller, reason }: { readonly caller: Caller; readonly reason: string | undefined },
   context: At,
 ): Decided<Intent> {

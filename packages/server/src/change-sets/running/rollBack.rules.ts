@@ -11,6 +11,7 @@ import { authorOf, liveVotes, type Loaded } from "../loaded.rules.js";
 import { findDrift } from "../proposing/plan.rules.js";
 import type { Overlap } from "../queries.js";
 import type { Whole } from "../rows.js";
+import type { RolledBackAs } from "./intent.rules.js";
 
 /** A change-set that was applied after another on a target of it. */
 export type Later = Pick<Overlap, "id" | "number">;
@@ -30,7 +31,7 @@ export function checkRollback(
   loaded: Loaded,
   { caller, proven, later }: { readonly caller: Caller; readonly proven: boolean; readonly later: readonly Later[] },
   nowMs: number,
-): { readonly as: string } | Refusal {
+): { readonly as: RolledBackAs } | Refusal {
   const { changeSet } = loaded.whole;
   const allowed = authority(loaded, caller, later, nowMs);
   if (isRefusal(allowed)) return allowed;

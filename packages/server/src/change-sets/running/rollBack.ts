@@ -2,7 +2,13 @@
  * Rolling back the newest application, by the same path as applying, in reverse. Everything that may stand in the way is looked at before
  * the first target is touched; `rollBack.rules.ts` says what that is.
  */
-import { type ApplicationAnswer, type CheckedInput, isRefusal, type Refusal } from "@countersign/contract";
+import {
+  type ApplicationAnswer,
+  type CheckedInput,
+  inEffectStatuses,
+  isRefusal,
+  type Refusal,
+} from "@countersign/contract";
 import type { Snapshot } from "../../ledger/index.js";
 import type { Caller } from "../../tenancy/index.js";
 import { authorityMismatch } from "../authority.js";
@@ -14,7 +20,7 @@ import { readStates } from "../proposing/plan.js";
 import { readOverlaps } from "../queries.js";
 import { keysOf, type Whole } from "../rows.js";
 import { decideAndRun, holdsFor } from "./intent.js";
-import { decideRollback, type Ready } from "./intent.rules.js";
+import { decideRollback, type Ready, type RolledBackAs } from "./intent.rules.js";
 import { checkReversible, checkRollback, type Later, laterOnTop, rollbackDrift } from "./rollBack.rules.js";
 import type { Runner } from "./run.js";
 
@@ -73,7 +79,7 @@ async function rollbackPreflight(
   loaded: Loaded,
   caller: Caller,
   proven: boolean,
-): Promise<(Pick<Ready, "holds"> & { readonly as: string }) | Refusal> {
+): Promise<(Pick<Ready, "holds"> & { readonly as: RolledBackAs }) | Refusal> {
   const { whole } = loaded;
   const early =
     transition(whole.changeSet, "roll_back") ??
@@ -97,6 +103,6 @@ function othersApplied(snapshot: Snapshot, whole: Whole) {
   return readOverlaps(snapshot, {
     changeSetId: whole.changeSet.id,
     keys: [...new Set(whole.items.flatMap(keysOf))],
-    statuses: ["APPLYING", "APPLIED", "PARTIALLY_APPLIED", "ROLLING_BACK"],
+    statuses: inEffectStatuses,
   });
 }

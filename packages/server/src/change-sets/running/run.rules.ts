@@ -5,17 +5,10 @@
  * INVARIANT: going forward, a step begins only when all before it are verified; compensating, the last that happened is
  * undone first.
  */
-import { limits, type TargetKindName } from "@countersign/contract";
+import { type EventData, limits, type TargetKindName } from "@countersign/contract";
 import type { Effect, StateImage } from "../../targets/index.js";
 import { reverseEffects, sameState } from "../../targets/index.js";
-import type {
-  ApplicationItemRow,
-  ApplicationItemStatus,
-  ApplicationRow,
-  ChangeSetAction,
-  ChangeSetRow,
-  ItemRow,
-} from "../rows.js";
+import type { ApplicationItemRow, ApplicationItemStatus, ApplicationRow, ChangeSetRow, ItemRow } from "../rows.js";
 
 /** Items that are carried out together: those of one atomic kind that follow each other, else one. */
 export interface Step {
@@ -137,6 +130,14 @@ export function partialReason(recorded: readonly ApplicationItemRow[]): "unknown
   return "compensation_failed";
 }
 
+/** Entries that end a run. */
+type RunEnd =
+  | "change_set.applied"
+  | "change_set.partially_applied"
+  | "change_set.rolled_back"
+  | "change_set.rollback_refused"
+  | "change_set.apply_compensated";
+
 /** What becomes of an application and its change-set at the end of a run. */
 export function endOf(of: {
   application: ApplicationRow;
@@ -146,9 +147,11 @@ export function endOf(of: {
   nowMs: number;
   undoUntilMs: number;
 }): {
-  status: ApplicationRow["status"];
-  action: ChangeSetAction;
-  changes: Partial<ChangeSetRow>;
+  status: Exclude<ApplicationRow["status"], "RUNNING">;
+  action: RunEnd;
+  changes: Partial<Omit<ChangeSetRow, "status_reason">> & {
+    readonly status_reason: NonNullable<EventData<RunEnd>["reason"]> | null;
+  };
 } {
   const applying = of.application.kind === "APPLY";
   if (of.outcome === "partial")

@@ -3,13 +3,13 @@
  * it: of two runs of one application, one gets no further. A step forward of an apply is fenced by the kill epoch as well.
  */
 import type { JsonObject, Problem, Refusal, TenantId } from "@countersign/contract";
-import { isRefusal, RefusalError } from "@countersign/contract";
+import { type ChangeSetAction, type EventData, isRefusal, RefusalError } from "@countersign/contract";
 import { checkKill, loadKill } from "../../governance/index.js";
 import type { Actor, Decided, EntryDraft, Guard, Outcome, Receipt, Snapshot, Write } from "../../ledger/index.js";
 import type { Desk } from "../desk.js";
 import { entry } from "../entries.rules.js";
 import { type ApplicationWhole, readApplication } from "../queries.js";
-import { type ApplicationItemRow, type ApplicationRow, type ChangeSetAction, type ItemRow, update } from "../rows.js";
+import { type ApplicationItemRow, type ApplicationRow, type ItemRow, update } from "../rows.js";
 import type { Step } from "./run.rules.js";
 
 /** An application as it is recorded now, and what it is to do. */
@@ -30,7 +30,12 @@ export interface Writing {
   readonly nowMs: number;
   uuid(): string;
   randomBytes(count: number): Uint8Array;
-  entry(action: ChangeSetAction, data: JsonObject, writes: readonly Write[], body?: JsonObject): EntryDraft;
+  entry<A extends ChangeSetAction>(
+    action: A,
+    data: EventData<A>,
+    writes: readonly Write[],
+    body?: JsonObject,
+  ): EntryDraft;
 }
 
 /** One commit of the run, fenced by the version of the application: of two runs of it, one gets no further. */
@@ -89,7 +94,7 @@ export function failRun(
   writes: readonly Write[],
   refusal: Refusal,
   write: Writing,
-  item?: { action: ChangeSetAction; data: JsonObject },
+  item?: { action: "change_set.item_failed"; data: EventData<"change_set.item_failed"> },
 ): { guards: Guard[]; entries: EntryDraft[] } {
   const errors = [...run.application.errors, { code: refusal.code, message: refusal.message }];
   const phase = update("applications", run.application, {

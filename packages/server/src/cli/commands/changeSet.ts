@@ -5,7 +5,7 @@ import {
   type ChangeSetAnswer,
   type ChangeSetView,
   type ItemInput,
-  type Status,
+  statusesFor,
 } from "@countersign/contract";
 import { isCountersignError, type Input } from "@countersign/sdk";
 import type { Command } from "commander";
@@ -435,7 +435,7 @@ export function undoCommand(set: CommandSet, root: Command): void {
   });
 }
 
-const undoable: readonly Status[] = ["APPLIED", "PARTIALLY_APPLIED"];
+const undoable = statusesFor("roll_back");
 
 async function lastApplied(cli: Cli): Promise<ChangeSetView> {
   const me = await cli.me();
@@ -445,7 +445,7 @@ async function lastApplied(cli: Cli): Promise<ChangeSetView> {
       if (row.answerable?.id === me.principal.id) mine.add(row.id);
   }
   for await (const row of cli.client.all("listChangeSets", {
-    status: [...undoable],
+    status: undoable,
     sort: "updated",
     order: "desc",
     limit: 50,

@@ -1,5 +1,6 @@
 /** `enrol`, `login`, `logout`, `whoami`, `status`: who one is, and how things stand. */
 import { hostname } from "node:os";
+import { beingCarriedOutStatuses } from "@countersign/contract";
 import { Countersign } from "@countersign/sdk";
 import type { Command } from "commander";
 import { next, type Cli } from "../cli.js";
@@ -130,7 +131,7 @@ async function readStatus(cli: Cli) {
   const [waiting, moving, kill, ledger] = await Promise.all([
     client.listPendingApprovals({ mine: true, limit: 20 }),
     client.listChangeSets({
-      status: ["APPLYING", "ROLLING_BACK", "PARTIALLY_APPLIED", "APPROVED"],
+      status: [...beingCarriedOutStatuses],
       sort: "updated",
       limit: 20,
     }),

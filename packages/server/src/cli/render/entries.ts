@@ -1,5 +1,5 @@
 /** Ledger entries for people. */
-import type { EntryView } from "@countersign/contract";
+import { type EntryView, rowOfAction, sentenceOf } from "@countersign/contract";
 import { csvLine } from "../csv.js";
 import { table } from "../table.js";
 import { show, shortened, type Painter, type Shown } from "../text.js";
@@ -29,17 +29,23 @@ export function entryTable(
   );
 }
 
-/** One entry on one line, for what grows while one looks on. */
+/** One entry on one line, for what grows while one looks on: its action, and the sentence the catalogue of events has for it. */
 export function entryLine(paint: Painter, row: EntryView): Shown {
-  const subject = shortened(row.subject.label ?? row.subject.id, 48);
-  return show`${paint.dim(String(row.seq).padStart(6))} ${paint.dim(moment(row.at))} ${shortened(row.actor.name ?? row.actor.id, 24)} ${paintAction(paint, row.action)} ${paint.dim(row.subject.type)} ${subject}`;
+  const { action, data } = row;
+  const [actor, subject] = [row.actor.name ?? row.actor.id, row.subject.label ?? row.subject.id];
+  const sentence = shortened(sentenceOf({ action, actor, subject, data }), 240);
+  return show`${paint.dim(String(row.seq).padStart(6))} ${paint.dim(moment(row.at))} ${paintAction(paint, action)} ${sentence}`;
 }
 
+/** An action of a newer version is not known to have gone well: it is left as it is. */
 function paintAction(paint: Painter, action: string): Shown {
-  if (/refus|reject|denied|failed|forged|revoked|engaged/.test(action)) return paint.red(action);
-  return /rolled_back|rollback|compensated|suspended|dismissed/.test(action)
-    ? paint.yellow(action)
-    : paint.green(action);
+  const row = rowOfAction(action);
+  if (row === undefined) return show`${action}`;
+  return row.tone === undefined
+    ? paint.green(action)
+    : row.tone === "stopped"
+      ? paint.red(action)
+      : paint.yellow(action);
 }
 
 /** Stable: columns are added at the end, never moved. */

@@ -210,7 +210,7 @@ function keyEntry(
   reason: string | null,
 ): EntryDraft {
   const { deployment, number, previous, kind, key, atMs, note } = of;
-  const signatures = note.signatures.map(({ keyId, signature }) => [keyId, toBase64Url(signature)]);
+  const signatures = note.signatures.map(({ keyId, signature }) => [keyId, toBase64Url(signature)] as const);
   return {
     actor: parts.actor,
     action: keyActions[kind],

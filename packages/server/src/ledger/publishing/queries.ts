@@ -2,6 +2,7 @@
  * All SQL of what is published: checkpoints, tiles, receipts, the publisher's lease; and the few questions it asks of the
  * entries. Every statement runs with `app.tenants` set.
  */
+import type { Action } from "@countersign/contract";
 import type { Query } from "../types.js";
 
 /** As the driver takes it. */
@@ -236,7 +237,7 @@ export function receiptsOfMany(
 }
 
 /** Contents of the deployment's entries of some actions, oldest first. By entries_by_action. */
-export function contentsByAction(tenant: string, actions: readonly string[], limit: number): Query {
+export function contentsByAction(tenant: string, actions: readonly Action[], limit: number): Query {
   return {
     name: "countersign_contents_by_action",
     text: `select seq, content from countersign.entries
@@ -246,7 +247,7 @@ export function contentsByAction(tenant: string, actions: readonly string[], lim
 }
 
 /** As `contentsByAction`, newest first. */
-export function newestByAction(tenant: string, actions: readonly string[], limit: number): Query {
+export function newestByAction(tenant: string, actions: readonly Action[], limit: number): Query {
   return {
     name: "countersign_newest_by_action",
     text: `select seq, content from countersign.entries

@@ -7,7 +7,7 @@
  */
 import { readdir, mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { isRefusal, RefusalError, type TenantId } from "@countersign/contract";
+import { type EventData, isRefusal, RefusalError, type TenantId } from "@countersign/contract";
 import {
   originOf,
   parseEntryContent,
@@ -15,7 +15,6 @@ import {
   RightEdge,
   signRestoreStatement,
   toBase64Url,
-  type JsonObject,
 } from "@countersign/proof";
 import type { Storage } from "../../storage/index.js";
 import type { Change, EntryDraft } from "../types.js";
@@ -195,7 +194,7 @@ async function begin(parts: RestoreParts, keys: OpenKeys, one: Affected, reason:
   const origin = originOf({ deployment: keys.deployment, tenant, incarnation });
   if (!(await isRecorded(parts, one))) {
     const atMs = parts.clock.nowMs();
-    const data: JsonObject = {
+    const data: EventData<"ledger.restored"> = {
       ...{ incarnation, size: kept.size, root: kept.root, lostSize: lost.size, lostRoot: lost.root },
       ...{ previousOrigin: lost.origin, atMs, key: keys.signer.publicKey, signature: await signed(one, keys, atMs) },
     };
@@ -243,12 +242,9 @@ async function noteInDeployment(
   parts: RestoreParts,
   given: { affected: readonly Affected[]; missing: readonly TenantId[]; reason: string },
 ): Promise<void> {
-  const ledgers = given.affected.map(({ tenant, incarnation, kept, lost }) => [
-    tenant,
-    incarnation,
-    kept.size,
-    lost.size,
-  ]);
+  const ledgers = given.affected.map(
+    ({ tenant, incarnation, kept, lost }) => [tenant, incarnation, kept.size, lost.size] as const,
+  );
   await append(parts, parts.deploymentTenant, [
     {
       actor: parts.actor,

@@ -9,7 +9,7 @@
  * INVARIANT: between the two nothing is lost that no entry names: the commit holds only if no entry about the subject came
  * after those it names (guard `subject`), and the database refuses to delete a key whose bodies are not all named.
  */
-import { refused, type JsonObject, type Refusal, type TenantId } from "@countersign/contract";
+import { refused, type Refusal, type TenantId } from "@countersign/contract";
 import type { Actor, Decided, EntryDraft, Guard, Reference, Snapshot, Write } from "../types.js";
 import { checkHolds, holdsGuard, loadHolds, type Holds } from "./holds.js";
 import { bodiesOfSubject, entriesReferringTo } from "./queries.js";
@@ -116,7 +116,7 @@ export function decideErasure<R>(
     actor,
     action: "subject.erased",
     subject,
-    data: { subjectType: subject.type, subject: subject.id, policy, seqs: [...of] } satisfies JsonObject,
+    data: { subjectType: subject.type, subject: subject.id, policy, seqs: [...of] },
   });
   const first: EntryDraft = {
     ...entry(seqs.slice(0, seqsPerEntry)),

@@ -10,7 +10,6 @@
  * answer is the same. So a pruning that was stopped removes exactly what was archived and summed.
  */
 import { refused, type Refusal } from "@countersign/contract";
-import type { JsonObject } from "@countersign/proof";
 import type { Actor, Decided, EntryDraft, Guard, Snapshot } from "../types.js";
 import { checkHolds, holdsGuard, loadHolds, type Holds } from "./holds.js";
 import { lastSeq, prunings, pruningSums, type PrunedRow, type PruningScope, type PruningSums } from "./queries.js";
@@ -161,10 +160,10 @@ export function decidePruning<R>(
       archiveBytes: archive.bytes,
       emptied: plan.emptied,
       kept: plan.kept,
-      counts: counts.map(([key, sum]) => [key, sum]),
+      counts: counts.map(([key, sum]) => [key, sum] as const),
       keptSubjects: part === 0 ? [...plan.keptSubjects] : [],
       part,
-    } satisfies JsonObject,
+    },
   });
   const entries: EntryDraft[] = [{ ...entry(0, plan.counts.slice(0, countsPerEntry)), id: given.id }];
   for (let at = countsPerEntry; at < plan.counts.length; at += countsPerEntry)

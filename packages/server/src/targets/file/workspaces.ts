@@ -197,7 +197,12 @@ function guardOf(name: string, row: WorkspaceRow | undefined): Guard {
     : { kind: "row", table: "workspaces", id: row.id, version: row.version };
 }
 
-function entryOf(action: string, workspace: WorkspaceRow, before: WorkspaceRow | undefined, actor: Actor): EntryDraft {
+function entryOf(
+  action: "workspace.registered" | "workspace.removed",
+  workspace: WorkspaceRow,
+  before: WorkspaceRow | undefined,
+  actor: Actor,
+): EntryDraft {
   const { id, name, root, environment, status, createdBy, createdAtMs } = workspace;
   const row: Row = {
     id,

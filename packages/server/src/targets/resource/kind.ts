@@ -5,12 +5,12 @@
  * tombstone under its name, so that the same resource can come back. Identity is (environment, type, id) for ever.
  */
 import {
-  visible,
   type EffectFlag,
+  type EventData,
   type ItemInput,
-  type JsonObject,
   type JsonValue,
   type Problem,
+  visible,
 } from "@countersign/contract";
 import {
   moveEpoch,
@@ -259,12 +259,14 @@ function counterpart<T extends { readonly effect: ResourceEffect }>({ effect }: 
   );
 }
 
-function actionOf({ before, after }: ResourceEffect, moved: boolean): string {
+type ResourceAction = "resource.created" | "resource.updated" | "resource.deleted" | "resource.moved";
+
+function actionOf({ before, after }: ResourceEffect, moved: boolean): ResourceAction {
   if (!after.exists) return moved ? "resource.moved" : "resource.deleted";
   return before.exists ? "resource.updated" : "resource.created";
 }
 
-function dataOf({ before, after }: ResourceEffect, revision: number): JsonObject {
+function dataOf({ before, after }: ResourceEffect, revision: number): EventData<ResourceAction> {
   return {
     revision,
     ...(before.hash === null ? {} : { before: before.hash }),
