@@ -6,6 +6,8 @@ const folders = [
   "witness",
   "storage",
   "ledger",
+  "publishing",
+  "verification",
   "tenancy",
   "secrets",
   "governance",
@@ -59,7 +61,7 @@ export default {
       from: { path: "\\.rules\\.ts$" },
       to: {
         path: [
-          `${src}(storage|ledger|ops|dispatch|http|mcp|cli)/`,
+          `${src}(storage|ledger|publishing|verification|ops|dispatch|http|mcp|cli)/`,
           "/queries\\.ts$",
           "^(fs|fs/promises|net|http|https|http2|dns|tls|child_process|worker_threads|timers|os|crypto|perf_hooks)$",
           "^node_modules/(pg|fastify)/",
@@ -105,8 +107,8 @@ export default {
     {
       name: "driver",
       severity: "error",
-      comment: "Our database's driver: storage, ledger, ops.",
-      from: { path: "^packages/[^/]+/src/", pathNot: [`${src}(storage|ledger|ops)/`] },
+      comment: "Our database's driver: storage, ledger, verification, ops.",
+      from: { path: "^packages/[^/]+/src/", pathNot: [`${src}(storage|ledger|verification|ops)/`] },
       to: { path: "^node_modules/(pg|@types/pg|pg-[a-z-]+)/" },
     },
     {

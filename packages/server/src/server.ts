@@ -21,15 +21,9 @@ import {
   startingBindings,
 } from "./governance/index.js";
 import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
-import {
-  anchorsFrom,
-  anchorSpecs,
-  type Ledger,
-  openAnchors,
-  openLedger,
-  openPublishing,
-  type Publishing,
-} from "./ledger/index.js";
+import { type Ledger, openLedger } from "./ledger/index.js";
+import { anchorsFrom, anchorSpecs, openAnchors, openPublishing, type Publishing } from "./publishing/index.js";
+import { openVerification, type Verification } from "./verification/index.js";
 import {
   checkReadiness,
   openMetrics,
@@ -104,6 +98,7 @@ export interface RunningServer {
   readonly tenancy: Tenancy;
   readonly changeSets: ChangeSets;
   readonly publishing: Publishing;
+  readonly verification: Verification;
   close(): Promise<void>;
 }
 
@@ -170,8 +165,10 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const clock = systemClock;
   const now = (): number => clock.nowMs();
   const report = (event: string, details: Readonly<Record<string, unknown>>): void => log.warn(details, event);
-  const ledger = await openLedger({ storage, sealing, clock, report, deploymentTenant, references: checkReferences });
+  const ledger = await openLedger({ storage, sealing, clock, report });
   opened.add(() => ledger.close());
+  const { openBody } = ledger;
+  const verification = openVerification({ storage, openBody, clock, deploymentTenant, references: checkReferences });
   const roles: Parameters<typeof openTenancy>[0]["roles"] = async (snapshot) =>
     (await loadConfiguration(snapshot)).roles;
   const tenancy = openTenancy({ ledger, storage, clock, newId, roles, startingBindings, log });
@@ -210,6 +207,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
 
   const retention: RetentionDesk = {
     ledger,
+    verification,
     storage,
     erasers: [
       { module: "change-sets", erase: changeSets.eraseSubject },
@@ -236,7 +234,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   });
   const selfChecks = openSelfChecks({
     onReport: metrics.checked,
-    ...{ ledger, storage, deploymentTenant, clock, newId, log },
+    ...{ ledger, verification, storage, deploymentTenant, clock, newId, log },
     tenants: () => tenancy.tenants(),
     everyMinutes: config.selfCheckMinutes ?? selfCheckMinutesDefault,
   });
@@ -249,6 +247,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     changeSets,
     tails,
     publishing,
+    verification,
     anchors: specs,
     retention,
     storage,
@@ -297,6 +296,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     tenancy,
     changeSets,
     publishing,
+    verification,
     close,
   };
 }

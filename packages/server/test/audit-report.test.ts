@@ -32,7 +32,8 @@ async function reported(asked: Record<string, unknown> = {}): Promise<Report> {
     onCommitted: () => () => undefined,
   });
   const publishing = { latest: async () => undefined };
-  const desk = { ledger: world.ledger, changeSets: world.changeSets, tails, publishing, now: Date.now };
+  const { ledger, changeSets } = world;
+  const desk = { ledger, verification: ledger, changeSets, tails, publishing, now: Date.now };
   const lines: ReportLine[] = [];
   const caller = await world.caller(world.people.alice.id);
   for await (const line of reportAudit(desk, caller, { verify: "none", ...asked } as never))

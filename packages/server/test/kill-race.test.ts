@@ -141,7 +141,7 @@ test("an agent's is a hold, which a person confirms; ten people at once engage o
 });
 
 test("the ledger accounts for everything", async () => {
-  expect((await server.ledger.checkTenant(server.tenant)).findings).toEqual([]);
+  expect((await server.verification.checkTenant(server.tenant)).findings).toEqual([]);
 });
 
 function release(person: Person) {

@@ -8,13 +8,22 @@ import { isRefusal, limits, refused, type TenantId } from "@countersign/contract
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bundle } from "../../../scripts/bundle.js";
-import { DoorViolation, moveEpoch, type Ledger, type Outcome, type Receipt } from "../src/ledger/index.js";
+import { DoorViolation, moveEpoch, type Outcome, type Receipt } from "../src/ledger/index.js";
 import { newId } from "../src/platform/index.js";
-import { actor, commit, committed, entry, heldClock, newTenant, openTestLedger } from "./support/ledger.js";
+import {
+  actor,
+  commit,
+  committed,
+  entry,
+  heldClock,
+  newTenant,
+  openTestLedger,
+  type TestLedger,
+} from "./support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";
 
 let database: TestDatabase;
-let ledger: Ledger;
+let ledger: TestLedger;
 
 beforeAll(async () => {
   database = await createDatabase();

@@ -1,9 +1,9 @@
 /** PostgreSQL is stopped at once, under load, again and again. What was acknowledged is there, whole, once; then all goes on. */
 import { isRefusal, type TenantId } from "@countersign/contract";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { moveEpoch, type Ledger, type Outcome, type Receipt } from "../src/ledger/index.js";
+import { moveEpoch, type Outcome, type Receipt } from "../src/ledger/index.js";
 import { startEmbedded, type Embedded } from "../src/storage/embedded.js";
-import { actor, commit, committed, entry, newTenant, openTestLedger } from "./support/ledger.js";
+import { actor, commit, committed, entry, newTenant, openTestLedger, type TestLedger } from "./support/ledger.js";
 import { startTestPostgres, testSettings, type TestDatabase, type TestPostgres } from "./support/postgres.js";
 
 // A server of somebody else's is not ours to kill.
@@ -11,7 +11,7 @@ const external = (process.env["COUNTERSIGN_TEST_DATABASE_URL"] ?? "") !== "";
 let postgres: TestPostgres;
 let running: Embedded | undefined;
 let database: TestDatabase;
-let ledger: Ledger;
+let ledger: TestLedger;
 
 beforeAll(async () => {
   if (external) return;

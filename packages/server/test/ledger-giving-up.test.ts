@@ -1,7 +1,8 @@
 /** A verification that is given up ends, whatever it is just doing: a stop of the server waits for it. */
 import type { TenantId } from "@countersign/contract";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { verifyTenant, type Ledger } from "../src/ledger/index.js";
+import { type Ledger } from "../src/ledger/index.js";
+import { verifyTenant } from "../src/verification/index.js";
 import { checkReferences } from "../src/change-sets/index.js";
 import { commit, committed, newTenant, openTestLedger } from "./support/ledger.js";
 import { lineTo, type Line } from "./support/line.js";

@@ -6,13 +6,8 @@ import type { TenantId } from "@countersign/contract";
 import { entryHashHex, type Finding } from "@countersign/proof";
 import pg from "pg";
 import { beforeAll, describe, expect, test } from "vitest";
-import {
-  moveEpoch,
-  verifyTenant,
-  type Ledger,
-  type TenantReport,
-  type VerifyTenantOptions,
-} from "../src/ledger/index.js";
+import { moveEpoch, type Ledger } from "../src/ledger/index.js";
+import { verifyTenant, type TenantReport, type VerifyTenantOptions } from "../src/verification/index.js";
 import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
 import { newId, systemRandom } from "../src/platform/index.js";
 import { commit, committed, entry, newTenant, openTestLedger, testSealing } from "./support/ledger.js";

@@ -14,13 +14,13 @@ import {
 } from "@countersign/proof";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Ledger } from "../src/ledger/index.js";
 import {
   verifyTenant,
   type KnownTree,
-  type Ledger,
   type TenantReport,
   type VerifyTenantOptions,
-} from "../src/ledger/index.js";
+} from "../src/verification/index.js";
 import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
 import { newId, systemRandom } from "../src/platform/index.js";
 import { commit, committed, entry, newTenant, openTestLedger, testSealing } from "./support/ledger.js";

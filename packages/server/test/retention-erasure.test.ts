@@ -7,7 +7,8 @@ import type { Finding } from "@countersign/proof";
 import type pg from "pg";
 import { openChangeSets } from "../src/change-sets/index.js";
 import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
-import { moveEpoch, verifyTenant, type TenantReport } from "../src/ledger/index.js";
+import { moveEpoch } from "../src/ledger/index.js";
+import { verifyTenant, type TenantReport } from "../src/verification/index.js";
 import {
   erase,
   type ErasureDesk,

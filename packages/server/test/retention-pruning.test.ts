@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
 import { isRefusal, type Refusal } from "@countersign/contract";
 import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
-import { checkArchive, listPrunings, type TenantReport, verifyTenant } from "../src/ledger/index.js";
+import { checkArchive, listPrunings } from "../src/ledger/index.js";
+import { type TenantReport, verifyTenant } from "../src/verification/index.js";
 import {
   archives,
   erase,

@@ -14,12 +14,15 @@ import {
 import type { ChangeSets } from "../change-sets/index.js";
 import type { Followed, TailOptions, Tails, TailTurn } from "../followers/index.js";
 import { parsePattern } from "../governance/index.js";
-import type { AuditEntry, AuditQuery, Ledger, Publishing } from "../ledger/index.js";
+import type { AuditEntry, AuditQuery, Ledger } from "../ledger/index.js";
+import type { Publishing } from "../publishing/index.js";
+import type { Verification } from "../verification/index.js";
 import { checkPeriod, quarterOf, report, verifyView } from "../ops/index.js";
 import { type Caller, loadPeople, principalNames } from "../tenancy/index.js";
 
 export interface AuditDesk {
   readonly ledger: Ledger;
+  readonly verification: Pick<Verification, "verifyTenant">;
   readonly changeSets: Pick<ChangeSets, "idOf" | "get" | "numbersOf" | "targetKeys" | "touching">;
   readonly tails: Tails;
   readonly publishing: Pick<Publishing, "latest">;
@@ -309,11 +312,11 @@ export async function* reportAudit(
 
 /** Of the period's chain, or of the whole ledger with its state: only that shows that no change-set was taken out of the tables. */
 async function verdictOn(
-  { ledger }: AuditDesk,
+  { verification }: AuditDesk,
   { tenant }: Caller,
   range: { readonly from: number; readonly to: number } | undefined,
 ): Promise<VerifyReport> {
-  const verified = await ledger.verifyTenant(
+  const verified = await verification.verifyTenant(
     tenant,
     range === undefined ? { bodies: false } : { ...range, state: false },
   );

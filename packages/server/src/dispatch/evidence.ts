@@ -20,21 +20,16 @@ import {
   parsePolicy,
   spacedFingerprint,
 } from "@countersign/proof";
-import {
-  type AuditEntry,
-  type AuditQuery,
-  type anchorSpecs,
-  keyRows,
-  type Ledger,
-  type Publishing,
-  type Selection,
-} from "../ledger/index.js";
+import type { AuditEntry, AuditQuery, Ledger } from "../ledger/index.js";
+import { type anchorSpecs, keyRows, type Publishing } from "../publishing/index.js";
+import type { Selection, Verification } from "../verification/index.js";
 import type { Caller } from "../tenancy/index.js";
 
 type AnchorSpec = Awaited<ReturnType<typeof anchorSpecs>>[number];
 
 export interface EvidenceDesk {
-  readonly ledger: Pick<Ledger, "snapshot" | "findEntry" | "receiptOf" | "exportBundle" | "auditLog" | "firstSeqAt">;
+  readonly ledger: Pick<Ledger, "snapshot" | "auditLog">;
+  readonly verification: Pick<Verification, "findEntry" | "receiptOf" | "exportBundle">;
   readonly publishing: Pick<Publishing, "publish" | "deployment" | "keyStatements" | "latest" | "status">;
   /** As configured. */
   readonly anchors: readonly AnchorSpec[];
@@ -55,12 +50,12 @@ export async function proveEntry(
   { tenant }: Caller,
   { entry, content }: CheckedInput<"proveEntry">,
 ): Promise<OperationOutput<"proveEntry"> | Refusal> {
-  const { ledger, publishing } = desk;
-  const place = await ledger.snapshot(tenant, (snapshot) => ledger.findEntry(snapshot, entry));
+  const { ledger, verification, publishing } = desk;
+  const place = await ledger.snapshot(tenant, (snapshot) => verification.findEntry(snapshot, entry));
   if (place === undefined)
     return refused("not_found", `there is no entry \`${entry}\`; \`countersign audit log\` shows what there is`);
   const known = await publishing.keyStatements();
-  const look = () => ledger.snapshot(tenant, (snapshot) => ledger.receiptOf(snapshot, place, known));
+  const look = () => ledger.snapshot(tenant, (snapshot) => verification.receiptOf(snapshot, place, known));
   let receipt = await look();
   if (receipt === undefined) {
     await publishing.publish(tenant); // says itself why there will be none
@@ -125,7 +120,7 @@ export async function* exportAudit(
     return undefined;
   }
   const published = await publishedUpTo(desk, tenant, input.to);
-  yield* desk.ledger.exportBundle(tenant, {
+  yield* desk.verification.exportBundle(tenant, {
     ...published,
     bodies: input.bodies,
     ...(input.from === undefined ? {} : { from: input.from }),

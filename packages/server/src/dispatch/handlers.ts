@@ -1,16 +1,18 @@
 /** What each operation does: one line to the module that decides it. The table is complete by its type. */
 import type { CheckedInput, OperationId, OperationOutput, Refusal } from "@countersign/contract";
 import type { ChangeSets, RequestContext } from "../change-sets/index.js";
-import type { Ledger, Publishing, Snapshot } from "../ledger/index.js";
+import type { Ledger, Snapshot } from "../ledger/index.js";
+import type { Publishing } from "../publishing/index.js";
 import type { Tails } from "../followers/index.js";
 import type { Caller, Tenancy } from "../tenancy/index.js";
 import type { SelfChecks } from "../ops/index.js";
+import type { Verification } from "../verification/index.js";
 import * as audit from "./audit.js";
 import * as evidence from "./evidence.js";
 import * as kill from "./killSwitch.js";
 import * as publications from "./publishing.js";
 import * as records from "./records.js";
-import * as verification from "./verification.js";
+import * as verifications from "./verification.js";
 import * as retention from "./retention.js";
 
 export interface Modules {
@@ -22,6 +24,7 @@ export interface Modules {
   /** As configured. */
   readonly anchors: evidence.EvidenceDesk["anchors"];
   readonly publishing: Publishing;
+  readonly verification: Verification;
   readonly retention: retention.RetentionDesk;
   readonly dataDirectory: string;
   readonly workspaceRoots: readonly string[] | undefined;
@@ -55,21 +58,23 @@ export function handlersOver({
   tails,
   anchors,
   publishing,
+  verification,
   retention: retentionDesk,
   dataDirectory,
   workspaceRoots,
   now,
 }: Modules): Handlers {
-  const auditDesk = { ledger, changeSets, tails, publishing, now };
+  const auditDesk = { ledger, verification, changeSets, tails, publishing, now };
   const evidenceDesk: evidence.EvidenceDesk = {
     ledger,
+    verification,
     publishing,
     anchors,
     idOfChangeSet: changeSets.idOf,
     idOfActor: (tenant, actor) => audit.actorOf(ledger, tenant, actor),
     named: (tenant, entries) => audit.named(auditDesk, tenant, entries),
   };
-  const verificationDesk = { ledger, selfChecks };
+  const verificationDesk = { verification, selfChecks };
   const killDesk = { ledger, changeSets, now };
   const recordsDesk = {
     ledger,
@@ -150,8 +155,8 @@ export function handlersOver({
     getCheckpoint: ({ caller }) => publications.checkpoint({ ledger, publishing }, caller),
     getPublishing: ({ caller }) => publications.standing({ ledger, publishing, anchors, now }, caller),
     listLogKeys: () => publications.logKeys({ ledger, publishing }),
-    verifyChain: ({ caller, input }) => verification.verifyChain(verificationDesk, caller, input),
-    getVerification: ({ caller, input }) => verification.getVerification(verificationDesk, caller, input),
-    listVerifications: ({ caller, input }) => verification.listVerifications(verificationDesk, caller, input),
+    verifyChain: ({ caller, input }) => verifications.verifyChain(verificationDesk, caller, input),
+    getVerification: ({ caller, input }) => verifications.getVerification(verificationDesk, caller, input),
+    listVerifications: ({ caller, input }) => verifications.listVerifications(verificationDesk, caller, input),
   };
 }

@@ -21,7 +21,7 @@ import {
 import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
 import type { Ledger } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
-import { isRecorded } from "../ledger/index.js";
+import { isRecorded, readReceipts } from "../ledger/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
 import { type Caller, checkPermission, systemCaller, deploymentTenant } from "../tenancy/index.js";
 import { type Call, type Handlers, handlersOver, type Modules, type TextStream } from "./handlers.js";
@@ -285,7 +285,9 @@ interface Repeat {
 
 async function replay(on: Running, { caller, request, row, idempotency, stored }: Repeat): Promise<DispatchAnswer> {
   await on.sweeper.replayed(caller, idempotency);
-  const receipts = receiptViews(await on.ledger.receipts(caller.tenant, stored.response.entries));
+  const receipts = receiptViews(
+    await on.ledger.snapshot(caller.tenant, (snapshot) => readReceipts(snapshot, stored.response.entries)),
+  );
   const headers = { "idempotency-replayed": "true" };
   if (!runs.has(request.operation) || stored.applicationId === null) {
     return { kind: "answer", status: row.status, headers, body: { ...stored.response.body, receipts } };

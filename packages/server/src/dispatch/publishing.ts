@@ -11,14 +11,8 @@ import {
 } from "@countersign/contract";
 import { parseTilePath } from "@countersign/proof";
 import { loadConfiguration } from "../governance/index.js";
-import {
-  keyRows,
-  readStanding,
-  type AnchorReach,
-  type AnchorSpec,
-  type Ledger,
-  type Publishing,
-} from "../ledger/index.js";
+import type { Ledger } from "../ledger/index.js";
+import { keyRows, readStanding, type AnchorReach, type AnchorSpec, type Publishing } from "../publishing/index.js";
 import { type Caller, checkPermission, type Tenancy } from "../tenancy/index.js";
 import { problemOf } from "./problems.js";
 

@@ -6,23 +6,23 @@ import {
   type Refusal,
   type Verification,
 } from "@countersign/contract";
-import type { Ledger } from "../ledger/index.js";
 import { type SelfChecks, verifyView } from "../ops/index.js";
 import type { Caller } from "../tenancy/index.js";
+import type { Verification as LedgerVerification } from "../verification/index.js";
 
 export interface VerificationDesk {
-  readonly ledger: Pick<Ledger, "verifyTenant">;
+  readonly verification: Pick<LedgerVerification, "verifyTenant">;
   readonly selfChecks: SelfChecks;
 }
 
 export async function verifyChain(
-  { ledger, selfChecks }: VerificationDesk,
+  { verification, selfChecks }: VerificationDesk,
   { tenant }: Caller,
   { from, full }: CheckedInput<"verifyChain">,
 ): Promise<OperationOutput<"verifyChain"> | Refusal> {
   if (full) return { kind: "job", verification: await selfChecks.request(tenant) };
   if (from !== undefined && from > 0) {
-    const report = await ledger.verifyTenant(tenant, { from });
+    const report = await verification.verifyTenant(tenant, { from });
     if (report.integrity === "ok" && report.entries === 0)
       return refused(
         "invalid_request",

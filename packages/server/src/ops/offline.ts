@@ -13,7 +13,7 @@ import {
   type TenantReport,
   type VerifyProgress,
   type VerifyTenantOptions,
-} from "../ledger/index.js";
+} from "../verification/index.js";
 import { systemClock } from "../platform/index.js";
 import {
   createMigration,
@@ -67,7 +67,7 @@ export interface VerifyRequest extends OfflineRequest {
 /** Verifies ledgers, reading the database itself. A database that cannot be read is a RefusalError or `undecided`, never tampered. */
 export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> {
   const brought = whatIsBrought(request);
-  return withLedger(request, async ({ ledger, tenants: all, storage, config, dataDirectory }) => {
+  return withLedger(request, async ({ verification, tenants: all, storage, config, dataDirectory }) => {
     const record = await readDeploymentRecord(storage.applicationLogin, deploymentTenant);
     // A tenant that the deployment's ledger knows and its directory does not: its ledger went with it.
     const known = new Set<TenantId>([...all, ...[...record.heads.keys()].map(asTenantId)]);
@@ -88,7 +88,7 @@ export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> 
       const { to: _, ...open } = brought.range;
       // A number alone is no evidence that there ever were so many entries: what else is known is asked, to the end.
       const isBeyond = Math.max(from, to) >= size;
-      const found = await ledger.verifyTenant(tenant, {
+      const found = await verification.verifyTenant(tenant, {
         ...{ trust, record, otherTenants },
         ...(isBeyond ? open : brought.range),
         ...(onProgress === undefined ? {} : { onProgress }),

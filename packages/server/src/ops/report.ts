@@ -22,7 +22,15 @@ import {
 import { type EntryContent, fingerprintOf, VoteChecker } from "@countersign/proof";
 import type { ChangeSets } from "../change-sets/index.js";
 import { matchesTarget, type Pattern, type TargetFacts } from "../governance/index.js";
-import type { AttestedEntry, AuditEntry, Ledger, Snapshot, Story } from "../ledger/index.js";
+import {
+  activeSubjects,
+  type AttestedEntry,
+  type AuditEntry,
+  firstSeqAt,
+  type Ledger,
+  type Snapshot,
+  type Story,
+} from "../ledger/index.js";
 import { allWorkspaces } from "../targets/index.js";
 import { principalNames } from "../tenancy/index.js";
 import { gap, type ItemFacts, reportOf, ReportTally } from "./report.rules.js";
@@ -37,7 +45,7 @@ export interface ReportQuestion {
 }
 
 export interface ReportParts {
-  readonly ledger: Pick<Ledger, "snapshot" | "story" | "activeSubjects" | "firstSeqAt" | "auditLog" | "attest">;
+  readonly ledger: Pick<Ledger, "snapshot" | "story" | "auditLog" | "attest">;
   readonly changeSets: Pick<ChangeSets, "targetKeys" | "touching">;
   readonly nowMs: number;
   /** The newest checkpoint; undefined when nothing is published. */
@@ -137,23 +145,19 @@ interface Subjects {
   readonly ids: readonly string[];
 }
 
-async function findSubjects(
-  { ledger, changeSets }: ReportParts,
-  snapshot: Snapshot,
-  asked: ReportQuestion,
-): Promise<Subjects> {
+async function findSubjects({ changeSets }: ReportParts, snapshot: Snapshot, asked: ReportQuestion): Promise<Subjects> {
   const [from, to] = [
-    asked.sinceMs === undefined ? 0 : await ledger.firstSeqAt(snapshot, asked.sinceMs),
-    (await ledger.firstSeqAt(snapshot, asked.untilMs ?? Number.MAX_SAFE_INTEGER)) - 1,
+    asked.sinceMs === undefined ? 0 : await firstSeqAt(snapshot, asked.sinceMs),
+    (await firstSeqAt(snapshot, asked.untilMs ?? Number.MAX_SAFE_INTEGER)) - 1,
   ];
   const period = { from, to };
   if (asked.pattern === undefined)
-    return { period, keys: undefined, targets: 0, ids: await ledger.activeSubjects(snapshot, period) };
+    return { period, keys: undefined, targets: 0, ids: await activeSubjects(snapshot, period) };
   const keys = await matchingKeys(changeSets, snapshot, asked.pattern);
   const ids: string[] = [];
   const touching = await changeSets.touching(snapshot, [...keys]);
   for (let at = 0; at < touching.length; at += probedAtOnce)
-    ids.push(...(await ledger.activeSubjects(snapshot, { ...period, among: touching.slice(at, at + probedAtOnce) })));
+    ids.push(...(await activeSubjects(snapshot, { ...period, among: touching.slice(at, at + probedAtOnce) })));
   return { period, keys, targets: keys.size, ids };
 }
 

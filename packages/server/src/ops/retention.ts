@@ -25,6 +25,7 @@ import {
   checkArchive,
   decidePruning,
   finishPruning,
+  firstSeqAt,
   type HoldResult,
   type Ledger,
   type LegalHold,
@@ -42,12 +43,14 @@ import {
   writeArchive,
 } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
+import type { Verification } from "../verification/index.js";
 import { type Caller, principalNames, systemCaller } from "../tenancy/index.js";
 import { type ErasureDesk, finishAll, resolveSubject } from "./erasure.js";
 import { type OfflineRequest, withStorage } from "./open.js";
 
 export interface RetentionDesk extends ErasureDesk {
-  readonly ledger: Pick<Ledger, "snapshot" | "exportBundle" | "firstSeqAt" | "transact">;
+  readonly ledger: Pick<Ledger, "snapshot" | "transact">;
+  readonly verification: Pick<Verification, "exportBundle">;
   readonly unfinished: (snapshot: Snapshot) => Promise<string[]>;
   readonly archiveFolder: string;
   /** Name under which this deployment exports. */
@@ -179,18 +182,14 @@ export async function previewPruning(
 async function planned(desk: RetentionDesk, snapshot: Snapshot, range: PruningRange): Promise<PruningPlan | Refusal> {
   if ((range.upTo === undefined) === (range.before === undefined))
     return refused("invalid_request", "say either `upTo`, a sequence number, or `before`, a time");
-  const upTo = range.upTo ?? (await firstSince(desk, snapshot, Date.parse(range.before ?? "")));
+  const upTo = range.upTo ?? (await firstSince(snapshot, Date.parse(range.before ?? "")));
   return planPruning(snapshot, { upTo, unfinished: await desk.unfinished(snapshot) });
 }
 
 /** The first entry that is not older; of a ledger that rests since then the newest, which is never pruned. */
-async function firstSince(
-  { ledger }: Pick<RetentionDesk, "ledger">,
-  snapshot: Snapshot,
-  atMs: number,
-): Promise<number> {
-  const size = await ledger.firstSeqAt(snapshot, Number.MAX_SAFE_INTEGER);
-  return Math.max(0, Math.min(await ledger.firstSeqAt(snapshot, atMs), size - 1));
+async function firstSince(snapshot: Snapshot, atMs: number): Promise<number> {
+  const size = await firstSeqAt(snapshot, Number.MAX_SAFE_INTEGER);
+  return Math.max(0, Math.min(await firstSeqAt(snapshot, atMs), size - 1));
 }
 
 /** The size of the newest signed checkpoint; null where nothing is published. Refuses while what is to go is not under one. */
@@ -224,7 +223,7 @@ export async function prune(
   const range = { tenant: caller.tenant, from: first.from, to: first.upTo - 1 };
   const deployment = await desk.deployment();
   const archive = await writeArchive(path, range, () =>
-    desk.ledger.exportBundle(caller.tenant, { from: range.from, to: range.to, bodies: true, deployment }),
+    desk.verification.exportBundle(caller.tenant, { from: range.from, to: range.to, bodies: true, deployment }),
   );
   if (isRefusal(archive)) return archive;
   // If we die here: a file is there that nothing refers to; the next pruning of that range takes it.
@@ -386,7 +385,7 @@ async function pruneBySchedule(
     if (retainDays === undefined) return undefined;
     const earlier = await listPrunings(snapshot);
     if (nowMs - (earlier.at(-1)?.atMs ?? -Infinity) < dayMs) return undefined;
-    const upTo = await firstSince(desk, snapshot, nowMs - retainDays * dayMs);
+    const upTo = await firstSince(snapshot, nowMs - retainDays * dayMs);
     return upTo > Math.max(0, ...earlier.map((one) => one.upTo)) ? upTo : undefined;
   });
   if (due === undefined) return;

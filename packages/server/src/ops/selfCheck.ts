@@ -9,15 +9,15 @@
 import type { TenantId, Verification, VerifyReport } from "@countersign/contract";
 import { sha256Hex } from "@countersign/proof";
 import pg from "pg";
+import type { Ledger, Query } from "../ledger/index.js";
 import {
   readDeploymentRecord,
   type DeploymentRecord,
   type KnownTree,
-  type Ledger,
-  type Query,
   type TenantReport,
+  type Verification as LedgerVerification,
   type VerifyTenantOptions,
-} from "../ledger/index.js";
+} from "../verification/index.js";
 import type { Clock, Log, NewId } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
 import {
@@ -45,7 +45,8 @@ interface Verdict {
 }
 
 export interface SelfCheckOptions {
-  readonly ledger: Pick<Ledger, "verifyTenant" | "transact">;
+  readonly ledger: Pick<Ledger, "transact">;
+  readonly verification: Pick<LedgerVerification, "verifyTenant">;
   readonly storage: Pick<Storage, "applicationLogin" | "inTenant">;
   readonly deploymentTenant: TenantId;
   readonly tenants: () => Promise<readonly TenantId[]>;
@@ -136,7 +137,10 @@ class Checks {
   async tail(tenant: TenantId): Promise<{ report: TenantReport; check: Verification | undefined }> {
     const check = await this.last(tenant);
     const since = knownFrom(check);
-    const report = await this.#options.ledger.verifyTenant(tenant, since === undefined ? { bodies: true } : { since });
+    const report = await this.#options.verification.verifyTenant(
+      tenant,
+      since === undefined ? { bodies: true } : { since },
+    );
     return { report, check: report.base === undefined ? undefined : check };
   }
 
@@ -230,7 +234,7 @@ class Checks {
   }
 
   async #run(tenant: TenantId, check: Check): Promise<void> {
-    const { ledger, onReport, clock } = this.#options;
+    const { verification, onReport, clock } = this.#options;
     const { id, kind, since, round } = check;
     const told = { atMs: -Infinity, writing: Promise.resolve() };
     const onProgress: VerifyTenantOptions["onProgress"] = ({ step, entries, of, entriesPerSecond }) => {
@@ -240,7 +244,7 @@ class Checks {
       const query = updateCheck(tenant, id, { verdict: { state: "running", progress } satisfies Verdict });
       told.writing = told.writing.then(() => this.ask(query, tenant)).then(nothing, nothing); // only for who watches
     };
-    const report = await ledger.verifyTenant(tenant, {
+    const report = await verification.verifyTenant(tenant, {
       record: round.record,
       otherTenants: round.others,
       gentle: true,

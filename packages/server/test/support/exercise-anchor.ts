@@ -3,7 +3,7 @@
  * own; the place outlives the anchor that was opened on it, and can be taken away and given back.
  */
 import { describe, expect, it } from "vitest";
-import { AnchorContradiction, type Anchor, type AnchorKind } from "../../src/ledger/anchors/index.js";
+import { AnchorContradiction, type Anchor, type AnchorKind } from "../../src/publishing/anchors/index.js";
 import { MemoryLog, tenantA, tenantB } from "./anchors.js";
 
 export interface AnchorPlace {

@@ -13,6 +13,7 @@ import {
 } from "../../src/ledger/index.js";
 import { newId, sealingWith, systemClock, type Clock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
+import { openVerification, type Verification, type VerificationOptions } from "../../src/verification/index.js";
 
 export const actor: Actor = {
   type: "human",
@@ -40,8 +41,23 @@ export function newTenant(): TenantId {
 
 export const testSealing = sealingWith([new Uint8Array(32).fill(7)]);
 
-export function openTestLedger(storage: Storage, options: Partial<LedgerOptions> = {}): Promise<Ledger> {
-  return openLedger({ storage, sealing: testSealing, clock: systemClock, ...options });
+/** A ledger, and what verifies it. */
+export interface TestLedger extends Ledger, Verification {}
+
+export async function openTestLedger(
+  storage: Storage,
+  { references, ...options }: Partial<LedgerOptions> & Pick<VerificationOptions, "references"> = {},
+): Promise<TestLedger> {
+  const ledger = await openLedger({ storage, sealing: testSealing, clock: systemClock, ...options });
+  const { openBody } = ledger;
+  const clock = options.clock ?? systemClock;
+  const verification = openVerification({
+    storage,
+    openBody,
+    clock,
+    ...(references === undefined ? {} : { references }),
+  });
+  return { ...ledger, ...verification };
 }
 
 /** An entry about a subject; by default a new one. */

@@ -5,9 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isRefusal, refused, type Problem, type TenantId } from "@countersign/contract";
 import { canonicalize } from "@countersign/proof";
-import { newId } from "../../src/platform/index.js";
+import { newId, systemClock } from "../../src/platform/index.js";
 import type { Ledger } from "../../src/ledger/index.js";
 import type { Storage } from "../../src/storage/index.js";
+import { openVerification } from "../../src/verification/index.js";
 import {
   createTargets,
   openBlobs,
@@ -56,8 +57,9 @@ function contextMaker(
   return (use) => ledger.snapshot(tenant, (snapshot) => use({ tenant, snapshot, blobs }));
 }
 
-async function findings(ledger: Ledger, tenant: TenantId): Promise<readonly unknown[]> {
-  return (await ledger.checkTenant(tenant)).findings;
+async function findings(storage: Storage, ledger: Ledger, tenant: TenantId): Promise<readonly unknown[]> {
+  const verification = openVerification({ storage, openBody: ledger.openBody, clock: systemClock });
+  return (await verification.checkTenant(tenant)).findings;
 }
 
 const problemsOf = (problems: readonly Problem[]) => {
@@ -104,7 +106,7 @@ export async function resourceWorld(
     within,
     apply,
     observe,
-    check: () => findings(ledger, tenant),
+    check: () => findings(database.storage, ledger, tenant),
     close: () => Promise.resolve(),
   };
 }
@@ -144,7 +146,7 @@ export async function fileWorld(
     within,
     apply: (effects, token) => within((context) => kind.act({ effects, token }, context)),
     observe: () => Promise.resolve(listing(base)),
-    check: () => findings(ledger, tenant),
+    check: () => findings(database.storage, ledger, tenant),
     close: () => Promise.resolve(fs.rmSync(base, { recursive: true, force: true })),
   };
 }

@@ -18,14 +18,14 @@ import {
 } from "@countersign/contract";
 import { generateSigningKeyPair, signMessage, voteSigningBytes } from "@countersign/proof";
 import { openChangeSets, type ChangeSets, type Desk, type RequestContext } from "../../src/change-sets/index.js";
-import { moveEpoch, type Actor, type EntryDraft, type Ledger } from "../../src/ledger/index.js";
+import { moveEpoch, type Actor, type EntryDraft } from "../../src/ledger/index.js";
 import { type Clock, newId, systemClock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
 import { registerWorkspace, type Targets } from "../../src/targets/index.js";
 import type { Caller } from "../../src/tenancy/index.js";
 import { callerOf, openDesk } from "./desk.js";
 import { createDatabase, temporaryDirectory } from "./postgres.js";
-import { committed } from "./ledger.js";
+import { committed, type TestLedger } from "./ledger.js";
 
 export interface Human {
   readonly id: string;
@@ -38,7 +38,7 @@ export interface World {
   readonly tenant: TenantId;
   readonly dataDirectory: string;
   readonly storage: Storage;
-  readonly ledger: Ledger;
+  readonly ledger: TestLedger;
   readonly targets: Targets;
   readonly changeSets: ChangeSets;
   readonly desk: Desk;

@@ -15,12 +15,18 @@ import {
   type Finding,
 } from "@countersign/proof";
 import type pg from "pg";
-import { copyOut } from "./copyOut.js";
-import { recordedStatements } from "./publishing/keyChanges.js";
-import { cosigned } from "./publishing/proofs.js";
-import { checkpointSeries, receiptsOfMany, statement, type CheckpointRow } from "./publishing/queries.js";
-import { rootOfTile, TileRoots, Tree, type Ask } from "./publishing/tree.js";
-import { openReading } from "./reading.js";
+import { type Ask, copyOut, openReading } from "../ledger/index.js";
+import {
+  type CheckpointRow,
+  checkpointSeries,
+  cosigned,
+  receiptsOfMany,
+  recordedStatements,
+  rootOfTile,
+  statement,
+  TileRoots,
+  Tree,
+} from "../publishing/index.js";
 import { checkpointRows, contentsOfAction, storedLeafTiles, tilesOfEntries, upperTiles } from "./verifyQueries.js";
 
 /** What the deployment's ledger says of all others. */

@@ -20,8 +20,9 @@ import {
   tileWidth,
   type Checkpoint,
 } from "@countersign/proof";
-import type { Clock } from "../../platform/index.js";
-import type { Storage } from "../../storage/index.js";
+import type { Clock } from "../platform/index.js";
+import type { Ask } from "../ledger/index.js";
+import type { Storage } from "../storage/index.js";
 import type { OpenKeys } from "./keyHistory.js";
 import type { Remembered, Signed } from "./memory.js";
 import {
@@ -35,7 +36,7 @@ import {
   type Fenced,
   type LinkRow,
 } from "./queries.js";
-import { withTree, type Ask, type TileRoots, type Tree } from "./tree.js";
+import { withTree, type TileRoots, type Tree } from "./tree.js";
 
 /** Rows read by one statement: sixteen tiles. */
 const pageEntries = 16 * tileWidth;

@@ -6,7 +6,7 @@
 import type { Finding } from "@countersign/proof";
 import type pg from "pg";
 import { expectedDefinitions } from "./definitions.generated.js";
-import { doorDefinition, governedDefinitions, ledgerDefinitions } from "./queries.js";
+import { doorDefinition, governedDefinitions, ledgerDefinitions } from "./verifyQueries.js";
 
 /** What `definitions.generated.ts` consists of; a test holds it against freshly migrated databases. */
 export function definitionsSource(definitions: Definitions): string {

@@ -16,12 +16,13 @@ import {
   type RightEdge,
   type Tile,
 } from "@countersign/proof";
-import type { Storage } from "../../storage/index.js";
-import type { AnchorSource, LeafTile } from "../anchors/index.js";
+import type { Ask } from "../ledger/index.js";
+import type { Storage } from "../storage/index.js";
+import type { AnchorSource, LeafTile } from "./anchors/index.js";
 import { failure } from "./failure.js";
 import { checkpointSeries, latestCheckpoint, receiptsOf, type CheckpointRow } from "./queries.js";
 import { parseRow } from "./tenantLog.js";
-import { withTree, type Ask, type TileRoots, type Tree, type TreeOptions } from "./tree.js";
+import { withTree, type TileRoots, type Tree, type TreeOptions } from "./tree.js";
 import { tileWidth } from "@countersign/proof";
 
 export interface ReadParts {

@@ -6,10 +6,10 @@
  */
 import type { TenantId } from "@countersign/contract";
 import { parseOrigin, type Checkpoint, type NoteSigner, type RightEdge, type Tile } from "@countersign/proof";
-import type { Clock } from "../../platform/index.js";
-import type { Storage } from "../../storage/index.js";
+import type { Clock } from "../platform/index.js";
+import type { Storage } from "../storage/index.js";
 import type { Door } from "./ports.js";
-import type { Anchors, AnchorSource, AnchorStatus } from "../anchors/index.js";
+import type { Anchors, AnchorSource, AnchorStatus } from "./anchors/index.js";
 import { failure } from "./failure.js";
 import { recordedStatements } from "./keyChanges.js";
 import { KeyRing } from "./keys.js";
@@ -19,9 +19,22 @@ import { Publisher, type PublisherStatus } from "./publisher.js";
 import type { Step } from "./tenantLog.js";
 import { TileRoots } from "./tree.js";
 
-export type { InclusionProof, ProofsAt, Published } from "./proofs.js";
+export {
+  type AnchorKind,
+  type Anchors,
+  anchorsFrom,
+  type AnchorSpec,
+  anchorSpecs,
+  type AnchorStatus,
+  openAnchors,
+} from "./anchors/index.js";
+export { recordedStatements } from "./keyChanges.js";
+export { cosigned, type InclusionProof, type ProofsAt, type Published } from "./proofs.js";
 export type { PublisherStatus, TenantStatus } from "./publisher.js";
 export * from "./custody.js";
+export { checkpointSeries, latestCheckpoint, receiptsOfMany, statement, type CheckpointRow } from "./queries.js";
+export { parseRow } from "./tenantLog.js";
+export { rootOfTile, TileRoots, Tree } from "./tree.js";
 export { readStanding, type AnchorReach, type LedgerStanding } from "./standing.js";
 
 export interface PublishingOptions {

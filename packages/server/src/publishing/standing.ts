@@ -2,8 +2,8 @@
  * How far a ledger is signed, and how far each anchor has confirmed it: from what is stored, beside a publisher or in its absence.
  * The anchors themselves are not asked.
  */
-import { reachOf, readAnchorStates, type AnchorState, type Reach } from "../anchors/index.js";
-import type { Snapshot } from "../types.js";
+import { reachOf, readAnchorStates, type AnchorState, type Reach } from "./anchors/index.js";
+import type { Snapshot } from "../ledger/index.js";
 import { latestCheckpoint, ledgerSize, signedTimes, type CheckpointRow } from "./queries.js";
 
 export interface AnchorReach extends AnchorState, Reach {

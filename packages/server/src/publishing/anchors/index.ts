@@ -4,7 +4,7 @@
  * last confirmed one arrive; a contradiction is an alarm, not retried quietly; one slow anchor delays no other and no commit.
  */
 import type { TenantId } from "@countersign/contract";
-import type { Snapshot } from "../types.js";
+import type { Snapshot } from "../../ledger/index.js";
 import type { Anchor } from "./anchor.js";
 import { Keeper } from "./keeper.js";
 import type { AnchorsOptions, StoredCheckpoint } from "./options.js";

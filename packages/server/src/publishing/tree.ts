@@ -18,8 +18,8 @@ import {
   type ReadNodes,
   type Tile,
 } from "@countersign/proof";
-import type { Storage } from "../../storage/index.js";
-import type { Query } from "../types.js";
+import type { Storage } from "../storage/index.js";
+import type { Ask, Query } from "../ledger/index.js";
 import { leafHashes, ledgerSize, links, statement, tilesOf, type LinkRow, type TileRow } from "./queries.js";
 
 const hashBytes = 32;
@@ -27,9 +27,6 @@ const hashBytes = 32;
 const rootsMax = 65_536;
 /** Full tiles read by one statement: half a mebibyte. */
 const tilesAtOnce = 64;
-
-/** Where a tree's rows come from: a snapshot of one tenant. */
-export type Ask = <R extends object>(query: Query) => Promise<R[]>;
 
 /** Roots of full tiles never change: they are remembered for the process. */
 export class TileRoots {

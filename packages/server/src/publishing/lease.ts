@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { TenantId } from "@countersign/contract";
-import type { Storage } from "../../storage/index.js";
+import type { Storage } from "../storage/index.js";
 import { giveLeaseBack, statement, takeLease, type Fenced } from "./queries.js";
 
 /** How long others wait for a leader that was killed. */

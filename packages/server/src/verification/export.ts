@@ -16,10 +16,8 @@ import {
 import type pg from "pg";
 import { connectionLost, unavailable } from "../storage/index.js";
 import { cosignatures, Evidence, type Confirmed } from "./evidence.js";
-import { chosenSeqs, entriesAt, placeOf, type Chosen, type EntryRow } from "./exportQueries.js";
-import { firstSeqAt, headOf } from "./queries.js";
-import { readEntries, openReading, type OpenBody } from "./reading.js";
-import type { Query } from "./types.js";
+import { chosenSeqs, entriesAt, headOf, placeOf, type Chosen, type EntryRow } from "./exportQueries.js";
+import { type Ask, firstSeqAt, type OpenBody, openReading, type Query, readEntries } from "../ledger/index.js";
 
 export interface ExportOptions {
   /** First and last sequence number. Default: everything. */
@@ -86,10 +84,8 @@ export async function* exportBundle(
   }
 }
 
-type AskRows = <R extends object>(query: Query) => Promise<R[]>;
-
 /** One after the other: a connection takes one question at a time. */
-function asking(client: pg.Client): AskRows {
+function asking(client: pg.Client): Ask {
   let before: Promise<unknown> = Promise.resolve();
   return <R extends object>({ name, text, values }: Query): Promise<R[]> => {
     const rows = before.then(async () => (await client.query<R>({ name, text, values: [...values] })).rows);
@@ -109,8 +105,7 @@ async function headerOf(
   options: ExportOptions,
 ): Promise<BundleHeader> {
   const last = await readHead(client, tenant);
-  const seqAt = async (timeMs: number): Promise<number> =>
-    Number((await asking(client)<{ seq: string }>(firstSeqAt(tenant, timeMs)))[0]?.seq ?? 0);
+  const seqAt = (timeMs: number): Promise<number> => firstSeqAt({ tenant, query: asking(client) }, timeMs);
   const from = options.from ?? (options.sinceMs === undefined ? 0 : await seqAt(options.sinceMs));
   const to = options.to ?? (options.untilMs === undefined ? (last?.seq ?? -1) : (await seqAt(options.untilMs)) - 1);
   if (to > (last?.seq ?? -1) || from > to + 1) {
@@ -150,7 +145,7 @@ const entriesAtOnce = 100;
 const keyActions = ["principal.key_enrolled", "principal.key_revoked"];
 
 async function* selected(
-  ask: AskRows,
+  ask: Ask,
   tenant: TenantId,
   range: { readonly selection: Selection; readonly from: number; readonly to: number },
   how: SelectedWith,
@@ -169,7 +164,7 @@ async function* selected(
 
 /** Ascending. A change-set's votes come with the entries that enrolled their keys: without them nobody could check a signature. */
 async function* numbersOf(
-  ask: AskRows,
+  ask: Ask,
   tenant: TenantId,
   { selection, from, to }: { readonly selection: Selection; readonly from: number; readonly to: number },
 ): AsyncGenerator<number[], void, undefined> {
@@ -189,7 +184,7 @@ async function* numbersOf(
 
 /** Numbers of the entries about signing keys of whoever voted on the subject, or of the actor. */
 async function keysOf(
-  ask: AskRows,
+  ask: Ask,
   tenant: TenantId,
   { selection, to }: { readonly selection: Selection; readonly to: number },
 ): Promise<number[]> {
@@ -254,7 +249,7 @@ export interface Place {
 }
 
 /** Where an entry is, by its number or its id; undefined when there is none. */
-export async function findEntry(ask: AskRows, tenant: TenantId, name: string): Promise<Place | undefined> {
+export async function findEntry(ask: Ask, tenant: TenantId, name: string): Promise<Place | undefined> {
   const seq = /^\d{1,15}$/.test(name) ? { seq: Number(name) } : isUuid(name) ? { entryId: name } : undefined;
   if (seq === undefined) return undefined;
   const [row] = await ask<Pick<EntryRow, "seq" | "time_ms" | "entry_id" | "content" | "hash">>(placeOf(tenant, seq));
@@ -265,7 +260,7 @@ export async function findEntry(ask: AskRows, tenant: TenantId, name: string): P
 
 /** The receipt of an entry; undefined when no checkpoint covers it yet. `keyStatements`: whose checkpoints not to take. */
 export async function entryReceipt(
-  ask: AskRows,
+  ask: Ask,
   tenant: TenantId,
   { seq, entryId, timeMs, hash, content }: Place,
   keyStatements: readonly string[],

@@ -17,8 +17,8 @@ import {
   toBase64Url,
   type JsonObject,
 } from "@countersign/proof";
-import type { Storage } from "../../storage/index.js";
-import type { Change, EntryDraft } from "../types.js";
+import type { Storage } from "../storage/index.js";
+import type { Change, EntryDraft } from "../ledger/index.js";
 import { failure, keyFailure, quoted } from "./failure.js";
 import {
   finishPending,

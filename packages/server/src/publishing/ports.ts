@@ -1,6 +1,6 @@
 /** What publishing needs of the door. */
 import type { Refusal, TenantId } from "@countersign/contract";
-import type { Decided, DecideContext, Outcome, Snapshot } from "../types.js";
+import type { Decided, DecideContext, Outcome, Snapshot } from "../ledger/index.js";
 
 export interface Door {
   transact<L, R>(

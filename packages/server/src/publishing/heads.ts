@@ -4,9 +4,9 @@
  */
 import { isRefusal, type TenantId } from "@countersign/contract";
 import { parseEntryContent } from "@countersign/proof";
-import type { Storage } from "../../storage/index.js";
+import type { Storage } from "../storage/index.js";
 import type { Door } from "./ports.js";
-import type { Actor, EntryDraft } from "../types.js";
+import type { Actor, EntryDraft } from "../ledger/index.js";
 import { newestByAction, statement } from "./queries.js";
 
 export const headsAction = "ledger.heads_recorded";

@@ -1,6 +1,6 @@
 /** All SQL of exports and receipts: checkpoints by size with their receipts, and entries chosen one by one. */
 import type { TenantId } from "@countersign/contract";
-import type { Query } from "./types.js";
+import type { Query } from "../ledger/index.js";
 
 const columns = "incarnation, size, root, note, signed_ms";
 
@@ -139,3 +139,7 @@ export function placeOf(tenant: TenantId, entry: { readonly seq: number } | { re
     values: [tenant, byId ? entry.entryId : entry.seq],
   };
 }
+
+/** By entries_pkey. */
+export const headOf = `select seq, encode(hash, 'hex') as hash, time_ms from countersign.entries
+ where tenant_id = $1 and seq <= $2::bigint order by seq desc limit 1`;

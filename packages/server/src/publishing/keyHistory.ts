@@ -1,10 +1,10 @@
 /** What the key directory is opened with, what it gives, and the keys its statements speak of. */
 import type { TenantId } from "@countersign/contract";
 import { readKeyHistory, type NoteSigner } from "@countersign/proof";
-import type { Clock } from "../../platform/index.js";
-import type { Storage } from "../../storage/index.js";
+import type { Clock } from "../platform/index.js";
+import type { Storage } from "../storage/index.js";
 import type { Door } from "./ports.js";
-import type { Actor } from "../types.js";
+import type { Actor } from "../ledger/index.js";
 import type { SignerMemory } from "./memory.js";
 
 export interface KeyParts {

@@ -8,7 +8,7 @@
  */
 import { isRefusal, RefusalError, type TenantId } from "@countersign/contract";
 import { isSignedBy } from "@countersign/proof";
-import type { Actor } from "../types.js";
+import type { Actor } from "../ledger/index.js";
 import type { OpenKeys } from "./keyHistory.js";
 import type { Door } from "./ports.js";
 import { ledgerSize } from "./queries.js";

@@ -8,11 +8,11 @@
 import { performance } from "node:perf_hooks";
 import { isRefusal, RefusalError, type TenantId } from "@countersign/contract";
 import { parseEntryContent } from "@countersign/proof";
-import type { Clock } from "../../platform/index.js";
-import type { Storage } from "../../storage/index.js";
+import type { Clock } from "../platform/index.js";
+import type { Storage } from "../storage/index.js";
 import type { Door } from "./ports.js";
-import type { Actor } from "../types.js";
-import type { Anchors } from "../anchors/index.js";
+import type { Actor } from "../ledger/index.js";
+import type { Anchors } from "./anchors/index.js";
 import { failure } from "./failure.js";
 import { Heads, type Head } from "./heads.js";
 import type { OpenKeys } from "./keyHistory.js";

@@ -28,7 +28,7 @@ import {
   type Note,
   type NoteSigner,
 } from "@countersign/proof";
-import { moveEpoch, type EntryDraft, type Snapshot } from "../types.js";
+import { moveEpoch, type EntryDraft, type Snapshot } from "../ledger/index.js";
 import { failure, keyFailure, quoted } from "./failure.js";
 import {
   placeFile,

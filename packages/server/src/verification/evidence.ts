@@ -30,10 +30,8 @@ import {
   type AnchoredRow,
   type ReceiptRow,
 } from "./exportQueries.js";
-import { cosigned } from "./publishing/proofs.js";
-import { latestCheckpoint, type CheckpointRow } from "./publishing/queries.js";
-import { parseRow } from "./publishing/tenantLog.js";
-import { TileRoots, Tree, type Ask } from "./publishing/tree.js";
+import type { Ask } from "../ledger/index.js";
+import { type CheckpointRow, cosigned, latestCheckpoint, parseRow, TileRoots, Tree } from "../publishing/index.js";
 
 /** A checkpoint, and who confirmed it outside of the database. */
 export interface Confirmed {

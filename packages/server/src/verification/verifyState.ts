@@ -17,12 +17,19 @@ import {
 } from "@countersign/proof";
 import type pg from "pg";
 import { tables } from "../storage/index.js";
-import { withoutNulls } from "./attest.js";
-import { copyOut } from "./copyOut.js";
+import { copyOut, type Reading, withoutNulls } from "../ledger/index.js";
 import { checkDefinitions } from "./definitions.js";
-import { counterSums, counterValues, governedTables, metaMismatches, rowStates } from "./queries.js";
-import type { Reading } from "./reading.js";
-import { bodiesGone, entriesOfActions, rowHistories, tableExists } from "./verifyQueries.js";
+import {
+  bodiesGone,
+  counterSums,
+  counterValues,
+  entriesOfActions,
+  governedTables,
+  metaMismatches,
+  rowHistories,
+  rowStates,
+  tableExists,
+} from "./verifyQueries.js";
 
 export interface StateOptions {
   readonly findingsMax?: number;

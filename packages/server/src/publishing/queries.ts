@@ -2,7 +2,7 @@
  * All SQL of what is published: checkpoints, tiles, receipts, the publisher's lease; and the few questions it asks of the
  * entries. Every statement runs with `app.tenants` set.
  */
-import type { Query } from "../types.js";
+import type { Query } from "../ledger/index.js";
 
 /** As the driver takes it. */
 export function statement({ name, text, values }: Query): { name: string; text: string; values: unknown[] } {

@@ -20,7 +20,7 @@ import {
 import { setTimeout as rest } from "node:timers/promises";
 import type pg from "pg";
 import { readHead } from "./export.js";
-import { openReading, readEntries, readEntryBytes, type OpenBody, type Reading } from "./reading.js";
+import { openReading, readEntries, readEntryBytes, type OpenBody, type Reading } from "../ledger/index.js";
 import {
   checkOwnLog,
   findBase,
