@@ -13,6 +13,7 @@ const folders = [
   "governance",
   "targets",
   "change-sets",
+  "retention",
   "change-requests",
   "work",
   "observability",
@@ -61,7 +62,7 @@ export default {
       from: { path: "\\.rules\\.ts$" },
       to: {
         path: [
-          `${src}(storage|ledger|publishing|verification|ops|dispatch|http|mcp|cli)/`,
+          `${src}(storage|ledger|publishing|verification|retention|ops|dispatch|http|mcp|cli)/`,
           "/queries\\.ts$",
           "^(fs|fs/promises|net|http|https|http2|dns|tls|child_process|worker_threads|timers|os|crypto|perf_hooks)$",
           "^node_modules/(pg|fastify)/",
@@ -107,8 +108,8 @@ export default {
     {
       name: "driver",
       severity: "error",
-      comment: "Our database's driver: storage, ledger, verification, ops.",
-      from: { path: "^packages/[^/]+/src/", pathNot: [`${src}(storage|ledger|verification|ops)/`] },
+      comment: "Our database's driver: storage, ledger, verification, retention, ops.",
+      from: { path: "^packages/[^/]+/src/", pathNot: [`${src}(storage|ledger|verification|retention|ops)/`] },
       to: { path: "^node_modules/(pg|@types/pg|pg-[a-z-]+)/" },
     },
     {

@@ -24,14 +24,8 @@ import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
 import { type Ledger, openLedger } from "./ledger/index.js";
 import { anchorsFrom, anchorSpecs, openAnchors, openPublishing, type Publishing } from "./publishing/index.js";
 import { openVerification, type Verification } from "./verification/index.js";
-import {
-  checkReadiness,
-  openMetrics,
-  openSelfChecks,
-  logKeysFolder,
-  type RetentionDesk,
-  startKeeper,
-} from "./ops/index.js";
+import { checkReadiness, openMetrics, openSelfChecks, logKeysFolder } from "./ops/index.js";
+import { type RetentionDesk, startKeeper } from "./retention/index.js";
 import {
   defaultHost,
   defaultPort,

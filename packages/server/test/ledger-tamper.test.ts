@@ -8,7 +8,7 @@ import pg from "pg";
 import { beforeAll, describe, expect, test } from "vitest";
 import { moveEpoch, type Ledger } from "../src/ledger/index.js";
 import { verifyTenant, type TenantReport, type VerifyTenantOptions } from "../src/verification/index.js";
-import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
+import { bodyOpener, SubjectKeys } from "../src/ledger/subjectKeys.js";
 import { newId, systemRandom } from "../src/platform/index.js";
 import { commit, committed, entry, newTenant, openTestLedger, testSealing } from "./support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";

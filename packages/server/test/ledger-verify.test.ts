@@ -21,7 +21,7 @@ import {
   type TenantReport,
   type VerifyTenantOptions,
 } from "../src/verification/index.js";
-import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
+import { bodyOpener, SubjectKeys } from "../src/ledger/subjectKeys.js";
 import { newId, systemRandom } from "../src/platform/index.js";
 import { commit, committed, entry, newTenant, openTestLedger, testSealing } from "./support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";

@@ -17,7 +17,7 @@ import { verifyTenant } from "../src/verification/index.js";
 import { fileAnchor } from "../src/publishing/anchors/file.js";
 import { witnessAnchor } from "../src/publishing/anchors/witness.js";
 import { supersede } from "../src/publishing/superseding.js";
-import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
+import { bodyOpener, SubjectKeys } from "../src/ledger/subjectKeys.js";
 import { systemClock, systemRandom } from "../src/platform/index.js";
 import { deploymentTenant } from "../src/tenancy/index.js";
 import {

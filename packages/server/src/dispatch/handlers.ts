@@ -13,7 +13,7 @@ import * as kill from "./killSwitch.js";
 import * as publications from "./publishing.js";
 import * as records from "./records.js";
 import * as verifications from "./verification.js";
-import * as retention from "./retention.js";
+import * as retention from "../retention/index.js";
 
 export interface Modules {
   readonly ledger: Ledger;

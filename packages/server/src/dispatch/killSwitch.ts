@@ -19,9 +19,15 @@ import {
   releaseKill,
   releaseVotesRequired,
 } from "../governance/index.js";
-import type { Decided, DecideContext, Ledger, Outcome, Snapshot } from "../ledger/index.js";
+import {
+  type Decided,
+  type DecideContext,
+  type Ledger,
+  type Outcome,
+  receiptsOf,
+  type Snapshot,
+} from "../ledger/index.js";
 import { type Caller, loadPeople, mayBeOne, type People } from "../tenancy/index.js";
-import { receiptViews } from "./receipts.js";
 
 export interface KillDesk {
   readonly ledger: Ledger;
@@ -102,7 +108,7 @@ async function answered(
 ): Promise<OperationOutput<"engageKillSwitch"> | Refusal> {
   const done = await outcome;
   if (isRefusal(done)) return done;
-  return { killSwitch: done.result.killSwitch, receipts: done.kind === "committed" ? receiptViews(done.receipts) : [] };
+  return { killSwitch: done.result.killSwitch, receipts: receiptsOf(done) };
 }
 
 function shown(

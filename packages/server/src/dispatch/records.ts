@@ -19,7 +19,7 @@ import {
   policySet,
   type TargetFacts,
 } from "../governance/index.js";
-import type { DecideContext, Ledger, Snapshot } from "../ledger/index.js";
+import { type DecideContext, type Ledger, receiptsOf, type ReceiptView, type Snapshot } from "../ledger/index.js";
 import {
   allWorkspaces,
   listResources,
@@ -33,7 +33,6 @@ import {
   type WorkspaceRow,
 } from "../targets/index.js";
 import type { Caller } from "../tenancy/index.js";
-import { receiptViews } from "./receipts.js";
 
 export interface RecordsDesk {
   readonly ledger: Ledger;
@@ -224,7 +223,7 @@ export async function workspaces(desk: RecordsDesk, caller: Caller): Promise<Ope
   return { rows: rows.filter((row) => row.status === "ACTIVE").map(workspaceView) };
 }
 
-type WorkspaceAnswer = Promise<{ workspace: WorkspaceView; receipts: ReturnType<typeof receiptViews> } | Refusal>;
+type WorkspaceAnswer = Promise<{ workspace: WorkspaceView; receipts: ReceiptView[] } | Refusal>;
 
 export function addWorkspace(
   desk: RecordsDesk,
@@ -269,7 +268,7 @@ async function changeWorkspace(
     };
   });
   if (isRefusal(outcome)) return outcome;
-  return { ...outcome.result, receipts: outcome.kind === "committed" ? receiptViews(outcome.receipts) : [] };
+  return { ...outcome.result, receipts: receiptsOf(outcome) };
 }
 
 function workspaceView(row: WorkspaceRow): WorkspaceView {

@@ -21,7 +21,7 @@ import { Door, type DoorStats } from "./groups.js";
 import type { Preparation } from "./prepare.js";
 import { readCatalogue, reserveNumbers } from "./queries.js";
 import type { OpenBody } from "./reading.js";
-import { bodyOpener, SubjectKeys } from "./retention/subjectKeys.js";
+import { bodyOpener, SubjectKeys } from "./subjectKeys.js";
 import { RefusalLog, type GovernedRefusal } from "./refusals.js";
 import { type HeldSnapshot, holdSnapshot, readInSnapshot } from "./snapshot.js";
 import { readStory, type Story } from "./story.js";
@@ -39,40 +39,9 @@ export { isRecorded, type GovernedRefusal } from "./refusals.js";
 export { openReading, readEntries, readEntryBytes, type Ask, type OpenBody, type Reading } from "./reading.js";
 export { copyOut } from "./copyOut.js";
 export { identifier, quotedUuid } from "./queries.js";
-export { readReceipts } from "./receipts.js";
+export { readReceipts, receiptsOf, receiptViews, type ReceiptView } from "./receipts.js";
 export type { HeldSnapshot } from "./snapshot.js";
 export type { TransactOptions } from "./transact.js";
-export { archivePath, checkArchive, writeArchive, type ArchiveCheck, type ArchiveRange } from "./retention/archives.js";
-export {
-  decideErasure,
-  loadErasure,
-  type ErasureBy,
-  type ErasureSubject,
-  type EraseSubject,
-  type FinishErasures,
-  type LedgerErasure,
-  type ModuleErasure,
-} from "./retention/erasure.js";
-export {
-  checkHolds,
-  listHolds,
-  loadHold,
-  loadHolds,
-  placeHold,
-  releaseHold,
-  type HoldResult,
-  type Holds,
-  type LegalHold,
-} from "./retention/holds.js";
-export {
-  decidePruning,
-  listPrunings,
-  planPruning,
-  type ArchiveFacts,
-  type Pruning,
-  type PruningPlan,
-} from "./retention/pruning.js";
-export { finishErasures, finishPruning } from "./retention/finishing.js";
 
 export interface LedgerOptions {
   readonly storage: Pick<Storage, "app" | "applicationLogin" | "withSnapshot" | "inTenant">;

@@ -5,7 +5,7 @@
 import { isRefusal, limits, refused, RefusalError, type Refusal, type TenantId } from "@countersign/contract";
 import type { Door, MovedGuard } from "./groups.js";
 import { prepareChange, type Preparation } from "./prepare.js";
-import type { SubjectKeys } from "./retention/subjectKeys.js";
+import type { SubjectKeys } from "./subjectKeys.js";
 import { isRecorded, type RefusalLog } from "./refusals.js";
 import type { HeldSnapshot } from "./snapshot.js";
 import type { Actor, Decided, DecideContext, Outcome, Reference, Snapshot } from "./types.js";

@@ -25,6 +25,7 @@ import {
   type Storage,
 } from "../storage/index.js";
 import { deploymentTenant } from "../tenancy/index.js";
+import { type ArchiveCheck, checkArchive } from "../retention/index.js";
 import { asOwner, withLedger, withStorage, type OfflineRequest } from "./open.js";
 
 export type { OfflineRequest } from "./open.js";
@@ -228,4 +229,15 @@ export function migrate(
 
 export function migrations(request: OfflineRequest): Promise<MigrationStatus> {
   return withStorage(request, (storage) => asOwner(storage, migrationStatus));
+}
+
+/** An archive's file against the ledger of this machine's database. */
+export function verifyArchive(
+  request: OfflineRequest,
+  asked: { readonly path: string; readonly tenant?: string | undefined },
+): Promise<ArchiveCheck> {
+  if (asked.tenant !== undefined && !isUuid(asked.tenant))
+    throw new RefusalError(refused("invalid_request", `\`${asked.tenant}\` is no tenant id`));
+  const tenant = asked.tenant === undefined ? undefined : asTenantId(asked.tenant);
+  return withStorage(request, (storage) => checkArchive(storage.applicationLogin, asked.path, tenant));
 }

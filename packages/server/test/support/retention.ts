@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { ChangeSets, Desk } from "../../src/change-sets/index.js";
 import { responsesEraser } from "../../src/dispatch/index.js";
 import { eraseSubject as eraseOfGovernance } from "../../src/governance/index.js";
-import type { RetentionDesk } from "../../src/ops/index.js";
+import type { RetentionDesk } from "../../src/retention/commands.js";
 import { eraseSubject as eraseOfTargets } from "../../src/targets/index.js";
 import { eraseSubject as eraseOfTenancy } from "../../src/tenancy/erase.js";
 import { openVerification } from "../../src/verification/index.js";

@@ -3,7 +3,7 @@
  * repeated and run in several processes at once.
  */
 import type { TenantId } from "@countersign/contract";
-import type { Storage } from "../../storage/index.js";
+import type { Storage } from "../storage/index.js";
 import { finishErasures as eraseBodies, pruneEntries } from "./queries.js";
 
 type Opener = Pick<Storage, "inTenant">;

@@ -1,23 +1,10 @@
-/** Erasures, legal holds and prunings over the interfaces: what `ops` does, with receipts. */
+/** Erasures, legal holds and prunings as they are asked for over the interfaces: the commands, with receipts. */
 import { type CheckedInput, isRefusal, type OperationOutput, type Refusal } from "@countersign/contract";
-import type { FinishErasures, Ledger } from "../ledger/index.js";
-import {
-  archives,
-  erase,
-  hold,
-  holds,
-  previewErasure,
-  previewPruning,
-  prune,
-  release,
-  type RetentionDesk,
-} from "../ops/index.js";
-import type { Storage } from "../storage/index.js";
+import { type Ledger, receiptsOf } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
-import { forgetErasedResponses } from "./queries.js";
-import { receiptViews } from "./receipts.js";
+import { archives, hold, holds, previewPruning, prune, release, type RetentionDesk } from "./commands.js";
+import { erase, previewErasure } from "./erase.js";
 
-export type { RetentionDesk };
 type Transact = Ledger["transact"];
 
 export const preview = (desk: RetentionDesk, caller: Caller, input: CheckedInput<"previewErasure">) =>
@@ -32,7 +19,7 @@ export async function eraseSubject(
   const done = await erase(desk, caller, input, transact);
   if (isRefusal(done)) return done;
   const { report, outcome } = done;
-  return { ...report, receipts: outcome.kind === "committed" ? receiptViews(outcome.receipts) : [] };
+  return { ...report, receipts: receiptsOf(outcome) };
 }
 
 export async function listLegalHolds(
@@ -51,7 +38,7 @@ export async function placeLegalHold(
 ): Promise<OperationOutput<"placeLegalHold"> | Refusal> {
   const done = await hold(desk, caller, input, transact);
   if (isRefusal(done)) return done;
-  return { hold: done.result, receipts: done.kind === "committed" ? receiptViews(done.receipts) : [] };
+  return { hold: done.result, receipts: receiptsOf(done) };
 }
 
 export async function releaseLegalHold(
@@ -62,7 +49,7 @@ export async function releaseLegalHold(
 ): Promise<OperationOutput<"releaseLegalHold"> | Refusal> {
   const done = await release(desk, caller, input, transact);
   if (isRefusal(done)) return done;
-  return { hold: done.result, receipts: done.kind === "committed" ? receiptViews(done.receipts) : [] };
+  return { hold: done.result, receipts: receiptsOf(done) };
 }
 
 export const previewPrune = (desk: RetentionDesk, caller: Caller, input: CheckedInput<"previewPruning">) =>
@@ -76,19 +63,9 @@ export async function pruneLedger(
 ): Promise<OperationOutput<"pruneLedger"> | Refusal> {
   const done = await prune(desk, caller, input, transact);
   if (isRefusal(done)) return done;
-  return { archive: done.result, receipts: done.kind === "committed" ? receiptViews(done.receipts) : [] };
+  return { archive: done.result, receipts: receiptsOf(done) };
 }
 
 export async function listArchives(desk: RetentionDesk, caller: Caller): Promise<OperationOutput<"listArchives">> {
   return { rows: await archives(desk, caller) };
-}
-
-/** Stored responses quote what was erased; a repeat is told that it was, instead of being carried out again. */
-export function responsesEraser(storage: Pick<Storage, "inTenant">): FinishErasures {
-  return async (tenant) => {
-    const { rows } = await storage.inTenant(tenant, (client) =>
-      client.query<{ count: number }>(forgetErasedResponses, [tenant]),
-    );
-    return rows[0]?.count ?? 0;
-  };
 }

@@ -1,6 +1,6 @@
 /** All SQL of what is taken out of a ledger: keys of subjects, legal holds, erasures and prunings among the entries. */
 import type { TenantId } from "@countersign/contract";
-import type { Query } from "../types.js";
+import type { Query } from "../ledger/index.js";
 
 /** By entries_by_subject and bodies_pkey: entries about a subject whose bodies are there, and the last one about it. */
 export function bodiesOfSubject(tenant: TenantId, subjectId: string): Query {

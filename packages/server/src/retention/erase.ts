@@ -1,6 +1,6 @@
 /**
  * Erasing a subject: every module that holds texts of it is asked, all of it is one commit, and what that commit names is
- * removed. The steps and what holds between them: `ledger/retention/erasure.ts`.
+ * removed. The steps and what holds between them: `erasure.ts`.
  */
 import {
   type ErasureReport,
@@ -11,21 +11,19 @@ import {
   RefusalError,
   type TenantId,
 } from "@countersign/contract";
-import {
-  decideErasure,
-  type ErasureSubject,
-  type EraseSubject,
-  finishErasures,
-  type FinishErasures,
-  type Ledger,
-  type LedgerErasure,
-  loadErasure,
-  type ModuleErasure,
-  type Outcome,
-  type Snapshot,
+import type {
+  ErasureSubject,
+  EraseSubject,
+  FinishErasures,
+  Ledger,
+  ModuleErasure,
+  Outcome,
+  Snapshot,
 } from "../ledger/index.js";
 import type { Storage } from "../storage/index.js";
 import { type Caller, loadPeople } from "../tenancy/index.js";
+import { decideErasure, type LedgerErasure, loadErasure } from "./erasure.js";
+import { finishErasures } from "./finishing.js";
 
 /** A module that holds texts of subjects, as it is put into the registry in `server.ts`. */
 export interface Eraser {

@@ -7,9 +7,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type ArchiveView,
-  asTenantId,
   isRefusal,
-  isUuid,
   type LegalHoldView,
   type PruningPreview,
   refused,
@@ -18,35 +16,22 @@ import {
   type TenantId,
 } from "@countersign/contract";
 import { loadConfiguration } from "../governance/index.js";
-import {
-  type ArchiveCheck,
-  type ArchiveFacts,
-  archivePath,
-  checkArchive,
-  decidePruning,
-  finishPruning,
-  firstSeqAt,
-  type HoldResult,
-  type Ledger,
-  type LegalHold,
-  listHolds,
-  listPrunings,
-  loadHold,
-  loadHolds,
-  type Outcome,
-  placeHold,
-  planPruning,
-  type Pruning,
-  type PruningPlan,
-  releaseHold,
-  type Snapshot,
-  writeArchive,
-} from "../ledger/index.js";
+import { firstSeqAt, type Ledger, type Outcome, type Snapshot } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import type { Verification } from "../verification/index.js";
 import { type Caller, principalNames, systemCaller } from "../tenancy/index.js";
-import { type ErasureDesk, finishAll, resolveSubject } from "./erasure.js";
-import { type OfflineRequest, withStorage } from "./open.js";
+import { archivePath, writeArchive } from "./archives.js";
+import { type ErasureDesk, finishAll, resolveSubject } from "./erase.js";
+import { finishPruning } from "./finishing.js";
+import { type HoldResult, type LegalHold, listHolds, loadHold, loadHolds, placeHold, releaseHold } from "./holds.js";
+import {
+  type ArchiveFacts,
+  decidePruning,
+  listPrunings,
+  planPruning,
+  type Pruning,
+  type PruningPlan,
+} from "./pruning.js";
 
 export interface RetentionDesk extends ErasureDesk {
   readonly ledger: Pick<Ledger, "snapshot" | "transact">;
@@ -303,17 +288,6 @@ async function filesBySize(folder: string): Promise<ReadonlyMap<number, string[]
     bySize.set(size, [...(bySize.get(size) ?? []), path]);
   }
   return bySize;
-}
-
-/** An archive's file against the ledger of this machine's database. */
-export function verifyArchive(
-  request: OfflineRequest,
-  asked: { readonly path: string; readonly tenant?: string | undefined },
-): Promise<ArchiveCheck> {
-  if (asked.tenant !== undefined && !isUuid(asked.tenant))
-    throw new RefusalError(refused("invalid_request", `\`${asked.tenant}\` is no tenant id`));
-  const tenant = asked.tenant === undefined ? undefined : asTenantId(asked.tenant);
-  return withStorage(request, (storage) => checkArchive(storage.applicationLogin, asked.path, tenant));
 }
 
 // ── The keeper ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,9 +7,9 @@
  * erased is not used again: the commit looks for its row, and whoever still remembers it makes another.
  */
 import type { TenantId } from "@countersign/contract";
-import { subjectKeyId, subjectSealing, type RandomBytes, type Sealing } from "../../platform/index.js";
-import type { OpenBody } from "../reading.js";
-import type { Reference } from "../types.js";
+import { subjectKeyId, subjectSealing, type RandomBytes, type Sealing } from "../platform/index.js";
+import type { OpenBody } from "./reading.js";
+import type { Reference } from "./types.js";
 
 export interface SubjectKey {
   /** Hex. */

@@ -10,8 +10,8 @@ import { basename, dirname, isAbsolute, join, relative, resolve } from "node:pat
 import { asTenantId, isRefusal, refused, type Refusal, type TenantId } from "@countersign/contract";
 import { readBundle, Sha256Stream, verifyBundle, type BundleHeader, type Finding } from "@countersign/proof";
 import type pg from "pg";
-import { hasCode, newId, syncFolder } from "../../platform/index.js";
-import { openReading, readEntries } from "../reading.js";
+import { hasCode, newId, syncFolder } from "../platform/index.js";
+import { openReading, readEntries } from "../ledger/index.js";
 import type { ArchiveFacts } from "./pruning.js";
 import { prunings, type PrunedRow } from "./queries.js";
 

@@ -12,7 +12,7 @@ import {
   type Reference,
   type Row,
   type Snapshot,
-} from "../types.js";
+} from "../ledger/index.js";
 import { allHolds, holdById, holdsInForce } from "./queries.js";
 
 export const holdsEpoch = "holds";

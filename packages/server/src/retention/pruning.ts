@@ -11,7 +11,7 @@
  */
 import { refused, type Refusal } from "@countersign/contract";
 import type { JsonObject } from "@countersign/proof";
-import type { Actor, Decided, EntryDraft, Guard, Snapshot } from "../types.js";
+import type { Actor, Decided, EntryDraft, Guard, Snapshot } from "../ledger/index.js";
 import { checkHolds, holdsGuard, loadHolds, type Holds } from "./holds.js";
 import { lastSeq, prunings, pruningSums, type PrunedRow, type PruningScope, type PruningSums } from "./queries.js";
 

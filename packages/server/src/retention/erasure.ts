@@ -9,42 +9,10 @@
  * INVARIANT: between the two nothing is lost that no entry names: the commit holds only if no entry about the subject came
  * after those it names (guard `subject`), and the database refuses to delete a key whose bodies are not all named.
  */
-import { refused, type JsonObject, type Refusal, type TenantId } from "@countersign/contract";
-import type { Actor, Decided, EntryDraft, Guard, Reference, Snapshot, Write } from "../types.js";
+import { refused, type JsonObject, type Refusal } from "@countersign/contract";
+import type { Actor, Decided, EntryDraft, ErasureSubject, Guard, ModuleErasure, Snapshot } from "../ledger/index.js";
 import { checkHolds, holdsGuard, loadHolds, type Holds } from "./holds.js";
 import { bodiesOfSubject, entriesReferringTo } from "./queries.js";
-
-export interface ErasureSubject extends Reference {
-  readonly type: "change_set" | "principal";
-}
-
-/** What one module takes away of a subject. Nothing is written yet. */
-export interface ModuleErasure {
-  /** New versions of the subject's own rows, their texts removed. */
-  readonly writes: readonly Write[];
-  /** Entries for rows of other subjects that hold texts of this one. */
-  readonly entries?: readonly EntryDraft[];
-  readonly guards?: readonly Guard[];
-  /** In plain words, in the plural. */
-  readonly erased: readonly { readonly what: string; readonly count: number }[];
-  /** Where texts of the subject stay, in plain words. */
-  readonly notReached?: readonly string[];
-}
-
-export interface ErasureBy {
-  readonly actor: Actor;
-  readonly nowMs: number;
-}
-
-/** Offered by every module that holds data of a subject. Refuses what it must not lose: `illegal_transition`, `ledger_mismatch`. */
-export type EraseSubject = (
-  snapshot: Snapshot,
-  subject: ErasureSubject,
-  by: ErasureBy,
-) => Promise<ModuleErasure | Refusal>;
-
-/** The part of step 2 that is a module's own; how many things went. Undefined: not now, something runs that may need them. */
-export type FinishErasures = (tenant: TenantId) => Promise<number | undefined>;
 
 /** Sequence numbers one entry names at most. */
 const seqsPerEntry = 1000;
