@@ -1,5 +1,5 @@
 /** What each operation does: one line to the module that decides it. The table is complete by its type. */
-import type { CheckedInput, OperationId, OperationOutput, Refusal } from "@countersign/contract";
+import type { CheckedInput, OperationId, OperationOutput, Operations, Refusal } from "@countersign/contract";
 import type { ChangeSets, RequestContext } from "../change-sets/index.js";
 import type { Ledger, Snapshot } from "../ledger/index.js";
 import type { Publishing } from "../publishing/index.js";
@@ -46,7 +46,7 @@ export interface Call<K extends OperationId> {
 }
 
 /** Streamed operations, as the contract marks them. */
-type Streamed = "exportAudit" | "tailAudit" | "reportAudit";
+type Streamed = { [K in OperationId]: [NonNullable<Operations[K]["stream"]>] extends [never] ? never : K }[OperationId];
 type Answered<K extends OperationId> = K extends Streamed ? TextStream : Promise<OperationOutput<K> | Refusal>;
 export type Handlers = { readonly [K in OperationId]: (call: Call<K>) => Answered<K> };
 

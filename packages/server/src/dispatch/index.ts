@@ -13,7 +13,6 @@ import {
   type OperationId,
   type KeyProof,
   type Operation,
-  pathParameters,
   refused,
   type Refusal,
   RefusalError,
@@ -27,6 +26,7 @@ import { type Call, type Handlers, handlersOver, type Modules, type TextStream }
 import { internalError, problemOf } from "./problems.js";
 import { checkProof, type CheckedProof } from "./proof.js";
 import { noteReplay, readResponseStoredFor, type StoredResponse, sweepProofs, sweepResponses } from "./queries.js";
+import { idNamed, subjectOfRefusal } from "./recorded.rules.js";
 import { findStored, type Held, type Idempotency, Replayed, transactFor } from "./transacting.js";
 import { validate } from "./validation.js";
 
@@ -64,25 +64,6 @@ export interface DispatchOptions extends Modules {
 }
 
 export type Dispatch = (request: DispatchRequest) => Promise<DispatchAnswer>;
-
-/** Operations whose repeats are answered with the run they began. */
-const runs: ReadonlySet<OperationId> = new Set(["applyChangeSet", "rollbackChangeSet", "resumeChangeSet"]);
-
-/**
- * Operations whose handler begins with its decision: it is loaded in the snapshot the caller was read in, which saves the
- * statements of a second one and reading people and configuration again.
- * INVARIANT: such a handler asks for no other snapshot before `transact`, and needs no proof.
- */
-const decidingAtOnce: ReadonlySet<OperationId> = new Set([
-  "createChangeSet",
-  "reviseChangeSet",
-  "submitChangeSet",
-  "approveChangeSet",
-  "rejectChangeSet",
-  "requestChanges",
-  "cancelChangeSet",
-  "archiveChangeSet",
-]);
 
 export function openDispatch(options: DispatchOptions): Dispatch {
   const handlers = handlersOver(options);
@@ -129,7 +110,9 @@ async function identify(
   { operation, credential, idempotencyKey: key }: DispatchRequest,
 ): Promise<{ readonly caller: Caller; readonly held?: Held }> {
   if (operation === "enrol") return { caller: systemCaller(deploymentTenant) };
-  if (!decidingAtOnce.has(operation)) return { caller: must(await on.tenancy.authenticate(credential)) };
+  // Loaded in one snapshot with who it is, which saves the statements of a second one and reading people and configuration again.
+  if (operationRow(operation).decidesAtOnce !== true)
+    return { caller: must(await on.tenancy.authenticate(credential)) };
   // Asked together with who it is: one round trip. A key that is none is refused once it is known who sends it.
   let stored: Held["stored"];
   const identified = await on.tenancy.authenticateHolding(credential, (snapshot, apiKeyId) => {
@@ -167,7 +150,7 @@ async function runFor(
             permission: row.permission,
             operation: request.operation,
             status: row.status,
-            subjectId: subjectId(sent),
+            subjectId: idNamed(sent),
             idempotency,
             proof,
             held,
@@ -193,7 +176,7 @@ async function runFor(
       : { kind: "answer", status: 202, headers: { location: job }, body };
   } catch (error) {
     if (error instanceof Replayed && idempotency !== undefined)
-      return replay(on, { caller, request, row, idempotency, stored: error.stored });
+      return replay(on, { caller, row, idempotency, stored: error.stored });
     throw error;
   }
 }
@@ -275,19 +258,18 @@ async function provenBy(
 
 interface Repeat {
   readonly caller: Caller;
-  readonly request: DispatchRequest;
   readonly row: Operation;
   readonly idempotency: Idempotency;
   readonly stored: StoredResponse;
 }
 
-async function replay(on: Running, { caller, request, row, idempotency, stored }: Repeat): Promise<DispatchAnswer> {
+async function replay(on: Running, { caller, row, idempotency, stored }: Repeat): Promise<DispatchAnswer> {
   await on.sweeper.replayed(caller, idempotency);
   const receipts = receiptViews(
     await on.ledger.snapshot(caller.tenant, (snapshot) => readReceipts(snapshot, stored.response.entries)),
   );
   const headers = { "idempotency-replayed": "true" };
-  if (!runs.has(request.operation) || stored.applicationId === null) {
+  if (row.run !== true || stored.applicationId === null) {
     return { kind: "answer", status: row.status, headers, body: { ...stored.response.body, receipts } };
   }
   const application = must(await on.changeSets.application(caller, { applicationId: stored.applicationId }));
@@ -364,47 +346,9 @@ function shownRefusal(
 /** Refusals of governed decisions are entries: who was refused what. */
 function record(ledger: Ledger, caller: Caller, request: DispatchRequest, refusal: Refusal): void {
   if (!isRecorded(refusal.code)) return;
-  // Refused before anybody looked for the thing that was named: a name may be made up, and a thousand of them are one refusal.
-  const row = operationRow(request.operation);
-  const unseen = refusal.details?.["permission"] !== undefined || (row.proof === true && proofCodes.has(refusal.code));
-  const named = refusal.details?.["changeSetId"];
   ledger.recordRefusal(caller.tenant, {
     actor: caller.actor,
     code: refusal.code,
-    subject: unseen
-      ? operationSubject(request.operation)
-      : typeof named === "string"
-        ? { type: "change_set", id: named }
-        : subjectOf(request),
+    subject: subjectOfRefusal(request, refusal),
   });
-}
-
-const proofCodes: ReadonlySet<Refusal["code"]> = new Set([
-  "forbidden",
-  "signature_invalid",
-  "signing_key_unknown",
-  "signing_key_revoked",
-]);
-
-const operationSubject = (id: OperationId): { type: string; id: string } => ({ type: "operation", id });
-
-const subjectTypes: Readonly<Record<string, string>> = {
-  "Change-sets": "change_set",
-  Principals: "principal",
-  Targets: "resource",
-  "Kill-switch": "kill_switch",
-};
-
-function subjectOf({ operation, input }: DispatchRequest): { type: string; id: string } {
-  const row = operationRow(operation);
-  const id = subjectId(input);
-  const type = subjectTypes[row.tag];
-  return id === undefined || type === undefined || !pathParameters(row.path).includes("id")
-    ? operationSubject(operation)
-    : { type, id };
-}
-
-function subjectId(input: Readonly<Record<string, unknown>>): string | undefined {
-  const { id } = input;
-  return typeof id === "string" ? id : undefined;
 }
