@@ -18,6 +18,7 @@ const folders = [
   "work",
   "observability",
   "followers",
+  "audit",
   "ops",
   "dispatch",
   "http",
@@ -62,7 +63,7 @@ export default {
       from: { path: "\\.rules\\.ts$" },
       to: {
         path: [
-          `${src}(storage|ledger|publishing|verification|retention|ops|dispatch|http|mcp|cli)/`,
+          `${src}(storage|ledger|publishing|verification|retention|audit|ops|dispatch|http|mcp|cli)/`,
           "/queries\\.ts$",
           "^(fs|fs/promises|net|http|https|http2|dns|tls|child_process|worker_threads|timers|os|crypto|perf_hooks)$",
           "^node_modules/(pg|fastify)/",

@@ -11,8 +11,9 @@ import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
 import type { NoteSigner } from "@countersign/proof";
 import { Registry } from "prom-client";
+import { tailSource } from "./audit/index.js";
 import { type ChangeSets, checkReferences, openChangeSets, startRecovery } from "./change-sets/index.js";
-import { openDispatch, openTree, responsesEraser, tailSource } from "./dispatch/index.js";
+import { openDispatch, openTree, responsesEraser } from "./dispatch/index.js";
 import { openTails } from "./followers/index.js";
 import {
   checkConfiguration,

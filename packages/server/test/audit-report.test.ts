@@ -6,12 +6,11 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { reportAudit } from "../src/dispatch/audit.js";
-import { checkPeriod, quarterOf, report } from "../src/ops/index.js";
+import { reportAudit } from "../src/audit/entries.js";
+import { checkPeriod, quarterOf, report } from "../src/audit/report.js";
 import { openTails } from "../src/followers/index.js";
 import { Machine } from "./support/cli.js";
-import { withClient } from "./support/postgres.js";
-import { createDatabase, type TestDatabase } from "./support/postgres.js";
+import { createDatabase, type TestDatabase, withClient } from "./support/postgres.js";
 import { createWorld, file, must, resource, type World } from "./support/world.js";
 
 let database: TestDatabase;

@@ -21,8 +21,16 @@ import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
 import { isRecorded, type Ledger, readReceipts, receiptViews } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
-import { type Caller, checkPermission, systemCaller, deploymentTenant } from "../tenancy/index.js";
-import { type Call, type Handlers, handlersOver, type Modules, type TextStream } from "./handlers.js";
+import {
+  type Call,
+  type Caller,
+  checkPermission,
+  systemCaller,
+  deploymentTenant,
+  type Handlers,
+  type TextStream,
+} from "../tenancy/index.js";
+import { handlersOver, type Modules } from "./handlers.js";
 import { internalError, problemOf } from "./problems.js";
 import { checkProof, type CheckedProof } from "./proof.js";
 import { noteReplay, readResponseStoredFor, type StoredResponse, sweepProofs, sweepResponses } from "./queries.js";
@@ -30,9 +38,8 @@ import { idNamed, subjectOfRefusal } from "./recorded.rules.js";
 import { findStored, type Held, type Idempotency, Replayed, transactFor } from "./transacting.js";
 import { validate } from "./validation.js";
 
-export { tailSource } from "./audit.js";
 export { problemOf, problemTypeBase } from "./problems.js";
-export { type LogAnswer, openTree, type ServeLog } from "./publishing.js";
+export { type LogAnswer, openTree, type ServeLog } from "./tree.js";
 export { responsesEraser } from "./responses.js";
 export { pointerOf } from "./validation.js";
 

@@ -9,14 +9,16 @@
 import type { TenantId, Verification, VerifyReport } from "@countersign/contract";
 import { sha256Hex } from "@countersign/proof";
 import pg from "pg";
+import type { OwnChecks } from "../audit/index.js";
 import type { Ledger, Query } from "../ledger/index.js";
 import {
-  readDeploymentRecord,
   type DeploymentRecord,
   type KnownTree,
+  readDeploymentRecord,
   type TenantReport,
   type Verification as LedgerVerification,
   type VerifyTenantOptions,
+  verifyView,
 } from "../verification/index.js";
 import type { Clock, Log, NewId } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
@@ -32,7 +34,6 @@ import {
   updateCheck,
   type CheckRow,
 } from "./selfCheckQueries.js";
-import { verifyView } from "./verifyView.js";
 
 type Kind = Verification["kind"];
 type Progress = NonNullable<Verification["progress"]>;
@@ -61,18 +62,10 @@ export interface SelfCheckOptions {
   readonly onReport?: (tenant: TenantId, kind: Kind, report: TenantReport) => void;
 }
 
-export interface SelfChecks {
+export interface SelfChecks extends OwnChecks {
   start(): void;
   /** Resolves when a check under way has been given up. */
   stop(): Promise<void>;
-  /** The newest one whose verdict can be built on, and the newest of all; undefined: none was finished. */
-  last(tenant: TenantId): Promise<Verification | undefined>;
-  /** What came since the last check that found nothing; everything where there is none. */
-  tail(tenant: TenantId): Promise<{ readonly report: TenantReport; readonly check: Verification | undefined }>;
-  /** Everything, as soon as it is its turn. One that waits already is not asked for twice. */
-  request(tenant: TenantId): Promise<Verification>;
-  one(tenant: TenantId, id: string): Promise<Verification | undefined>;
-  list(tenant: TenantId, limit: number): Promise<Verification[]>;
 }
 
 const dayMs = 86_400_000;

@@ -15,4 +15,4 @@ export {
   startKeeper,
 } from "./commands.js";
 export { type Eraser } from "./erase.js";
-export * from "./operations.js";
+export { retentionHandlers } from "./operations.js";

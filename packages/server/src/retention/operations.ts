@@ -1,16 +1,16 @@
 /** Erasures, legal holds and prunings as they are asked for over the interfaces: the commands, with receipts. */
 import { type CheckedInput, isRefusal, type OperationOutput, type Refusal } from "@countersign/contract";
 import { type Ledger, receiptsOf } from "../ledger/index.js";
-import type { Caller } from "../tenancy/index.js";
+import type { Caller, Handlers } from "../tenancy/index.js";
 import { archives, hold, holds, previewPruning, prune, release, type RetentionDesk } from "./commands.js";
 import { erase, previewErasure } from "./erase.js";
 
 type Transact = Ledger["transact"];
 
-export const preview = (desk: RetentionDesk, caller: Caller, input: CheckedInput<"previewErasure">) =>
+const preview = (desk: RetentionDesk, caller: Caller, input: CheckedInput<"previewErasure">) =>
   previewErasure(desk, caller, input.subject);
 
-export async function eraseSubject(
+async function eraseSubject(
   desk: RetentionDesk,
   caller: Caller,
   input: CheckedInput<"eraseSubject">,
@@ -22,7 +22,7 @@ export async function eraseSubject(
   return { ...report, receipts: receiptsOf(outcome) };
 }
 
-export async function listLegalHolds(
+async function listLegalHolds(
   desk: RetentionDesk,
   caller: Caller,
   input: CheckedInput<"listLegalHolds">,
@@ -30,7 +30,7 @@ export async function listLegalHolds(
   return { rows: await holds(desk, caller, input.released) };
 }
 
-export async function placeLegalHold(
+async function placeLegalHold(
   desk: RetentionDesk,
   caller: Caller,
   input: CheckedInput<"placeLegalHold">,
@@ -41,7 +41,7 @@ export async function placeLegalHold(
   return { hold: done.result, receipts: receiptsOf(done) };
 }
 
-export async function releaseLegalHold(
+async function releaseLegalHold(
   desk: RetentionDesk,
   caller: Caller,
   input: CheckedInput<"releaseLegalHold">,
@@ -52,10 +52,10 @@ export async function releaseLegalHold(
   return { hold: done.result, receipts: receiptsOf(done) };
 }
 
-export const previewPrune = (desk: RetentionDesk, caller: Caller, input: CheckedInput<"previewPruning">) =>
+const previewPrune = (desk: RetentionDesk, caller: Caller, input: CheckedInput<"previewPruning">) =>
   previewPruning(desk, caller, input);
 
-export async function pruneLedger(
+async function pruneLedger(
   desk: RetentionDesk,
   caller: Caller,
   input: CheckedInput<"pruneLedger">,
@@ -66,6 +66,19 @@ export async function pruneLedger(
   return { archive: done.result, receipts: receiptsOf(done) };
 }
 
-export async function listArchives(desk: RetentionDesk, caller: Caller): Promise<OperationOutput<"listArchives">> {
+async function listArchives(desk: RetentionDesk, caller: Caller): Promise<OperationOutput<"listArchives">> {
   return { rows: await archives(desk, caller) };
+}
+
+export function retentionHandlers(desk: RetentionDesk) {
+  return {
+    previewErasure: ({ caller, input }) => preview(desk, caller, input),
+    eraseSubject: ({ caller, input, request }) => eraseSubject(desk, caller, input, request.transact),
+    listLegalHolds: ({ caller, input }) => listLegalHolds(desk, caller, input),
+    placeLegalHold: ({ caller, input, request }) => placeLegalHold(desk, caller, input, request.transact),
+    releaseLegalHold: ({ caller, input, request }) => releaseLegalHold(desk, caller, input, request.transact),
+    previewPruning: ({ caller, input }) => previewPrune(desk, caller, input),
+    pruneLedger: ({ caller, input, request }) => pruneLedger(desk, caller, input, request.transact),
+    listArchives: ({ caller }) => listArchives(desk, caller),
+  } satisfies Partial<Handlers>;
 }

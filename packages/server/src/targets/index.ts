@@ -14,6 +14,7 @@ import type { TargetKindName } from "@countersign/contract";
 export * from "./target.js";
 export { openBlobs } from "./blobs.js";
 export { eraseSubject } from "./erase.js";
+export { targetHandlers } from "./operations.js";
 export { resourceRef } from "./resource.rules.js";
 export type { CheckConfiguration } from "./resource.js";
 export {

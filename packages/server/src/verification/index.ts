@@ -16,6 +16,7 @@ import { verifyTenant, type TenantReport, type VerifyTenantOptions } from "./ver
 export type { EntryReceipt, ExportOptions, Place, Selection } from "./export.js";
 export { readDeploymentRecord, type DeploymentRecord, type KnownTree } from "./verifyLog.js";
 export type { ReferenceCheck } from "./verifyState.js";
+export { verifyView } from "./view.js";
 export {
   ledgerSize,
   verifyTenant,

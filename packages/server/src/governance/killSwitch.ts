@@ -1,4 +1,4 @@
-/** The kill-switch over the interfaces: what governance decides, with names beside ids and what was in flight. */
+/** The kill-switch as it is asked for over the interfaces: what is decided, with names beside ids and what was in flight. */
 import {
   type CheckedInput,
   isRefusal,
@@ -7,18 +7,6 @@ import {
   refused,
   type Refusal,
 } from "@countersign/contract";
-import type { ChangeSets } from "../change-sets/index.js";
-import {
-  engageKill,
-  killInForce,
-  type KillLoaded,
-  type KillResult,
-  type KillRow,
-  loadConfiguration,
-  loadKill,
-  releaseKill,
-  releaseVotesRequired,
-} from "../governance/index.js";
 import {
   type Decided,
   type DecideContext,
@@ -28,10 +16,15 @@ import {
   type Snapshot,
 } from "../ledger/index.js";
 import { type Caller, loadPeople, mayBeOne, type People } from "../tenancy/index.js";
+import { loadConfiguration } from "./config.js";
+import { engageKill, releaseKill } from "./kill.js";
+import { killInForce, type KillLoaded, type KillResult, type KillRow, releaseVotesRequired } from "./kill.rules.js";
+import { loadKill } from "./queries.js";
 
 export interface KillDesk {
   readonly ledger: Ledger;
-  readonly changeSets: Pick<ChangeSets, "running">;
+  /** Numbers of the change-sets that are being applied or rolled back. */
+  readonly running: (snapshot: Snapshot) => Promise<readonly string[]>;
   readonly now: () => number;
 }
 
@@ -47,7 +40,7 @@ async function load(desk: KillDesk, snapshot: Snapshot): Promise<Loaded> {
     loadKill(snapshot),
     loadPeople(snapshot),
     loadConfiguration(snapshot),
-    desk.changeSets.running(snapshot),
+    desk.running(snapshot),
   ]);
   return { kill, people, configuration, inFlight };
 }

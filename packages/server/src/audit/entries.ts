@@ -16,9 +16,9 @@ import type { Followed, TailOptions, Tails, TailTurn } from "../followers/index.
 import { parsePattern } from "../governance/index.js";
 import type { AuditEntry, AuditQuery, Ledger } from "../ledger/index.js";
 import type { Publishing } from "../publishing/index.js";
-import type { Verification } from "../verification/index.js";
-import { checkPeriod, quarterOf, report, verifyView } from "../ops/index.js";
+import { type Verification, verifyView } from "../verification/index.js";
 import { type Caller, loadPeople, principalNames } from "../tenancy/index.js";
+import { checkPeriod, quarterOf, report } from "./report.js";
 
 export interface AuditDesk {
   readonly ledger: Ledger;

@@ -4,15 +4,27 @@ import {
   type OperationOutput,
   refused,
   type Refusal,
+  type TenantId,
   type Verification,
 } from "@countersign/contract";
-import { type SelfChecks, verifyView } from "../ops/index.js";
+import { type TenantReport, type Verification as LedgerVerification, verifyView } from "../verification/index.js";
 import type { Caller } from "../tenancy/index.js";
-import type { Verification as LedgerVerification } from "../verification/index.js";
+
+/** The server's own checks of its ledgers, one after the other. */
+export interface OwnChecks {
+  /** The newest one whose verdict can be built on, and the newest of all; undefined: none was finished. */
+  last(tenant: TenantId): Promise<Verification | undefined>;
+  /** What came since the last check that found nothing; everything where there is none. */
+  tail(tenant: TenantId): Promise<{ readonly report: TenantReport; readonly check: Verification | undefined }>;
+  /** Everything, as soon as it is its turn. One that waits already is not asked for twice. */
+  request(tenant: TenantId): Promise<Verification>;
+  one(tenant: TenantId, id: string): Promise<Verification | undefined>;
+  list(tenant: TenantId, limit: number): Promise<Verification[]>;
+}
 
 export interface VerificationDesk {
   readonly verification: Pick<LedgerVerification, "verifyTenant">;
-  readonly selfChecks: SelfChecks;
+  readonly selfChecks: OwnChecks;
 }
 
 export async function verifyChain(

@@ -1,16 +1,12 @@
-/** JSON resources, the configuration in force and the registered workspaces, as operations show and change them. */
+/** JSON resources as operations show them: only what the caller was granted to read. */
 import {
   type CheckedInput,
   type OperationOutput,
-  type Problem,
   isUuid,
   refused,
   type Refusal,
-  refusedForProblems,
   isRefusal,
-  type WorkspaceView,
 } from "@countersign/contract";
-import type { JsonObject } from "@countersign/proof";
 import {
   type Configuration,
   decideRead,
@@ -19,30 +15,15 @@ import {
   policySet,
   type TargetFacts,
 } from "../governance/index.js";
-import { type DecideContext, type Ledger, receiptsOf, type ReceiptView, type Snapshot } from "../ledger/index.js";
-import {
-  allWorkspaces,
-  listResources,
-  registerWorkspace,
-  removeWorkspace,
-  resourceByName,
-  resourceName,
-  resourceVersions,
-  type ResourceRow,
-  type WorkspaceChange,
-  type WorkspaceRow,
-} from "../targets/index.js";
-import type { Caller } from "../tenancy/index.js";
+import type { Ledger, Snapshot } from "../ledger/index.js";
+import { listResources, resourceByName, resourceName, resourceVersions, type ResourceRow } from "./queries.js";
+import { badCursor, type Caller } from "../tenancy/index.js";
 
-export interface RecordsDesk {
+export interface ReadingDesk {
   readonly ledger: Ledger;
-  readonly dataDirectory: string;
-  readonly workspaceRoots: readonly string[] | undefined;
   /** Number of a change-set, for showing. */
   readonly changeSetNumbers: (snapshot: Snapshot, ids: readonly string[]) => Promise<ReadonlyMap<string, string>>;
 }
-
-// ── Resources ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 interface Name {
   readonly environment: string;
@@ -78,7 +59,7 @@ function checkRead(caller: Caller, configuration: Configuration, name: Name): Re
 }
 
 export async function list(
-  desk: RecordsDesk,
+  desk: ReadingDesk,
   caller: Caller,
   input: CheckedInput<"listResources">,
 ): Promise<OperationOutput<"listResources"> | Refusal> {
@@ -124,7 +105,7 @@ function withoutDocument(row: Omit<ResourceRow, "document">) {
 }
 
 export async function get(
-  desk: RecordsDesk,
+  desk: ReadingDesk,
   caller: Caller,
   input: CheckedInput<"getResource">,
 ): Promise<OperationOutput<"getResource"> | Refusal> {
@@ -150,7 +131,7 @@ export async function get(
 }
 
 export async function history(
-  desk: RecordsDesk,
+  desk: ReadingDesk,
   caller: Caller,
   input: CheckedInput<"getResourceHistory">,
 ): Promise<OperationOutput<"getResourceHistory"> | Refusal> {
@@ -194,90 +175,4 @@ async function readGranted(snapshot: Snapshot, caller: Caller, name: Name): Prom
       `there is no resource \`${name.type} ${name.id}\` in \`${name.environment}\`; \`countersign resource list\` shows them`,
     )
   );
-}
-
-export function badCursor(): Refusal {
-  return refusedForProblems([
-    { code: "invalid_request", pointer: "/cursor", message: "`cursor` is not one of this list; start without it" },
-  ]);
-}
-
-// ── Configuration ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-export async function configuration(desk: RecordsDesk, caller: Caller): Promise<OperationOutput<"getConfiguration">> {
-  const { sources } = await desk.ledger.snapshot(caller.tenant, loadConfiguration);
-  return {
-    rows: Object.entries(sources).map(([name, source]) => ({
-      name,
-      document: source.document as JsonObject,
-      source: source.source,
-      revision: source.revision,
-    })),
-  };
-}
-
-// ── Workspaces ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-export async function workspaces(desk: RecordsDesk, caller: Caller): Promise<OperationOutput<"listWorkspaces">> {
-  const rows = await desk.ledger.snapshot(caller.tenant, allWorkspaces);
-  return { rows: rows.filter((row) => row.status === "ACTIVE").map(workspaceView) };
-}
-
-type WorkspaceAnswer = Promise<{ workspace: WorkspaceView; receipts: ReceiptView[] } | Refusal>;
-
-export function addWorkspace(
-  desk: RecordsDesk,
-  caller: Caller,
-  input: CheckedInput<"registerWorkspace">,
-  transact: Ledger["transact"],
-): WorkspaceAnswer {
-  const { name, root, environment } = input;
-  return changeWorkspace(caller, transact, (snapshot) =>
-    registerWorkspace(
-      { name, root, environment },
-      {
-        actor: caller.actor,
-        snapshot,
-        dataDirectory: desk.dataDirectory,
-        ...(desk.workspaceRoots === undefined ? {} : { allowedRoots: desk.workspaceRoots }),
-      },
-    ),
-  );
-}
-
-export function dropWorkspace(
-  caller: Caller,
-  input: CheckedInput<"removeWorkspace">,
-  transact: Ledger["transact"],
-): WorkspaceAnswer {
-  return changeWorkspace(caller, transact, (snapshot) => removeWorkspace(input.id, { actor: caller.actor, snapshot }));
-}
-
-async function changeWorkspace(
-  caller: Caller,
-  transact: Ledger["transact"],
-  prepare: (snapshot: Snapshot) => Promise<WorkspaceChange | readonly Problem[]>,
-): WorkspaceAnswer {
-  const outcome = await transact(caller.tenant, prepare, (change, context: DecideContext) => {
-    if (typeof change !== "function") return refusedForProblems(change);
-    const { guards, entries, workspace } = change(context);
-    return {
-      kind: "change",
-      change: { guards: [...caller.guards, ...guards], entries },
-      result: { workspace: workspaceView(workspace) },
-    };
-  });
-  if (isRefusal(outcome)) return outcome;
-  return { ...outcome.result, receipts: receiptsOf(outcome) };
-}
-
-function workspaceView(row: WorkspaceRow): WorkspaceView {
-  return {
-    id: row.id,
-    name: row.name,
-    root: row.root,
-    environment: row.environment,
-    status: row.status,
-    createdAt: new Date(row.createdAtMs).toISOString(),
-  };
 }
