@@ -11,6 +11,7 @@ import {
   type TenantId,
   type VerifyReport,
 } from "@countersign/contract";
+import { iso } from "../platform/index.js";
 import type { ChangeSets } from "../change-sets/index.js";
 import type { Followed, TailOptions, Tails, TailTurn } from "../followers/index.js";
 import { parsePattern } from "../governance/index.js";
@@ -32,8 +33,6 @@ interface Naming {
   readonly ledger: Ledger;
   readonly changeSets: Pick<ChangeSets, "numbersOf">;
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();
 
 export async function listAudit(
   desk: AuditDesk,

@@ -1,5 +1,6 @@
 /** What is published of a ledger, for those who may read it. */
 import { type OperationOutput, refused, type Refusal, type TenantId } from "@countersign/contract";
+import { iso } from "../platform/index.js";
 import type { Ledger } from "../ledger/index.js";
 import { keyRows, readStanding, type AnchorReach, type AnchorSpec, type Publishing } from "../publishing/index.js";
 import type { Caller } from "../tenancy/index.js";
@@ -9,7 +10,6 @@ export interface PublishingDesk {
   readonly publishing: Publishing;
 }
 
-const iso = (ms: number): string => new Date(ms).toISOString();
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
 export async function checkpoint(

@@ -13,6 +13,7 @@ import {
   type ReportSummary,
   type ReportVote,
 } from "@countersign/contract";
+import { iso } from "../platform/index.js";
 
 export interface ToldEntry {
   readonly seq: number;
@@ -94,7 +95,6 @@ const open: ReadonlySet<string> = new Set([
 const emergencies: ReadonlySet<string> = new Set(["on_call", "break_glass"]);
 
 const actionOf = ({ action }: ToldEntry): string => action.replace(/^change_set\./, "");
-const iso = (ms: number): string => new Date(ms).toISOString();
 const text = (value: JsonValue | undefined): string | null => (typeof value === "string" ? value : null);
 const whole = (value: JsonValue | undefined): number | null =>
   typeof value === "number" && Number.isSafeInteger(value) ? value : null;

@@ -19,7 +19,7 @@ import {
 } from "@countersign/contract";
 import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
 import { isRecorded, type Ledger, readReceipts, receiptViews } from "../ledger/index.js";
-import type { Log } from "../platform/index.js";
+import { hourMs, type Log } from "../platform/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
 import {
   type Call,
@@ -288,8 +288,6 @@ async function replay(on: Running, { caller, row, idempotency, stored }: Repeat)
     body: { changeSet, application, receipts },
   };
 }
-
-const hourMs = 3_600_000;
 
 /** Housekeeping of what requests leave behind; nobody waits for the sweeping, and none of it decides anything. */
 class Sweeper {

@@ -25,6 +25,7 @@ import {
   type TenantMode,
   type VoteDecision,
 } from "@countersign/contract";
+import { hourMs } from "../platform/index.js";
 import { quotedList, sortedUnique, type TargetFacts } from "./facts.js";
 import { anyMatches } from "./patterns.rules.js";
 import { mergeStages } from "./policy.rules.js";
@@ -438,8 +439,6 @@ export function checkPriority(
     message: `priority \`${priority}\` needs a person; agents choose \`NORMAL\` or \`LOW\``,
   };
 }
-
-const hourMs = 3_600_000;
 
 /** When a pending change-set expires. */
 export function deadlineMs(

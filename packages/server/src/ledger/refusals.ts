@@ -5,6 +5,7 @@
  * Promises: the `count`s of the entries add up to the refusals, unless the process is killed within the minute.
  */
 import { errorCatalogue, type ErrorCode, type ErrorEntry, type TenantId } from "@countersign/contract";
+import { minuteMs } from "../platform/index.js";
 import type { Actor, EntryDraft, Reference } from "./types.js";
 
 export interface GovernedRefusal {
@@ -27,7 +28,6 @@ export interface RefusalLogOptions {
   append(tenant: TenantId, entry: EntryDraft): Promise<void>;
 }
 
-const minuteMs = 60_000;
 /** Different refusals remembered at once; beyond that each is an entry of its own. */
 const talliesMax = 10_000;
 

@@ -1,13 +1,12 @@
 /** People, keys and tenants as they are shown. */
 import { type ApiKeyView, type OperationOutput, type PrincipalView, type SigningKeyView } from "@countersign/contract";
+import { iso } from "../platform/index.js";
 import type { Members, People, Person } from "./people.js";
 import type { ApiKeyWithUse } from "./queries.js";
 import type { ApiKeyRow, BindingRow, New, PrincipalRow, SigningKeyRow, TenantRow } from "./rows.js";
 
 export type TenantView = OperationOutput<"getTenant">;
 export type PrincipalSummary = PrincipalView["answerable"] & object;
-
-const iso = (ms: number): string => new Date(ms).toISOString();
 
 export function tenantView(row: TenantRow): TenantView {
   return { id: row.id, name: row.name, mode: row.mode, createdAt: iso(row.created_at_ms) };
