@@ -10,7 +10,7 @@ const hashingOnlyInProof = {
 const wholeCrypto = { name: "crypto", message: "import named functions from node:crypto" };
 const driver = {
   name: "pg",
-  message: "the database's driver belongs to storage, ledger and ops",
+  message: "the database's driver belongs to storage, ledger, verification, retention and ops",
   allowTypeImports: false,
 };
 
@@ -96,7 +96,7 @@ export default tseslint.config(
     rules: { "no-restricted-syntax": ["error", noWholeCrypto, ...noAskingForKinds] },
   },
   {
-    files: ["packages/server/src/{storage,ledger,ops}/**/*.ts"],
+    files: ["packages/server/src/{storage,ledger,verification,retention,ops}/**/*.ts"],
     rules: { "@typescript-eslint/no-restricted-imports": ["error", { paths: [hashingOnlyInProof, wholeCrypto] }] },
   },
   {

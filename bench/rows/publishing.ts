@@ -7,15 +7,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { asTenantId } from "../../packages/contract/src/index.js";
+import { type Ledger, type Write } from "../../packages/server/src/ledger/index.js";
 import {
   anchorsFrom,
   openAnchors,
   openPublishing,
   anchorSpecs,
-  type Ledger,
   type Publishing,
-  type Write,
-} from "../../packages/server/src/ledger/index.js";
+} from "../../packages/server/src/publishing/index.js";
 import { newId, systemClock } from "../../packages/server/src/platform/index.js";
 import { deploymentTenant } from "../../packages/server/src/tenancy/index.js";
 import { throughput, type Bench, type Measured, type Row, type Sample } from "../row.js";

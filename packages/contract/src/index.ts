@@ -1,5 +1,5 @@
 export * from "./changeSets.js";
-export * from "./config.js";
+export * from "./config/index.js";
 export * from "./errors.js";
 export * from "./events/index.js";
 export * from "./events/schemas.js";

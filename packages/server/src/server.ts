@@ -11,8 +11,9 @@ import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
 import type { NoteSigner } from "@countersign/proof";
 import { Registry } from "prom-client";
+import { tailSource } from "./audit/index.js";
 import { type ChangeSets, checkReferences, openChangeSets, startRecovery } from "./change-sets/index.js";
-import { openDispatch, openTree, responsesEraser, tailSource } from "./dispatch/index.js";
+import { openDispatch, openTree, responsesEraser } from "./dispatch/index.js";
 import { openTails } from "./followers/index.js";
 import {
   checkConfiguration,
@@ -21,23 +22,11 @@ import {
   startingBindings,
 } from "./governance/index.js";
 import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
-import {
-  anchorsFrom,
-  anchorSpecs,
-  type Ledger,
-  openAnchors,
-  openLedger,
-  openPublishing,
-  type Publishing,
-} from "./ledger/index.js";
-import {
-  checkReadiness,
-  openMetrics,
-  openSelfChecks,
-  logKeysFolder,
-  type RetentionDesk,
-  startKeeper,
-} from "./ops/index.js";
+import { type Ledger, openLedger } from "./ledger/index.js";
+import { anchorsFrom, anchorSpecs, openAnchors, openPublishing, type Publishing } from "./publishing/index.js";
+import { openVerification, type Verification } from "./verification/index.js";
+import { checkReadiness, openMetrics, openSelfChecks, logKeysFolder } from "./ops/index.js";
+import { type RetentionDesk, startKeeper } from "./retention/index.js";
 import {
   defaultHost,
   defaultPort,
@@ -104,6 +93,7 @@ export interface RunningServer {
   readonly tenancy: Tenancy;
   readonly changeSets: ChangeSets;
   readonly publishing: Publishing;
+  readonly verification: Verification;
   close(): Promise<void>;
 }
 
@@ -170,8 +160,10 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const clock = systemClock;
   const now = (): number => clock.nowMs();
   const report = (event: string, details: Readonly<Record<string, unknown>>): void => log.warn(details, event);
-  const ledger = await openLedger({ storage, sealing, clock, report, deploymentTenant, references: checkReferences });
+  const ledger = await openLedger({ storage, sealing, clock, report });
   opened.add(() => ledger.close());
+  const { openBody } = ledger;
+  const verification = openVerification({ storage, openBody, clock, deploymentTenant, references: checkReferences });
   const roles: Parameters<typeof openTenancy>[0]["roles"] = async (snapshot) =>
     (await loadConfiguration(snapshot)).roles;
   const tenancy = openTenancy({ ledger, storage, clock, newId, roles, startingBindings, log });
@@ -210,6 +202,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
 
   const retention: RetentionDesk = {
     ledger,
+    verification,
     storage,
     erasers: [
       { module: "change-sets", erase: changeSets.eraseSubject },
@@ -236,7 +229,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   });
   const selfChecks = openSelfChecks({
     onReport: metrics.checked,
-    ...{ ledger, storage, deploymentTenant, clock, newId, log },
+    ...{ ledger, verification, storage, deploymentTenant, clock, newId, log },
     tenants: () => tenancy.tenants(),
     everyMinutes: config.selfCheckMinutes ?? selfCheckMinutesDefault,
   });
@@ -249,6 +242,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     changeSets,
     tails,
     publishing,
+    verification,
     anchors: specs,
     retention,
     storage,
@@ -297,6 +291,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     tenancy,
     changeSets,
     publishing,
+    verification,
     close,
   };
 }

@@ -4,9 +4,9 @@ import { appendFileSync, readdirSync, readFileSync, renameSync, rmSync, writeFil
 import { join } from "node:path";
 import { tilePath } from "@countersign/proof";
 import { describe, expect, it } from "vitest";
-import { fileAnchor } from "../src/ledger/anchors/file.js";
-import { readRecords } from "../src/ledger/anchors/layout.js";
-import { AnchorContradiction, type Anchor } from "../src/ledger/anchors/index.js";
+import { fileAnchor } from "../src/publishing/anchors/file.js";
+import { readRecords } from "../src/publishing/anchors/layout.js";
+import { AnchorContradiction, type Anchor } from "../src/publishing/anchors/index.js";
 import { MemoryLog, sizeOfNote } from "./support/anchors.js";
 import { exerciseAnchor, type AnchorPlace } from "./support/exercise-anchor.js";
 import { temporaryDirectory } from "./support/postgres.js";

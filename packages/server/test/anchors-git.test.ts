@@ -13,8 +13,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { AnchorContradiction, type Anchor } from "../src/ledger/anchors/index.js";
-import { gitAnchor } from "../src/ledger/anchors/git.js";
+import { AnchorContradiction, type Anchor } from "../src/publishing/anchors/index.js";
+import { gitAnchor } from "../src/publishing/anchors/git.js";
 import { MemoryLog, sizeOfNote } from "./support/anchors.js";
 import { exerciseAnchor, type AnchorPlace } from "./support/exercise-anchor.js";
 import { temporaryDirectory } from "./support/postgres.js";

@@ -9,10 +9,10 @@ import {
   type Anchors,
   type AnchorStatus,
   type Submission,
-} from "../src/ledger/anchors/index.js";
-import { parseAnchors } from "../src/ledger/anchors/specs.js";
-import { failed, freshState, longestPauseMs, reachOf } from "../src/ledger/anchors/standing.rules.js";
-import type { AnchorState } from "../src/ledger/anchors/states.js";
+} from "../src/publishing/anchors/index.js";
+import { parseAnchors } from "../src/publishing/anchors/specs.js";
+import { failed, freshState, longestPauseMs, reachOf } from "../src/publishing/anchors/standing.rules.js";
+import type { AnchorState } from "../src/publishing/anchors/states.js";
 import { formatVerifierKey, verifierKey } from "@countersign/proof";
 import { logKey, MemoryLog } from "./support/anchors.js";
 import { openTestLedger } from "./support/ledger.js";

@@ -2,7 +2,7 @@
 import { rmSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { formatVerifierKey, parseVerifierKey, verifierKey } from "@countersign/proof";
-import { witnessAnchor } from "../src/ledger/anchors/witness.js";
+import { witnessAnchor } from "../src/publishing/anchors/witness.js";
 import { addLog, initWitness, openWitness, runWitness, type RunningWitness } from "../src/witness/index.js";
 import { logKey, sizeOfNote } from "./support/anchors.js";
 import { exerciseAnchor, type AnchorPlace } from "./support/exercise-anchor.js";

@@ -1,7 +1,7 @@
 /** What entries of one change-set mean: tables of stories, and what a report makes of them. */
 import type { JsonObject } from "@countersign/contract";
 import { expect, test } from "vitest";
-import { gap, reportOf, ReportTally, type StoryFacts, type ToldEntry } from "../src/ops/report.rules.js";
+import { gap, reportOf, ReportTally, type StoryFacts, type ToldEntry } from "../src/audit/report.rules.js";
 
 const author = "11111111-1111-7111-8111-111111111111";
 const voter = "22222222-2222-7222-8222-222222222222";

@@ -6,12 +6,11 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { reportAudit } from "../src/dispatch/audit.js";
-import { checkPeriod, quarterOf, report } from "../src/ops/index.js";
+import { reportAudit } from "../src/audit/entries.js";
+import { checkPeriod, quarterOf, report } from "../src/audit/report.js";
 import { openTails } from "../src/followers/index.js";
 import { Machine } from "./support/cli.js";
-import { withClient } from "./support/postgres.js";
-import { createDatabase, type TestDatabase } from "./support/postgres.js";
+import { createDatabase, type TestDatabase, withClient } from "./support/postgres.js";
 import { createWorld, file, must, resource, type World } from "./support/world.js";
 
 let database: TestDatabase;
@@ -32,7 +31,8 @@ async function reported(asked: Record<string, unknown> = {}): Promise<Report> {
     onCommitted: () => () => undefined,
   });
   const publishing = { latest: async () => undefined };
-  const desk = { ledger: world.ledger, changeSets: world.changeSets, tails, publishing, now: Date.now };
+  const { ledger, changeSets } = world;
+  const desk = { ledger, verification: ledger, changeSets, tails, publishing, now: Date.now };
   const lines: ReportLine[] = [];
   const caller = await world.caller(world.people.alice.id);
   for await (const line of reportAudit(desk, caller, { verify: "none", ...asked } as never))

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { formatVerifierKey, parseVerifierKey, verifierKey } from "@countersign/proof";
 import { afterAll, describe, expect, it } from "vitest";
-import { witnessAnchor } from "../src/ledger/anchors/witness.js";
+import { witnessAnchor } from "../src/publishing/anchors/witness.js";
 import { logKey, MemoryLog } from "./support/anchors.js";
 import { Machine } from "./support/cli.js";
 

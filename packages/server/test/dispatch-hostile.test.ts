@@ -22,7 +22,7 @@ beforeAll(async () => {
   agent = await addAgent(ada, "agent");
 });
 afterAll(async () => {
-  expect((await server.ledger.checkTenant(server.tenant)).findings).toEqual([]);
+  expect((await server.verification.checkTenant(server.tenant)).findings).toEqual([]);
   await server.close();
 });
 
@@ -115,7 +115,7 @@ test("a list says nothing of names its reader may not see, its cursor neither", 
 });
 
 test("a thousand refusals of made-up names are few entries", async () => {
-  const entries = async (): Promise<number> => (await server.ledger.verifyTenant(server.tenant)).entries;
+  const entries = async (): Promise<number> => (await server.verification.verifyTenant(server.tenant)).entries;
   const before = await entries();
   for (let n = 0; n < 30; n++) {
     expect((await agent.call("revokeKey", { id: randomUUID() })).status).toBe(403);

@@ -5,11 +5,14 @@ import {
   configurationId,
   configurationNames,
   configurationSchemas,
+  ruleId,
+  targetPattern,
   tenantModes,
   type ConfigurationName,
   type JsonValue,
 } from "@countersign/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
 import {
   checkConfiguration,
   decidePolicy,
@@ -26,6 +29,7 @@ import {
   startingConfiguration,
   type PolicyPrincipal,
 } from "../src/governance/index.js";
+import { problemsOfMarked } from "../src/governance/config.js";
 import type { Ledger } from "../src/ledger/index.js";
 import { newId } from "../src/platform/index.js";
 import { configuration, target } from "./support/governance.js";
@@ -207,9 +211,9 @@ describe("documents", () => {
     const { warnings, problems } = configuration({ routes });
     expect(problems).toEqual([]);
     expect(warnings.map((warning) => warning.pointer)).toEqual([
-      "/escalation/1",
       "/categories/UI_LAYOUT/0/groups/1",
       "/otherwise/0/groups/0",
+      "/escalation/1",
     ]);
   });
 
@@ -411,5 +415,32 @@ describe("from the database", () => {
     expect(await release(bob)).toMatchObject({ kind: "committed", result: { status: "RELEASED" } });
     expect(await release(bob)).toMatchObject({ kind: "refused", code: "kill_not_engaged" });
     expect(await ledger.snapshot(tenant, loadKill)).toMatchObject({ rows: [], epoch: 2 });
+  });
+});
+
+describe("a document of a new kind", () => {
+  const schema = z.strictObject({
+    channels: z.array(z.strictObject({ id: z.string(), targets: z.array(z.string()) })),
+    rules: z.array(z.strictObject({ name: ruleId, about: z.array(targetPattern) })),
+  });
+
+  test("is not held to rules by the names of its members", () => {
+    const channel = { id: "ops", targets: ["https://no.pattern"] };
+    expect(problemsOfMarked(schema, { channels: [channel, channel], rules: [] })).toEqual([]);
+  });
+
+  test("is held to what its parts are marked as", () => {
+    const rules = [
+      { name: "a", about: ["*"] },
+      { name: "a", about: ["files/**"] },
+    ];
+    expect(problemsOfMarked(schema, { channels: [], rules }, "/value")).toMatchObject([
+      { code: "invalid_request", pointer: "/value/rules/1/about/0" },
+      {
+        code: "invalid_request",
+        pointer: "/value/rules/1/name",
+        message: "`a` stands at `/value/rules/0` already; give every rule its own id",
+      },
+    ]);
   });
 });

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterEach(async () => expect((await fetch(`${server.url}/healthz`)).status).toBe(200));
 afterAll(async () => {
-  expect((await server.ledger.checkTenant(server.tenant)).findings).toEqual([]);
+  expect((await server.verification.checkTenant(server.tenant)).findings).toEqual([]);
   await server.close();
 });
 

@@ -74,7 +74,7 @@ describe.runIf(embedded)("the database is away for a while", () => {
     const names = (await ada.call("listPrincipals", { kind: "agent", limit: 200 })).body.rows.map((row) => row.name);
     expect(names).toEqual(expect.arrayContaining(acknowledged));
     expect(names).not.toContain("while away");
-    expect((await server.ledger.checkTenant(server.tenant)).findings).toEqual([]);
+    expect((await server.verification.checkTenant(server.tenant)).findings).toEqual([]);
     await server.close();
     await again.stop();
   });

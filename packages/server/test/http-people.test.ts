@@ -51,5 +51,5 @@ test("whoever has no key is told so", async () => {
 
 test("the ledger accounts for everything", async () => {
   for (const tenant of await server.tenancy.tenants())
-    expect((await server.ledger.checkTenant(tenant)).findings).toEqual([]);
+    expect((await server.verification.checkTenant(tenant)).findings).toEqual([]);
 });

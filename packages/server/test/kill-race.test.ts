@@ -6,7 +6,7 @@ import { isRefusal } from "@countersign/contract";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { checkKill, loadKill } from "../src/governance/index.js";
 import type { KillMessage } from "./support/killProgram.js";
-import type { TestLedger } from "./support/ledger.js";
+import type { DraftLedger } from "./support/ledger.js";
 import { startProgram } from "./support/processes.js";
 import {
   addAgent,
@@ -73,7 +73,7 @@ test("who looked before it was engaged and commits after it is stopped by the gu
   const looked = signal();
   const engagedNow = signal();
   let attempts = 0;
-  const ledger: TestLedger = server.ledger;
+  const ledger: DraftLedger = server.ledger;
   const late = ledger.transact(
     server.tenant,
     async (snapshot) => {
@@ -143,7 +143,7 @@ test("an agent's is a hold, which a person confirms; ten people at once engage o
 });
 
 test("the ledger accounts for everything", async () => {
-  expect((await server.ledger.checkTenant(server.tenant)).findings).toEqual([]);
+  expect((await server.verification.checkTenant(server.tenant)).findings).toEqual([]);
 });
 
 function release(person: Person) {

@@ -2,11 +2,11 @@
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { expectedDefinitions } from "../src/ledger/definitions.generated.js";
-import { definitionsSource, readDefinitions } from "../src/ledger/definitions.js";
+import { expectedDefinitions } from "../src/verification/definitions.generated.js";
+import { definitionsSource, readDefinitions } from "../src/verification/definitions.js";
 import { createDatabase, withClient } from "./support/postgres.js";
 
-const file = fileURLToPath(new URL("../src/ledger/definitions.generated.ts", import.meta.url));
+const file = fileURLToPath(new URL("../src/verification/definitions.generated.ts", import.meta.url));
 
 test("definitions.generated.ts is what the migrations make", async () => {
   const database = await createDatabase();

@@ -1,7 +1,7 @@
 /** A verification that is given up ends, whatever it is just doing: a stop of the server waits for it. */
 import type { TenantId } from "@countersign/contract";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { verifyTenant } from "../src/ledger/index.js";
+import { verifyTenant } from "../src/verification/index.js";
 import { checkReferences } from "../src/change-sets/index.js";
 import { commit, committed, newTenant, openTestLedger, type TestLedger } from "./support/ledger.js";
 import { lineTo, type Line } from "./support/line.js";

@@ -2,7 +2,7 @@
 import { isRefusal, refused, type TenantId } from "@countersign/contract";
 import { verifyBundle } from "@countersign/proof";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { AuditQuery, Ledger } from "../src/ledger/index.js";
+import type { AuditQuery } from "../src/ledger/index.js";
 import { newId, sealingWith } from "../src/platform/index.js";
 import {
   actor,
@@ -117,7 +117,7 @@ test("bodies are sealed in the database, opened for the reader, and said to be u
 
 async function exported(
   tenant: TenantId,
-  options: Partial<Parameters<Ledger["exportBundle"]>[1]> = {},
+  options: Partial<Parameters<TestLedger["exportBundle"]>[1]> = {},
 ): Promise<Buffer[]> {
   const pieces: Buffer[] = [];
   for await (const piece of ledger.exportBundle(tenant, { deployment: "test", ...options }))

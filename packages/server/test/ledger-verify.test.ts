@@ -14,8 +14,13 @@ import {
 } from "@countersign/proof";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { verifyTenant, type KnownTree, type TenantReport, type VerifyTenantOptions } from "../src/ledger/index.js";
-import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
+import {
+  verifyTenant,
+  type KnownTree,
+  type TenantReport,
+  type VerifyTenantOptions,
+} from "../src/verification/index.js";
+import { bodyOpener, SubjectKeys } from "../src/ledger/subjectKeys.js";
 import { newId, systemRandom } from "../src/platform/index.js";
 import { commit, committed, entry, newTenant, openTestLedger, testSealing, type TestLedger } from "./support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";

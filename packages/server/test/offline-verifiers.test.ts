@@ -27,7 +27,7 @@ import {
   zeroHash,
 } from "@countersign/proof";
 import { loadTrust } from "@countersign/proof/load";
-import { rotateKeys } from "../src/ledger/index.js";
+import { rotateKeys } from "../src/publishing/index.js";
 import { temporaryDirectory } from "./support/postgres.js";
 import { buildVerifier } from "../../../scripts/buildVerifier.mjs";
 import { Chromium, findChromium, type Page } from "../../verify/test/support/chromium.js";
@@ -55,7 +55,7 @@ describe.skipIf(absent !== undefined)("both offline verifiers", () => {
     stage = await setStage();
     scene = await stage.copy();
     folder = temporaryDirectory();
-    await scene.open(async ({ ledger, publishing }) => {
+    await scene.open(async ({ verification, publishing }) => {
       const common = { deployment: stage.deployment, keyStatements: await publishing.keyStatements(), bodies: true };
       const [, second = 0] = stage.anchored;
       const about = { subjectId: stage.applied[0] ?? "", about: { changeSet: stage.applied[0] ?? "" } };
@@ -66,7 +66,7 @@ describe.skipIf(absent !== undefined)("both offline verifiers", () => {
         "a change-set's story": { selection: about },
       })) {
         let text = "";
-        for await (const piece of ledger.exportBundle(stage.tenant, { ...common, ...options })) text += piece;
+        for await (const piece of verification.exportBundle(stage.tenant, { ...common, ...options })) text += piece;
         bundles.set(name, text);
       }
     });
@@ -181,10 +181,10 @@ describe.skipIf(absent !== undefined)("both offline verifiers", () => {
     try {
       await own.sql((client) => new Tamper(stage).rewrite(client, 32));
       let changed = "";
-      await own.open(async ({ ledger, publishing }) => {
+      await own.open(async ({ verification, publishing }) => {
         const keyStatements = await publishing.keyStatements();
         const options = { deployment: stage.deployment, keyStatements, bodies: true };
-        for await (const piece of ledger.exportBundle(stage.tenant, options)) changed += piece;
+        for await (const piece of verification.exportBundle(stage.tenant, options)) changed += piece;
       });
       const { ours, theirs } = await both(changed, { policy: stage.policy });
       expect(ours.slice(0, 1)).toEqual([1]);

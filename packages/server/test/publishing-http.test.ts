@@ -108,8 +108,8 @@ test("and for anybody where the tenant says so, until it says no", async () => {
   expect((await get(`${deploymentTenant}/checkpoint`)).status).toBe(401);
   await publicLedger(false);
   expect((await get(`${server.tenant}/checkpoint`)).status).toBe(401);
-  expect((await server.ledger.checkTenant(server.tenant)).findings).toEqual([]);
-  expect((await server.ledger.checkTenant(deploymentTenant)).findings).toEqual([]);
+  expect((await server.verification.checkTenant(server.tenant)).findings).toEqual([]);
+  expect((await server.verification.checkTenant(deploymentTenant)).findings).toEqual([]);
 });
 
 test("a server without its keys works, and says that nothing is signed", async () => {

@@ -20,9 +20,9 @@ import {
   verifierKey,
 } from "@countersign/proof";
 import { describe, expect, test } from "vitest";
-import { initKeys, listKeys, repairStatements, revokeKey, rotateKeys } from "../src/ledger/index.js";
-import { finishPending, prepareRotation } from "../src/ledger/publishing/keyChanges.js";
-import { KeyRing, openKeys } from "../src/ledger/publishing/keys.js";
+import { initKeys, listKeys, repairStatements, revokeKey, rotateKeys } from "../src/publishing/index.js";
+import { finishPending, prepareRotation } from "../src/publishing/keyChanges.js";
+import { KeyRing, openKeys } from "../src/publishing/keys.js";
 import { systemClock } from "../src/platform/index.js";
 import { deploymentTenant } from "../src/tenancy/index.js";
 import { createDatabase, temporaryDirectory } from "./support/postgres.js";

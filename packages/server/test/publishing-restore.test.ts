@@ -13,7 +13,7 @@ import {
   type JsonObject,
 } from "@countersign/proof";
 import { expect, test } from "vitest";
-import { listKeys, restore, restoreAsClone, rotateKeys } from "../src/ledger/index.js";
+import { listKeys, restore, restoreAsClone, rotateKeys } from "../src/publishing/index.js";
 import { deploymentTenant } from "../src/tenancy/index.js";
 import { createDatabase, temporaryDirectory } from "./support/postgres.js";
 import { bench, copyFolder, refusal, until, type Bench } from "./support/publishing.js";

@@ -12,11 +12,12 @@ import {
   type Trust,
 } from "@countersign/proof";
 import { afterEach, describe, expect, test } from "vitest";
-import { listKeys, openAnchors, revokeKey, rotateKeys, verifyTenant, type Publishing } from "../src/ledger/index.js";
-import { fileAnchor } from "../src/ledger/anchors/file.js";
-import { witnessAnchor } from "../src/ledger/anchors/witness.js";
-import { supersede } from "../src/ledger/publishing/superseding.js";
-import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
+import { listKeys, openAnchors, revokeKey, rotateKeys, type Publishing } from "../src/publishing/index.js";
+import { verifyTenant } from "../src/verification/index.js";
+import { fileAnchor } from "../src/publishing/anchors/file.js";
+import { witnessAnchor } from "../src/publishing/anchors/witness.js";
+import { supersede } from "../src/publishing/superseding.js";
+import { bodyOpener, SubjectKeys } from "../src/ledger/subjectKeys.js";
 import { systemClock, systemRandom } from "../src/platform/index.js";
 import { deploymentTenant } from "../src/tenancy/index.js";
 import {

@@ -21,7 +21,7 @@ import { deploymentTenant } from "../src/tenancy/index.js";
 import { heldClock, newTenant } from "./support/ledger.js";
 import { withClient } from "./support/postgres.js";
 import { bench, copyFolder, refusal, until } from "./support/publishing.js";
-import type { Publishing } from "../src/ledger/index.js";
+import type { Publishing } from "../src/publishing/index.js";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 

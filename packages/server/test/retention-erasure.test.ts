@@ -6,18 +6,11 @@ import { type ChangeSetAnswer, isRefusal, type Refusal } from "@countersign/cont
 import type { Finding } from "@countersign/proof";
 import type pg from "pg";
 import { openChangeSets } from "../src/change-sets/index.js";
-import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
-import { moveEpoch, verifyTenant, type TenantReport } from "../src/ledger/index.js";
-import {
-  erase,
-  type ErasureDesk,
-  finishAll,
-  hold,
-  holds,
-  previewErasure,
-  release,
-  type RetentionDesk,
-} from "../src/ops/index.js";
+import { bodyOpener, SubjectKeys } from "../src/ledger/subjectKeys.js";
+import { moveEpoch } from "../src/ledger/index.js";
+import { verifyTenant, type TenantReport } from "../src/verification/index.js";
+import { hold, holds, release, type RetentionDesk } from "../src/retention/commands.js";
+import { erase, type ErasureDesk, finishAll, previewErasure } from "../src/retention/erase.js";
 import { systemRandom } from "../src/platform/index.js";
 import { openDesk } from "./support/desk.js";
 import { committed, testSealing } from "./support/ledger.js";

@@ -4,11 +4,10 @@ import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileS
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
 import { isRefusal, type Refusal } from "@countersign/contract";
-import { bodyOpener, SubjectKeys } from "../src/ledger/retention/subjectKeys.js";
-import { checkArchive, listPrunings, type TenantReport, verifyTenant } from "../src/ledger/index.js";
+import { bodyOpener, SubjectKeys } from "../src/ledger/subjectKeys.js";
+import { checkArchive } from "../src/retention/archives.js";
 import {
   archives,
-  erase,
   finishTenant,
   hold,
   previewPruning,
@@ -16,7 +15,10 @@ import {
   release,
   type RetentionDesk,
   startKeeper,
-} from "../src/ops/index.js";
+} from "../src/retention/commands.js";
+import { erase } from "../src/retention/erase.js";
+import { listPrunings } from "../src/retention/pruning.js";
+import { type TenantReport, verifyTenant } from "../src/verification/index.js";
 import { openLog, systemRandom } from "../src/platform/index.js";
 import { committed, heldClock, testSealing } from "./support/ledger.js";
 import { createDatabase, type TestDatabase, withClient } from "./support/postgres.js";

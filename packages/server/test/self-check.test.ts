@@ -2,15 +2,15 @@
 import type { TenantId } from "@countersign/contract";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Ledger, TenantReport } from "../src/ledger/index.js";
+import type { TenantReport } from "../src/verification/index.js";
 import { openSelfChecks, type SelfChecks } from "../src/ops/index.js";
 import { newId, openLog } from "../src/platform/index.js";
-import { commit, committed, entry, heldClock, newTenant, openTestLedger } from "./support/ledger.js";
+import { commit, committed, entry, heldClock, newTenant, openTestLedger, type TestLedger } from "./support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";
 import { startTestServer } from "./support/server.js";
 
 let database: TestDatabase;
-let ledger: Ledger;
+let ledger: TestLedger;
 const deployment = newTenant();
 
 beforeAll(async () => {
@@ -34,7 +34,15 @@ function checking(tenants: readonly TenantId[], everyMinutes = 15) {
   const reports: Checked[] = [];
   const waiting: ((one: Checked) => void)[] = [];
   const checks = openSelfChecks({
-    ...{ ledger, storage: database.storage, deploymentTenant: deployment, clock, newId, everyMinutes },
+    ...{
+      ledger,
+      verification: ledger,
+      storage: database.storage,
+      deploymentTenant: deployment,
+      clock,
+      newId,
+      everyMinutes,
+    },
     log: openLog({ level: "silent" }),
     lookMs: 50,
     tenants: () => Promise.resolve(tenants),

@@ -176,5 +176,5 @@ describe("a toy kind, over REST", () => {
   });
 
   it("leaves a ledger that agrees with the database", async () =>
-    expect((await server.ledger.checkTenant(server.tenant)).findings).toEqual([]));
+    expect((await server.verification.checkTenant(server.tenant)).findings).toEqual([]));
 });

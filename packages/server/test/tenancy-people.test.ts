@@ -117,7 +117,7 @@ describe("enrolling", () => {
     ]);
     expect(verdict(await attempt(next.body.enrolmentCode))).toEqual([403, "enrolment_code_invalid"]);
     // What was done to the database by hand is found.
-    const findings = (await server.ledger.checkTenant(server.tenant)).findings.map((finding) => finding.class);
+    const findings = (await server.verification.checkTenant(server.tenant)).findings.map((finding) => finding.class);
     expect(new Set(findings)).toEqual(new Set(["STATE_MISMATCH"]));
     await asSuperuser(
       "update countersign.enrolment_codes as c set expires_at_ms = o.at from unnest($1::uuid[], $2::bigint[]) as o (id, at) where c.id = o.id",
@@ -345,7 +345,7 @@ describe("tenants", () => {
       waitingForSecondPerson: false,
       tenant: { mode: "team" },
     });
-    expect((await fresh.ledger.checkTenant(fresh.tenant)).findings).toEqual([]);
+    expect((await fresh.verification.checkTenant(fresh.tenant)).findings).toEqual([]);
     await fresh.close();
   });
 
@@ -404,5 +404,5 @@ test("no secret and no name is in the content of an entry", async () => {
 
 test("the ledgers account for everything", async () => {
   for (const tenant of await server.tenancy.tenants())
-    expect((await server.ledger.checkTenant(tenant)).findings).toEqual([]);
+    expect((await server.verification.checkTenant(tenant)).findings).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** Every operation, by id. Adding a capability is adding a row here and a handler in `server/src/dispatch/handlers.ts`. */
+/** Every operation, by id. Adding a capability is adding a row here and a handler in the module that does it. */
 import type { z } from "zod";
 import { auditOperations } from "./audit.js";
 import { changeSetOperations } from "./changeSets.js";

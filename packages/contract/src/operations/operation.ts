@@ -1,4 +1,14 @@
 /**
+ * How agents reach an operation over MCP, by its class. READ looks; PROPOSE makes and withdraws proposals; ENGAGE stops everything.
+ * GOVERN decides, applies and releases, ADMIN is about people, keys and what is kept: both are people's, and never a tool.
+ */
+export type ToolFacts =
+  | { readonly class: "READ" | "PROPOSE" | "ENGAGE"; readonly tool: string }
+  | { readonly class: "GOVERN" | "ADMIN"; readonly tool: null };
+
+type Stream = "application/jsonl" | "text/event-stream";
+
+/**
  * One capability: everything the HTTP edge, OpenAPI, the SDK and the CLI need to know of it. They all derive from this row.
  *
  * `input` is flat: members named in the path come from there; of the rest, GET and DELETE take the query string, others the
@@ -8,7 +18,11 @@ import type { z } from "zod";
 import type { ErrorCode } from "../errors.js";
 import type { Permission } from "../permissions.js";
 
-export interface Operation<I extends z.ZodObject = z.ZodObject, O extends z.ZodType = z.ZodType> {
+export interface Operation<
+  I extends z.ZodObject = z.ZodObject,
+  O extends z.ZodType = z.ZodType,
+  S extends Stream = Stream,
+> {
   readonly method: "GET" | "POST" | "PUT" | "DELETE";
   readonly path: `/api/${string}`;
   readonly summary: string;
@@ -19,6 +33,19 @@ export interface Operation<I extends z.ZodObject = z.ZodObject, O extends z.ZodT
   readonly status: 200 | 201 | 202;
   /** Null: no credential is needed. */
   readonly permission: Permission | null;
+  /**
+   * Type of what `id` in the path names: a refusal is recorded about it. Left out: about the operation itself.
+   * Entries carry it for ever, so an operation's subject never changes.
+   */
+  readonly subject?: "change_set" | "principal" | "resource";
+  /** It begins a run: a repeat is answered with that run as it is by then. */
+  readonly run?: true;
+  /**
+   * Its handler begins with its decision, which is loaded in the snapshot the caller is read in.
+   * INVARIANT: such a handler asks for no other snapshot before it transacts, and needs no proof.
+   */
+  readonly decidesAtOnce?: true;
+  readonly mcp: ToolFacts;
   /** Takes `Idempotency-Key`; the SDK sends one by default. */
   readonly idempotent?: true;
   /** Member that is sent in `If-Match`. */
@@ -26,7 +53,7 @@ export interface Operation<I extends z.ZodObject = z.ZodObject, O extends z.ZodT
   /** A person must show their key unlocked: member `proof`. `for_rules`: where it changes what governs the tenant. */
   readonly proof?: true | "for_rules";
   /** The answer is text streamed line by line; `output` describes one line, of server-sent events the `data` of one. */
-  readonly stream?: "application/jsonl" | "text/event-stream";
+  readonly stream?: S;
   /** Member that `Last-Event-ID` stands for: what a browser sends when it connects again. It wins over the query. */
   readonly resume?: string;
   /** Where the answer is only begun: the address of the job, which makes the answer a 202. */
@@ -37,7 +64,10 @@ export interface Operation<I extends z.ZodObject = z.ZodObject, O extends z.ZodT
   readonly cli: string | null;
 }
 
-export function operation<I extends z.ZodObject, O extends z.ZodType>(row: Operation<I, O>): Operation<I, O> {
+/** Whether an operation streams is part of its type: its handler answers with text instead of a value. */
+export function operation<I extends z.ZodObject, O extends z.ZodType, S extends Stream = never>(
+  row: Operation<I, O, S>,
+): Operation<I, O, S> {
   return row;
 }
 

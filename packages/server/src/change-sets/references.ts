@@ -6,7 +6,7 @@
  * Erased change-sets are left out: what their digests covered is gone, and an entry says so.
  */
 import type { Finding } from "@countersign/proof";
-import type { ReferenceCheck } from "../ledger/index.js";
+import type { ReferenceCheck } from "../verification/index.js";
 import { digestMismatches } from "./authority.rules.js";
 import { citedRevisions } from "./queries.js";
 import type { ChangeSetRow, ItemRow, RevisionRow, VoteRow } from "./rows.js";

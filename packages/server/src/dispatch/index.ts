@@ -13,30 +13,34 @@ import {
   type OperationId,
   type KeyProof,
   type Operation,
-  pathParameters,
   refused,
   type Refusal,
   RefusalError,
-  type SubjectType,
 } from "@countersign/contract";
 import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
-import type { Ledger } from "../ledger/index.js";
-import type { Log } from "../platform/index.js";
-import { type GovernedRefusal, isRecorded } from "../ledger/index.js";
+import { isRecorded, type Ledger, readReceipts, receiptViews } from "../ledger/index.js";
+import { hourMs, type Log } from "../platform/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
-import { type Caller, checkPermission, systemCaller, deploymentTenant } from "../tenancy/index.js";
-import { type Call, type Handlers, handlersOver, type Modules, type TextStream } from "./handlers.js";
+import {
+  type Call,
+  type Caller,
+  checkPermission,
+  systemCaller,
+  deploymentTenant,
+  type Handlers,
+  type TextStream,
+} from "../tenancy/index.js";
+import { handlersOver, type Modules } from "./handlers.js";
 import { internalError, problemOf } from "./problems.js";
 import { checkProof, type CheckedProof } from "./proof.js";
 import { noteReplay, readResponseStoredFor, type StoredResponse, sweepProofs, sweepResponses } from "./queries.js";
-import { receiptViews } from "./receipts.js";
+import { idNamed, subjectOfRefusal } from "./recorded.rules.js";
 import { findStored, type Held, type Idempotency, Replayed, transactFor } from "./transacting.js";
 import { validate } from "./validation.js";
 
-export { tailSource } from "./audit.js";
 export { problemOf, problemTypeBase } from "./problems.js";
-export { type LogAnswer, openTree, type ServeLog } from "./publishing.js";
-export { responsesEraser } from "./retention.js";
+export { type LogAnswer, openTree, type ServeLog } from "./tree.js";
+export { responsesEraser } from "./responses.js";
 export { pointerOf } from "./validation.js";
 
 export interface DispatchRequest {
@@ -67,25 +71,6 @@ export interface DispatchOptions extends Modules {
 }
 
 export type Dispatch = (request: DispatchRequest) => Promise<DispatchAnswer>;
-
-/** Operations whose repeats are answered with the run they began. */
-const runs: ReadonlySet<OperationId> = new Set(["applyChangeSet", "rollbackChangeSet", "resumeChangeSet"]);
-
-/**
- * Operations whose handler begins with its decision: it is loaded in the snapshot the caller was read in, which saves the
- * statements of a second one and reading people and configuration again.
- * INVARIANT: such a handler asks for no other snapshot before `transact`, and needs no proof.
- */
-const decidingAtOnce: ReadonlySet<OperationId> = new Set([
-  "createChangeSet",
-  "reviseChangeSet",
-  "submitChangeSet",
-  "approveChangeSet",
-  "rejectChangeSet",
-  "requestChanges",
-  "cancelChangeSet",
-  "archiveChangeSet",
-]);
 
 export function openDispatch(options: DispatchOptions): Dispatch {
   const handlers = handlersOver(options);
@@ -132,7 +117,9 @@ async function identify(
   { operation, credential, idempotencyKey: key }: DispatchRequest,
 ): Promise<{ readonly caller: Caller; readonly held?: Held }> {
   if (operation === "enrol") return { caller: systemCaller(deploymentTenant) };
-  if (!decidingAtOnce.has(operation)) return { caller: must(await on.tenancy.authenticate(credential)) };
+  // Loaded in one snapshot with who it is, which saves the statements of a second one and reading people and configuration again.
+  if (operationRow(operation).decidesAtOnce !== true)
+    return { caller: must(await on.tenancy.authenticate(credential)) };
   // Asked together with who it is: one round trip. A key that is none is refused once it is known who sends it.
   let stored: Held["stored"];
   const identified = await on.tenancy.authenticateHolding(credential, (snapshot, apiKeyId) => {
@@ -170,7 +157,7 @@ async function runFor(
             permission: row.permission,
             operation: request.operation,
             status: row.status,
-            subjectId: subjectId(sent),
+            subjectId: idNamed(sent),
             idempotency,
             proof,
             held,
@@ -196,7 +183,7 @@ async function runFor(
       : { kind: "answer", status: 202, headers: { location: job }, body };
   } catch (error) {
     if (error instanceof Replayed && idempotency !== undefined)
-      return replay(on, { caller, request, row, idempotency, stored: error.stored });
+      return replay(on, { caller, row, idempotency, stored: error.stored });
     throw error;
   }
 }
@@ -278,17 +265,18 @@ async function provenBy(
 
 interface Repeat {
   readonly caller: Caller;
-  readonly request: DispatchRequest;
   readonly row: Operation;
   readonly idempotency: Idempotency;
   readonly stored: StoredResponse;
 }
 
-async function replay(on: Running, { caller, request, row, idempotency, stored }: Repeat): Promise<DispatchAnswer> {
+async function replay(on: Running, { caller, row, idempotency, stored }: Repeat): Promise<DispatchAnswer> {
   await on.sweeper.replayed(caller, idempotency);
-  const receipts = receiptViews(await on.ledger.receipts(caller.tenant, stored.response.entries));
+  const receipts = receiptViews(
+    await on.ledger.snapshot(caller.tenant, (snapshot) => readReceipts(snapshot, stored.response.entries)),
+  );
   const headers = { "idempotency-replayed": "true" };
-  if (!runs.has(request.operation) || stored.applicationId === null) {
+  if (row.run !== true || stored.applicationId === null) {
     return { kind: "answer", status: row.status, headers, body: { ...stored.response.body, receipts } };
   }
   const application = must(await on.changeSets.application(caller, { applicationId: stored.applicationId }));
@@ -300,8 +288,6 @@ async function replay(on: Running, { caller, request, row, idempotency, stored }
     body: { changeSet, application, receipts },
   };
 }
-
-const hourMs = 3_600_000;
 
 /** Housekeeping of what requests leave behind; nobody waits for the sweeping, and none of it decides anything. */
 class Sweeper {
@@ -365,49 +351,9 @@ function shownRefusal(
 /** Refusals of governed decisions are entries: who was refused what. */
 function record(ledger: Ledger, caller: Caller, request: DispatchRequest, refusal: Refusal): void {
   if (!isRecorded(refusal.code)) return;
-  // Refused before anybody looked for the thing that was named: a name may be made up, and a thousand of them are one refusal.
-  const row = operationRow(request.operation);
-  const unseen = refusal.details?.["permission"] !== undefined || (row.proof === true && proofCodes.has(refusal.code));
-  const named = refusal.details?.["changeSetId"];
   ledger.recordRefusal(caller.tenant, {
     actor: caller.actor,
     code: refusal.code,
-    subject: unseen
-      ? operationSubject(request.operation)
-      : typeof named === "string"
-        ? { type: "change_set", id: named }
-        : subjectOf(request),
+    subject: subjectOfRefusal(request, refusal),
   });
-}
-
-const proofCodes: ReadonlySet<Refusal["code"]> = new Set([
-  "forbidden",
-  "signature_invalid",
-  "signing_key_unknown",
-  "signing_key_revoked",
-]);
-
-type RefusedSubject = GovernedRefusal["subject"];
-
-const operationSubject = (id: OperationId): RefusedSubject => ({ type: "operation", id });
-
-const subjectTypes: Readonly<Record<string, SubjectType>> = {
-  "Change-sets": "change_set",
-  Principals: "principal",
-  Targets: "resource",
-  "Kill-switch": "kill_switch",
-};
-
-function subjectOf({ operation, input }: DispatchRequest): RefusedSubject {
-  const row = operationRow(operation);
-  const id = subjectId(input);
-  const type = subjectTypes[row.tag];
-  return id === undefined || type === undefined || !pathParameters(row.path).includes("id")
-    ? operationSubject(operation)
-    : { type, id };
-}
-
-function subjectId(input: Readonly<Record<string, unknown>>): string | undefined {
-  const { id } = input;
-  return typeof id === "string" ? id : undefined;
 }

@@ -6,13 +6,13 @@
  */
 import { type KeyProof, type OperationId, refused, type Refusal } from "@countersign/contract";
 import { canonicalize, type JsonObject, keyProofBytes, sha256Hex, verifySignature } from "@countersign/proof";
+import { minuteMs } from "../platform/index.js";
 import type { Guard, Snapshot } from "../ledger/index.js";
 import { type Caller, loadPeople } from "../tenancy/index.js";
 
 export const proofMinutes = 10;
 /** Clocks of people's machines run ahead too. */
 const aheadMinutes = 2;
-const minuteMs = 60_000;
 
 export interface CheckedProof {
   /** SHA-256 of the signed bytes: what may not come twice. */

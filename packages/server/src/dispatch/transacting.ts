@@ -17,6 +17,7 @@ import {
   RefusalError,
 } from "@countersign/contract";
 import type { JsonObject } from "@countersign/proof";
+import { hourMs } from "../platform/index.js";
 import type {
   AttachedRow,
   Change,
@@ -68,8 +69,6 @@ export interface Transacting {
   readonly held: Held | undefined;
   readonly nowMs: () => number;
 }
-
-const hourMs = 3_600_000;
 
 /** The stored answer, or the refusal of a key that was used for something else. */
 export async function findStored(

@@ -26,6 +26,7 @@ import {
   type TenantMode,
   type VoteDecision,
 } from "@countersign/contract";
+import { hourMs } from "../platform/index.js";
 import { quotedList, sortedUnique } from "./facts.js";
 import { anyMatches } from "./patterns.rules.js";
 import { mergeStages } from "./policy.rules.js";
@@ -439,8 +440,6 @@ export function checkPriority(
     message: `priority \`${priority}\` needs a person; agents choose \`NORMAL\` or \`LOW\``,
   };
 }
-
-const hourMs = 3_600_000;
 
 /** When a pending change-set expires. */
 export function deadlineMs(

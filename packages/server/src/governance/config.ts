@@ -15,6 +15,8 @@ import {
   type ConfigurationValue,
   type JsonObject,
   type JsonValue,
+  type MarkedMember,
+  markedMembers,
   type Problem,
 } from "@countersign/contract";
 import type { z } from "zod";
@@ -66,8 +68,7 @@ export function parseConfiguration<N extends ConfigurationName>(
     return { kind: "problems", problems: schemaProblems(name, checked.error, pointer) };
   }
   const problems = [
-    ...patternProblems(document, pointer),
-    ...duplicateIds(document, pointer),
+    ...problemsOfMarked(configurationSchemas[name], document, pointer),
     ...lockOut(name, checked.data, pointer),
   ];
   if (problems.length > 0) return { kind: "problems", problems };
@@ -103,45 +104,30 @@ function lowerFirst(text: string): string {
   return text.slice(0, 1).toLowerCase() + text.slice(1);
 }
 
-/** Calls `visit` for every object of a JSON value, with its pointer. */
-function walk(
-  value: unknown,
-  pointer: string,
-  visit: (object: Readonly<Record<string, unknown>>, pointer: string) => void,
-): void {
-  if (Array.isArray(value)) {
-    for (const [index, element] of value.entries()) walk(element, `${pointer}/${index}`, visit);
-  } else if (typeof value === "object" && value !== null) {
-    visit(value as Readonly<Record<string, unknown>>, pointer);
-    for (const [key, member] of Object.entries(value)) walk(member, pointer + pointerOf([key]), visit);
-  }
+/** What its marked members get wrong: patterns that are none, ids that are given twice. The document fits the schema. */
+export function problemsOfMarked(schema: z.ZodType, document: unknown, pointer = ""): Problem[] {
+  const members = markedMembers(schema, document);
+  return [...patternProblems(members, pointer), ...duplicateIds(members, pointer)];
 }
 
-/** A member `targets` holds target patterns, in every schema of these. */
-function patternProblems(document: unknown, pointer: string): Problem[] {
-  const problems: Problem[] = [];
-  walk(document, pointer, (object, at) => {
-    if (!Array.isArray(object["targets"])) return;
-    for (const [index, text] of object["targets"].entries()) {
-      const pattern = parsePattern(String(text));
-      if (pattern.kind === "error") problems.push(invalid(`${at}/targets/${index}`, pattern.message));
-    }
+function patternProblems(members: readonly MarkedMember[], pointer: string): Problem[] {
+  return members.flatMap(({ mark, value, path }) => {
+    const pattern = mark === "pattern" ? parsePattern(String(value)) : undefined;
+    return pattern?.kind === "error" ? [invalid(pointer + pointerOf(path), pattern.message)] : [];
   });
-  return problems;
 }
 
 /** Ids name the deciding rule in every decision: within a document they are given once. */
-function duplicateIds(document: unknown, pointer: string): Problem[] {
-  const seen = new Map<string, string>();
-  const problems: Problem[] = [];
-  walk(document, pointer, (object, at) => {
-    const id = object["id"];
-    if (typeof id !== "string") return;
-    const before = seen.get(id);
-    if (before === undefined) seen.set(id, at);
-    else problems.push(invalid(`${at}/id`, `\`${id}\` stands at \`${before}\` already; give every rule its own id`));
+function duplicateIds(members: readonly MarkedMember[], pointer: string): Problem[] {
+  const seen = new Map<unknown, string>();
+  return members.flatMap(({ mark, value, path }) => {
+    if (mark !== "ruleId") return [];
+    const rule = pointer + pointerOf(path.slice(0, -1));
+    const before = seen.get(value);
+    if (before === undefined) seen.set(value, rule);
+    const message = `\`${String(value)}\` stands at \`${before ?? ""}\` already; give every rule its own id`;
+    return before === undefined ? [] : [invalid(pointer + pointerOf(path), message)];
   });
-  return problems;
 }
 
 /** Without a role that manages principals and one that votes, nobody could ever change the document back. */
@@ -197,28 +183,21 @@ export function effectiveConfiguration(documents: readonly ConfigurationDocument
   return { ...complete, version: versions.length === 0 ? "built-in" : versions.join(" "), problems, warnings, sources };
 }
 
-/** Groups and roles that routes and rules ask for and nobody defined: a route over them could not be satisfied. */
-function unknownGroups({ routes, policy, approvals, roles }: Values): Problem[] {
+/** Groups and roles that documents ask for and nobody defined: a route over them could not be satisfied. */
+function unknownGroups(values: Values): Problem[] {
+  const { approvals, roles } = values;
   const known = (group: string): boolean =>
     group.startsWith("role:") ? Object.hasOwn(roles.roles, group.slice(5)) : Object.hasOwn(roles.groups, group);
   const problems: Problem[] = [];
-  const check = (document: ConfigurationName, value: unknown): void =>
-    walk(value, "", (object, at) => {
-      for (const member of ["groups", "escalation"]) {
-        const groups = object[member];
-        if (!Array.isArray(groups)) continue;
-        for (const [index, group] of groups.entries())
-          if (!known(String(group)))
-            problems.push(
-              invalid(
-                `${at}/${member}/${index}`,
-                `\`${configurationId(document)}\` asks \`${String(group)}\`, which \`${configurationId("roles")}\` does not define`,
-              ),
-            );
-      }
-    });
-  check("routes", routes);
-  check("policy", policy);
+  for (const name of configurationNames)
+    for (const { mark, value, path } of markedMembers(configurationSchemas[name], values[name]))
+      if (mark === "group" && !known(String(value)))
+        problems.push(
+          invalid(
+            pointerOf(path),
+            `\`${configurationId(name)}\` asks \`${String(value)}\`, which \`${configurationId("roles")}\` does not define`,
+          ),
+        );
   if (!known(`role:${approvals.onCallRole}`))
     problems.push(
       invalid(

@@ -85,4 +85,5 @@ export type {
   RouteTally,
 } from "@countersign/contract";
 export { engageKill, releaseKill } from "./kill.js";
+export { governanceHandlers } from "./operations.js";
 export { eraseSubject } from "./erase.js";

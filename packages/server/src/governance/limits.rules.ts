@@ -3,6 +3,7 @@
  * limit is exact however many processes there are.
  */
 import { refused, type ConfigurationValue, type Refusal } from "@countersign/contract";
+import { dayMs, hourMs } from "../platform/index.js";
 import type { Guard } from "../ledger/index.js";
 
 export type LimitedCommand = "propose" | "submit" | "apply";
@@ -16,9 +17,6 @@ export interface LimitQuestion {
   /** Items of the change-set, for `propose`. */
   readonly items: number;
 }
-
-const hourMs = 3_600_000;
-const dayMs = 86_400_000;
 
 export interface LimitCheck {
   /** For the commit of the command. */

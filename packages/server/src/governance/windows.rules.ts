@@ -10,6 +10,7 @@ import {
   type TargetFacts,
   type WeeklyFreeze,
 } from "@countersign/contract";
+import { dayMs, minuteMs } from "../platform/index.js";
 import { anyMatches } from "./patterns.rules.js";
 
 export interface FreezeQuestion {
@@ -19,8 +20,6 @@ export interface FreezeQuestion {
 }
 
 const days = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"] as const;
-const dayMs = 86_400_000;
-const minuteMs = 60_000;
 
 /** `frozen`, until the last of the windows that hold now has ended. */
 export function checkFreeze(question: FreezeQuestion, freeze: ConfigurationValue<"freeze">): Refusal | undefined {

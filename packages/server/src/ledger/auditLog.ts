@@ -1,8 +1,8 @@
 /** The ledger as people ask it: by actor, action, subject, change-set, time; newest or oldest first; page by page. */
 import type { TenantId } from "@countersign/contract";
 import { parseEntryContent, type EntryContent, type JsonObject } from "@countersign/proof";
-import { auditEntries, firstSeqAt, type AuditRow } from "./queries.js";
-import type { OpenBody } from "./reading.js";
+import { auditEntries, seqNotBefore, type AuditRow } from "./queries.js";
+import type { Ask, OpenBody } from "./reading.js";
 import type { Actor, Reference, Snapshot } from "./types.js";
 
 export interface AuditQuery {
@@ -53,7 +53,8 @@ export async function readAuditLog(snapshot: Snapshot, query: AuditQuery, openBo
   const newest = query.order !== "oldest";
   const cursor = query.cursor === undefined ? undefined : parseCursor(query.cursor);
   // Time never decreases along the ledger, so a span of time is a span of sequence numbers: found by bisection, without an index.
-  const [from, to] = await Promise.all([seqAt(snapshot, query.fromMs), seqAt(snapshot, query.toMs)]);
+  const seqAt = (timeMs: number | undefined) => (timeMs === undefined ? undefined : firstSeqAt(snapshot, timeMs));
+  const [from, to] = await Promise.all([seqAt(query.fromMs), seqAt(query.toMs)]);
   const rows = await snapshot.query<AuditRow>(
     auditEntries(snapshot.tenant, {
       actorId: query.actorId,
@@ -72,10 +73,12 @@ export async function readAuditLog(snapshot: Snapshot, query: AuditQuery, openBo
     : { entries: shown };
 }
 
-/** The first entry not before a time; one more than the last when there is none. */
-export async function seqAt(snapshot: Snapshot, timeMs: number | undefined): Promise<number | undefined> {
-  if (timeMs === undefined) return undefined;
-  const rows = await snapshot.query<{ seq: string }>(firstSeqAt(snapshot.tenant, timeMs));
+/** Sequence number of the first entry not before a time; one more than the last when there is none. */
+export async function firstSeqAt(
+  { tenant, query }: { readonly tenant: TenantId; readonly query: Ask },
+  timeMs: number,
+): Promise<number> {
+  const rows = await query<{ seq: string }>(seqNotBefore(tenant, timeMs));
   return Number(rows[0]?.seq ?? 0);
 }
 

@@ -1,5 +1,5 @@
 /**
- * The ledger: the one door through which governed state changes, and the ways to read and verify what went through it.
+ * The ledger: the one door through which governed state changes, and the ways to read what went through it.
  *
  * Promises: nothing governed changes without an entry in the same commit; an entry, once receipted, is never changed or
  * lost; whoever is refused left nothing behind.
@@ -15,82 +15,33 @@ import {
 } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
 import { attest, type Attestation, type AttestationQuestion } from "./attest.js";
-import { readAuditLog, seqAt, type AuditPage, type AuditQuery } from "./auditLog.js";
+import { readAuditLog, type AuditPage, type AuditQuery } from "./auditLog.js";
 import { makeCatalogue, type TableRecord } from "./catalogue.js";
-import { entryReceipt, exportBundle, findEntry, type EntryReceipt, type ExportOptions, type Place } from "./export.js";
 import { Door, type DoorStats } from "./groups.js";
 import type { Preparation } from "./prepare.js";
 import { readCatalogue, reserveNumbers } from "./queries.js";
-import { bodyOpener, SubjectKeys } from "./retention/subjectKeys.js";
-import { readReceipts } from "./receipts.js";
+import type { OpenBody } from "./reading.js";
+import { bodyOpener, SubjectKeys } from "./subjectKeys.js";
 import { RefusalLog, type GovernedRefusal } from "./refusals.js";
 import { type HeldSnapshot, holdSnapshot, readInSnapshot } from "./snapshot.js";
-import { activeSubjects, readStory, type ActiveQuestion, type Story } from "./story.js";
+import { readStory, type Story } from "./story.js";
 import { transact, type TransactOptions } from "./transact.js";
-import { verifyTenant, type TenantReport, type VerifyParts, type VerifyTenantOptions } from "./verifyTenant.js";
-import type { ReferenceCheck } from "./verifyState.js";
-import type { Decided, DecideContext, DraftShape, EntryDraft, Outcome, Receipt, Snapshot } from "./types.js";
+import type { Decided, DecideContext, DraftShape, EntryDraft, Outcome, Snapshot } from "./types.js";
 
 export * from "./types.js";
+export { withoutNulls } from "./attest.js";
 export type { Attestation, AttestationQuestion, AttestedEntry, AttestedRow, RowReference } from "./attest.js";
-export {
-  type AnchorKind,
-  type Anchors,
-  anchorsFrom,
-  type AnchorSpec,
-  anchorSpecs,
-  type AnchorStatus,
-  openAnchors,
-} from "./anchors/index.js";
-export type { AuditEntry, AuditPage, AuditQuery, BodyState } from "./auditLog.js";
-export type { ActiveQuestion, Story } from "./story.js";
+export { firstSeqAt, type AuditEntry, type AuditPage, type AuditQuery, type BodyState } from "./auditLog.js";
+export { activeSubjects, type ActiveQuestion, type Story } from "./story.js";
 export type { DoorStats } from "./groups.js";
-export type { EntryReceipt, ExportOptions, Place, Selection } from "./export.js";
 export { DoorViolation } from "./groups.js";
-export * from "./publishing/index.js";
 export { isRecorded, type GovernedRefusal } from "./refusals.js";
-export {
-  ledgerSize,
-  verifyTenant,
-  type TenantReport,
-  type VerifyProgress,
-  type VerifyTenantOptions,
-} from "./verifyTenant.js";
-export { readDeploymentRecord, type DeploymentRecord, type KnownTree } from "./verifyLog.js";
-export type { ReferenceCheck } from "./verifyState.js";
+export { openReading, readEntries, readEntryBytes, type Ask, type OpenBody, type Reading } from "./reading.js";
+export { copyOut } from "./copyOut.js";
+export { identifier, quotedUuid } from "./queries.js";
+export { readReceipts, receiptsOf, receiptViews, type ReceiptView } from "./receipts.js";
 export type { HeldSnapshot } from "./snapshot.js";
 export type { TransactOptions } from "./transact.js";
-export { archivePath, checkArchive, writeArchive, type ArchiveCheck, type ArchiveRange } from "./retention/archives.js";
-export {
-  decideErasure,
-  loadErasure,
-  type ErasureBy,
-  type ErasureSubject,
-  type EraseSubject,
-  type FinishErasures,
-  type LedgerErasure,
-  type ModuleErasure,
-} from "./retention/erasure.js";
-export {
-  checkHolds,
-  listHolds,
-  loadHold,
-  loadHolds,
-  placeHold,
-  releaseHold,
-  type HoldResult,
-  type Holds,
-  type LegalHold,
-} from "./retention/holds.js";
-export {
-  decidePruning,
-  listPrunings,
-  planPruning,
-  type ArchiveFacts,
-  type Pruning,
-  type PruningPlan,
-} from "./retention/pruning.js";
-export { finishErasures, finishPruning } from "./retention/finishing.js";
 
 export interface LedgerOptions {
   readonly storage: Pick<Storage, "app" | "applicationLogin" | "withSnapshot" | "inTenant">;
@@ -99,10 +50,6 @@ export interface LedgerOptions {
   readonly clock: Clock;
   readonly newId?: NewId;
   readonly random?: RandomBytes;
-  /** Its ledger records the keys of the log and the heads of all others: verification asks it. */
-  readonly deploymentTenant?: TenantId;
-  /** Finds what rows cite and is something else now: for verification. */
-  readonly references?: ReferenceCheck;
   /** 2 when this process has the database for itself, 1 when several share it. */
   readonly groupsInFlight?: number;
   /** Told of what an operator should know: lost connections, violations, tenants whose lock is stuck. */
@@ -129,8 +76,6 @@ export interface Ledger<D extends DraftShape = EntryDraft> {
    * INVARIANT: nobody who holds one asks for another before its end: holders would wait for each other's connections.
    */
   holdSnapshot(tenant: TenantId): HeldSnapshot;
-  /** Receipts of entries of a tenant, in their order; for a response that is given again. */
-  receipts(tenant: TenantId, entryIds: readonly string[]): Promise<Receipt[]>;
   /** A refusal outside of `transact`: the first of its kind is an entry at once, repeats together once a minute. */
   recordRefusal(tenant: TenantId, refusal: GovernedRefusal): void;
   /** `count` fresh numbers of a series, none below `atLeast`. Gaps are allowed; the rows that carry a number keep it unique. */
@@ -147,20 +92,8 @@ export interface Ledger<D extends DraftShape = EntryDraft> {
   attest(snapshot: Snapshot, asked: AttestationQuestion): Promise<Attestation>;
   /** Everything about one subject up to an entry: attested, and with the texts people read. */
   story(snapshot: Snapshot, asked: { readonly subjectId: string; readonly to: number }): Promise<Story>;
-  /** Ids of subjects with an entry in a range: of those given, or all change-sets. */
-  activeSubjects(snapshot: Snapshot, asked: ActiveQuestion): Promise<string[]>;
-  /** Sequence numbers of the first entry not before a time; one more than the last when there is none. */
-  firstSeqAt(snapshot: Snapshot, timeMs: number): Promise<number>;
-  /** A range or a selection as a bundle, in pieces. Throws RefusalError `not_found`, `database_unavailable`. */
-  exportBundle(tenant: TenantId, options: ExportOptions): AsyncIterable<string>;
-  /** Where an entry is, by its number or id; undefined when there is none. */
-  findEntry(snapshot: Snapshot, name: string): Promise<Place | undefined>;
-  /** What shows that an entry is in the ledger; undefined while no checkpoint covers it. */
-  receiptOf(snapshot: Snapshot, place: Place, keyStatements: readonly string[]): Promise<EntryReceipt | undefined>;
-  /** Verifies a tenant's chain and, from 0 on, definitions, columns, counters and state. Never throws: what cannot be read is `undecided`. */
-  verifyTenant(tenant: TenantId, options?: VerifyTenantOptions): Promise<TenantReport>;
-  /** `verifyTenant` with everything, bodies and format included. For tests: `findings` is empty. */
-  checkTenant(tenant: TenantId): Promise<TenantReport>;
+  /** Opens a sealed body, for those who read many: export, verification. */
+  readonly openBody: OpenBody;
   stats(): DoorStats;
   /**
    * Calls back soon after this process committed for a tenant: a hint for whoever follows the ledger, who must look from time to
@@ -237,26 +170,16 @@ export async function openLedger<D extends DraftShape = EntryDraft>(options: Led
     }
   }
 
-  const { deploymentTenant, references } = options;
-  const verifyParts: VerifyParts = { login: storage.applicationLogin, openBody, deploymentTenant, references };
   return {
     transact: (tenant, load, decide, given) => transact(parts, tenant, load, decide, given),
     snapshot,
     holdSnapshot: (tenant) => holdSnapshot(storage, tenant),
-    receipts: (tenant, entryIds) => snapshot(tenant, (read) => readReceipts(read, entryIds)),
     recordRefusal: (tenant, refusal) => refusals.record(tenant, refusal),
     reserveNumbers: (tenant, wanted) => reserve(storage, tenant, wanted),
     auditLog: (tenant, query) => snapshot(tenant, (read) => readAuditLog(read, query, openBody)),
     attest: (read, asked) => attest(catalogue, read, asked),
     story: (read, asked) => readStory({ catalogue, openBody }, read, asked),
-    activeSubjects,
-    firstSeqAt: async (read, timeMs) => (await seqAt(read, timeMs)) ?? 0,
-    exportBundle: (tenant, given) =>
-      exportBundle({ login: storage.applicationLogin, nowMs: clock.nowMs(), openBody }, tenant, given),
-    findEntry: (read, name) => findEntry(read.query, read.tenant, name),
-    receiptOf: (read, place, keyStatements) => entryReceipt(read.query, read.tenant, place, keyStatements),
-    verifyTenant: (tenant, given) => verifyTenant(verifyParts, tenant, given),
-    checkTenant: (tenant) => verifyTenant(verifyParts, tenant, { bodies: true, thorough: true }),
+    openBody,
     stats: () => door.stats(),
     onCommitted: (listener) => {
       listeners.add(listener);

@@ -17,7 +17,7 @@ import {
   type StateDigest,
 } from "@countersign/proof";
 import { keyName, type Catalogue, type ColumnType, type Table } from "./catalogue.js";
-import { bodyBinding, type NewSubjectKey, type SubjectKey, type SubjectKeys } from "./retention/subjectKeys.js";
+import { bodyBinding, type NewSubjectKey, type SubjectKey, type SubjectKeys } from "./subjectKeys.js";
 import type { AttachedRow, Change, DraftShape, Guard, Reference, Row, Write } from "./types.js";
 
 export interface Preparation {

@@ -141,7 +141,7 @@ export function auditEntries(tenant: TenantId, filter: AuditFilter): Query {
 }
 
 /** The first entry not before a time, by bisection over entries_pkey: some twenty probes at a million entries. */
-export function firstSeqAt(tenant: TenantId, timeMs: number): Query {
+export function seqNotBefore(tenant: TenantId, timeMs: number): Query {
   return {
     name: "countersign_first_seq_at",
     text: `with recursive search (low, high) as (
@@ -256,107 +256,4 @@ export function quotedUuid(text: string): string {
 function uuid(text: string): string {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) throw new Error(`not a tenant id: ${text}`);
   return text;
-}
-
-/** By entries_pkey. */
-export const headOf = `select seq, encode(hash, 'hex') as hash, time_ms from countersign.entries
- where tenant_id = $1 and seq <= $2::bigint order by seq desc limit 1`;
-
-/**
- * How the ledger is defined: its tables and the functions that write, read or guard it. Left out is what differs between
- * versions of PostgreSQL or installations without meaning: names of owners, not-null constraints (PostgreSQL 18 keeps them
- * among the others; they are in the columns), storage of generated expressions.
- */
-export const ledgerDefinitions = `
-with ours as (
-  select c.oid, c.relname::text as name from pg_class c
-   where c.relnamespace = 'countersign'::regnamespace and c.relname in ('entries', 'bodies', 'tenant_locks', 'counters', 'epochs', 'checkpoints', 'tiles', 'anchor_receipts', 'subject_keys')
-)
-select 'table ' || c.relname as name,
-       format('kind %s, row security %s, forced %s, owner is ledger %s', c.relkind, c.relrowsecurity, c.relforcerowsecurity,
-              pg_get_userbyid(c.relowner) = 'countersign_ledger') as definition
-  from pg_class c join ours on ours.oid = c.oid
-union all
-select 'column ' || ours.name || '.' || a.attname,
-       format('%s %s, not null %s, generated %s %s, default %s', a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated,
-              pg_get_expr(d.adbin, d.adrelid), d.adbin is not null)
-  from ours join pg_attribute a on a.attrelid = ours.oid and a.attnum > 0 and not a.attisdropped
-  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-union all
-select 'constraint ' || ours.name || '.' || k.conname, format('%s, validated %s, deferrable %s', pg_get_constraintdef(k.oid), k.convalidated, k.condeferrable)
-  from ours join pg_constraint k on k.conrelid = ours.oid where k.contype <> 'n'
-union all
-select 'index ' || ours.name || '.' || ic.relname,
-       format('%s, valid %s, unique %s', regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE (UNIQUE )?INDEX .* USING ', ''), i.indisvalid and i.indisready, i.indisunique)
-  from ours join pg_index i on i.indrelid = ours.oid join pg_class ic on ic.oid = i.indexrelid
-union all
-select 'trigger ' || ours.name || '.' || t.tgname, format('%s, enabled %s', pg_get_triggerdef(t.oid), t.tgenabled)
-  from ours join pg_trigger t on t.tgrelid = ours.oid where not t.tgisinternal
-union all
-select 'policy ' || ours.name || '.' || p.polname,
-       format('permissive %s, for %s, to %s, using %s, check %s', p.polpermissive, p.polcmd, p.polroles::text, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
-  from ours join pg_policy p on p.polrelid = ours.oid
-union all
-select 'rule ' || ours.name || '.' || r.rulename, pg_get_ruledef(r.oid)
-  from ours join pg_rewrite r on r.ev_class = ours.oid
-union all
-select 'grant ' || ours.name || ' ' || coalesce(nullif(g.grantee, 0)::regrole::text, 'public') || ' ' || g.privilege_type, 'given'
-  from ours join pg_class c on c.oid = ours.oid cross join lateral aclexplode(c.relacl) as g
- where g.grantee <> c.relowner
-union all
-select 'function ' || f.proname || '(' || pg_get_function_identity_arguments(f.oid) || ')',
-       format('%s, returns %s, %s, security definer %s, %s, owner is ledger %s', l.lanname, pg_get_function_result(f.oid), f.provolatile, f.prosecdef,
-              array_to_string(f.proconfig, ', '), pg_get_userbyid(f.proowner) = 'countersign_ledger') || E'\\n' || f.prosrc
-  from pg_proc f join pg_language l on l.oid = f.prolang
- where f.pronamespace = 'countersign'::regnamespace and f.proname <> 'commit_group'
-order by 1`;
-
-/** commit_group as it is, and as the catalogue says that it should be. */
-export const doorDefinition = `select (select f.prosrc from pg_proc f where f.pronamespace = 'countersign'::regnamespace and f.proname = 'commit_group') as there,
-  countersign.door_source() as due`;
-
-export const governedDefinitions = `select c.relname::text as name,
-       format('%s, row security %s, policies %s, %s triggers, %s rules',
-              case c.relkind when 'r' then 'table' else c.relkind::text end,
-              case when c.relrowsecurity and c.relforcerowsecurity then 'forced' else 'not forced' end,
-              coalesce((select string_agg(p.polname, ' ' order by p.polname) from pg_policy p where p.polrelid = c.oid), 'none'),
-              coalesce(nullif((select count(*) from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal), 0)::text, 'no'),
-              coalesce(nullif((select count(*) from pg_rewrite r where r.ev_class = c.oid), 0)::text, 'no')) as definition
-  from pg_class c where c.relnamespace = 'countersign'::regnamespace and c.relname = any ($1::text[])`;
-
-export const governedTables = `select c.relname::text as name from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'row_salt' and not a.attisdropped
- where c.relnamespace = 'countersign'::regnamespace and c.relkind in ('r', 'p')`;
-
-/** Entries whose columns are not what their content makes. The database compares: it parses ten times as fast as we do. */
-export const metaMismatches = `select seq,
-       jsonb_build_array(c.doc - '{v,nonce,at,data,body}'::text[], c.doc ->> 'action', c.doc #>> '{actor,id}', c.doc #>> '{subject,id}')::text as expected,
-       jsonb_build_array(meta, action, actor_id, subject_id)::text as actual
-  from countersign.entries cross join lateral (select content::jsonb as doc offset 0) as c
- where tenant_id = $1 and (meta is distinct from (c.doc - '{v,nonce,at,data,body}'::text[]) or action is distinct from c.doc ->> 'action'
-    or actor_id is distinct from c.doc #>> '{actor,id}' or subject_id is distinct from c.doc #>> '{subject,id}')
- order by seq limit $2`;
-
-/**
- * What the entries say was used, and for those that were pruned what the entry of the pruning says. Between that entry and the
- * pruning itself, which may have been stopped, both are there: what is not gone is not counted twice.
- */
-export const counterSums = `
-with pruned as (
-  select e.content::jsonb -> 'data' as said from countersign.entries as e where e.tenant_id = $1 and e.action = 'ledger.pruned'
-), done as (
-  select said -> 'counts' as counts from pruned
-   where (select count(*) from countersign.entries as e
-           where e.tenant_id = $1 and e.seq < (said ->> 'upTo')::bigint and e.content is not null) <= (said ->> 'kept')::bigint
-), used as (
-  select u from countersign.entries cross join lateral jsonb_array_elements(meta -> 'counts') as u where tenant_id = $1 and meta ? 'counts'
-  union all
-  select u from done cross join lateral jsonb_array_elements(counts) as u
-)
-select u ->> 0 as key, sum((u ->> 1)::bigint)::text as value from used group by 1`;
-
-export const counterValues = "select key, value::text from countersign.counters where tenant_id = $1";
-
-export function rowStates(tenant: TenantId, table: string): string {
-  return `select t.id::text, t.version::bigint, t.row_salt, (to_jsonb(t) - 'row_salt')::text
-  from countersign.${identifier(table)} as t where t.tenant_id = '${uuid(tenant)}' order by t.id::text collate "C"`;
 }

@@ -8,6 +8,7 @@ import pg from "pg";
 import { connectionLost, unavailable } from "../storage/index.js";
 import { copyOut, type RowBatch } from "./copyOut.js";
 import { setTenants, streamEntries } from "./queries.js";
+import type { Query } from "./types.js";
 
 export interface Reading {
   readonly client: pg.Client;
@@ -67,6 +68,9 @@ export async function openReading(login: pg.ClientConfig, tenant: TenantId): Pro
     throw connectionLost(error) ? unavailable(error) : error;
   }
 }
+
+/** Asks one question of a database; whose rows are seen was settled before. */
+export type Ask = <R extends object>(query: Query) => Promise<R[]>;
 
 export interface EntryRange {
   readonly from: number;

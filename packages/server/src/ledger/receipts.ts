@@ -1,6 +1,24 @@
-/** Receipts of entries that were committed before: a response that is given again carries the receipts of its first time. */
+/** Receipts as they are sent; and of entries committed before: a response given again carries the receipts of its first time. */
+import { type OperationOutput, proofPath, type Refusal } from "@countersign/contract";
 import { entriesById } from "./queries.js";
-import type { Receipt, Snapshot } from "./types.js";
+import type { Outcome, Receipt, Snapshot } from "./types.js";
+
+export type ReceiptView = OperationOutput<"revokeKey">["receipts"][number];
+
+/** Of what was just done; none when there was nothing to do. */
+export function receiptsOf(outcome: Exclude<Outcome<unknown>, Refusal>): ReceiptView[] {
+  return outcome.kind === "committed" ? receiptViews(outcome.receipts) : [];
+}
+
+export function receiptViews(receipts: readonly Receipt[]): ReceiptView[] {
+  return receipts.map((receipt) => ({
+    seq: receipt.seq,
+    entryId: receipt.entryId,
+    hash: receipt.hash,
+    at: new Date(receipt.timeMs).toISOString(),
+    proof: proofPath(receipt.seq),
+  }));
+}
 
 interface Found {
   readonly seq: string;

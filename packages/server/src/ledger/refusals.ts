@@ -6,6 +6,7 @@
  */
 import { errorCatalogue, type ErrorCode, type ErrorEntry, type TenantId } from "@countersign/contract";
 import type { Actor, DraftOf, Reference } from "./types.js";
+import { minuteMs } from "../platform/index.js";
 
 export interface GovernedRefusal {
   readonly actor: Actor;
@@ -27,7 +28,6 @@ export interface RefusalLogOptions {
   append(tenant: TenantId, entry: DraftOf<"refusal.recorded">): Promise<void>;
 }
 
-const minuteMs = 60_000;
 /** Different refusals remembered at once; beyond that each is an entry of its own. */
 const talliesMax = 10_000;
 

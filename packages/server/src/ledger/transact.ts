@@ -5,8 +5,8 @@
 import { isRefusal, limits, refused, RefusalError, type Refusal, type TenantId } from "@countersign/contract";
 import type { Door, MovedGuard } from "./groups.js";
 import { prepareChange, type Preparation } from "./prepare.js";
-import type { SubjectKeys } from "./retention/subjectKeys.js";
 import { type GovernedRefusal, isRecorded, type RefusalLog } from "./refusals.js";
+import type { SubjectKeys } from "./subjectKeys.js";
 import type { HeldSnapshot } from "./snapshot.js";
 import type { Decided, DecideContext, DraftShape, Outcome, Snapshot } from "./types.js";
 

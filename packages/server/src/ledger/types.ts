@@ -139,3 +139,37 @@ export function moveEpoch(name: string, fromValue: number): Write {
     ? { verb: "insert", table: "epochs", row: { id: name } }
     : { verb: "update", table: "epochs", row: { id: name }, from: fromValue };
 }
+
+// ── Erasure: what modules that hold texts of a subject offer to whoever erases it ────────────────────────────────────
+
+export interface ErasureSubject extends Reference {
+  readonly type: "change_set" | "principal";
+}
+
+/** What one module takes away of a subject. Nothing is written yet. */
+export interface ModuleErasure {
+  /** New versions of the subject's own rows, their texts removed. */
+  readonly writes: readonly Write[];
+  /** Entries for rows of other subjects that hold texts of this one. */
+  readonly entries?: readonly EntryDraft[];
+  readonly guards?: readonly Guard[];
+  /** In plain words, in the plural. */
+  readonly erased: readonly { readonly what: string; readonly count: number }[];
+  /** Where texts of the subject stay, in plain words. */
+  readonly notReached?: readonly string[];
+}
+
+export interface ErasureBy {
+  readonly actor: Actor;
+  readonly nowMs: number;
+}
+
+/** Offered by every module that holds data of a subject. Refuses what it must not lose: `illegal_transition`, `ledger_mismatch`. */
+export type EraseSubject = (
+  snapshot: Snapshot,
+  subject: ErasureSubject,
+  by: ErasureBy,
+) => Promise<ModuleErasure | Refusal>;
+
+/** The part of step 2 that is a module's own; how many things went. Undefined: not now, something runs that may need them. */
+export type FinishErasures = (tenant: TenantId) => Promise<number | undefined>;

@@ -1,6 +1,6 @@
 /** How every anchor of this deployment stands, from what the publisher noted; the anchors themselves are not asked. */
 import type { TenantId } from "@countersign/contract";
-import { anchorSpecs, readStanding, type AnchorKind, type AnchorReach } from "../ledger/index.js";
+import { anchorSpecs, readStanding, type AnchorKind, type AnchorReach } from "../publishing/index.js";
 import { systemClock } from "../platform/index.js";
 import { withLedger, type OfflineRequest } from "./open.js";
 

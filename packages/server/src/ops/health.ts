@@ -1,6 +1,7 @@
 /** Whether this process can serve: the database answers, its schema is current, the door is not flooded. */
 import { limits } from "@countersign/contract";
-import type { Ledger, PublishingStatus } from "../ledger/index.js";
+import type { Ledger } from "../ledger/index.js";
+import type { PublishingStatus } from "../publishing/index.js";
 import { ask, migrationStatus, type Storage } from "../storage/index.js";
 
 export interface Check {

@@ -5,19 +5,4 @@ export { openMetrics, type Metrics, type MetricsOptions } from "./metrics.js";
 export * from "./offline.js";
 export * from "./publishing.js";
 export { openSelfChecks, type SelfCheckOptions, type SelfChecks } from "./selfCheck.js";
-export { verifyView } from "./verifyView.js";
-export { checkPeriod, quarterOf, report, type Line as ReportLine, type ReportParts } from "./report.js";
-export { erase, type Eraser, type ErasureDesk, finishAll, previewErasure, resolveSubject } from "./erasure.js";
-export {
-  archives,
-  finishTenant,
-  hold,
-  holds,
-  type Keeper,
-  previewPruning,
-  prune,
-  release,
-  type RetentionDesk,
-  startKeeper,
-  verifyArchive,
-} from "./retention.js";
+export { verifyView } from "../verification/index.js";

@@ -8,7 +8,9 @@
 import { timingSafeEqual } from "node:crypto";
 import { isRefusal, refused, type Refusal, type TenantId } from "@countersign/contract";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, type Registry } from "prom-client";
-import type { Ledger, PublishingStatus, TenantReport } from "../ledger/index.js";
+import type { Ledger } from "../ledger/index.js";
+import type { PublishingStatus } from "../publishing/index.js";
+import type { TenantReport } from "../verification/index.js";
 import type { Storage } from "../storage/index.js";
 import { type Caller, checkPermission, deploymentTenant, type Tenancy } from "../tenancy/index.js";
 

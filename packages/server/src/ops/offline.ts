@@ -13,7 +13,7 @@ import {
   type TenantReport,
   type VerifyProgress,
   type VerifyTenantOptions,
-} from "../ledger/index.js";
+} from "../verification/index.js";
 import { systemClock } from "../platform/index.js";
 import {
   createMigration,
@@ -25,6 +25,7 @@ import {
   type Storage,
 } from "../storage/index.js";
 import { deploymentTenant } from "../tenancy/index.js";
+import { type ArchiveCheck, checkArchive } from "../retention/index.js";
 import { asOwner, withLedger, withStorage, type OfflineRequest } from "./open.js";
 
 export type { OfflineRequest } from "./open.js";
@@ -67,7 +68,7 @@ export interface VerifyRequest extends OfflineRequest {
 /** Verifies ledgers, reading the database itself. A database that cannot be read is a RefusalError or `undecided`, never tampered. */
 export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> {
   const brought = whatIsBrought(request);
-  return withLedger(request, async ({ ledger, tenants: all, storage, config, dataDirectory }) => {
+  return withLedger(request, async ({ verification, tenants: all, storage, config, dataDirectory }) => {
     const record = await readDeploymentRecord(storage.applicationLogin, deploymentTenant);
     // A tenant that the deployment's ledger knows and its directory does not: its ledger went with it.
     const known = new Set<TenantId>([...all, ...[...record.heads.keys()].map(asTenantId)]);
@@ -88,7 +89,7 @@ export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> 
       const { to: _, ...open } = brought.range;
       // A number alone is no evidence that there ever were so many entries: what else is known is asked, to the end.
       const isBeyond = Math.max(from, to) >= size;
-      const found = await ledger.verifyTenant(tenant, {
+      const found = await verification.verifyTenant(tenant, {
         ...{ trust, record, otherTenants },
         ...(isBeyond ? open : brought.range),
         ...(onProgress === undefined ? {} : { onProgress }),
@@ -228,4 +229,15 @@ export function migrate(
 
 export function migrations(request: OfflineRequest): Promise<MigrationStatus> {
   return withStorage(request, (storage) => asOwner(storage, migrationStatus));
+}
+
+/** An archive's file against the ledger of this machine's database. */
+export function verifyArchive(
+  request: OfflineRequest,
+  asked: { readonly path: string; readonly tenant?: string | undefined },
+): Promise<ArchiveCheck> {
+  if (asked.tenant !== undefined && !isUuid(asked.tenant))
+    throw new RefusalError(refused("invalid_request", `\`${asked.tenant}\` is no tenant id`));
+  const tenant = asked.tenant === undefined ? undefined : asTenantId(asked.tenant);
+  return withStorage(request, (storage) => checkArchive(storage.applicationLogin, asked.path, tenant));
 }

@@ -15,6 +15,7 @@ import {
 } from "../platform/index.js";
 import { assertSchemaCurrent, openStorage, type Storage } from "../storage/index.js";
 import { deploymentTenant, openTenancy } from "../tenancy/index.js";
+import { openVerification, type Verification } from "../verification/index.js";
 
 export interface OfflineRequest {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -50,6 +51,7 @@ export interface OpenedLedger {
   readonly config: ProcessConfig;
   readonly dataDirectory: string;
   readonly ledger: Ledger;
+  readonly verification: Verification;
   /** All of the deployment, its own among them. */
   readonly tenants: readonly TenantId[];
 }
@@ -62,15 +64,16 @@ export function withLedger<T>(request: OfflineRequest, work: (opened: OpenedLedg
       dataDirectory,
       ...(config.sealingKeys === undefined ? {} : { keys: config.sealingKeys }),
     });
-    const ledger = await openLedger({
-      ...{ storage, sealing, clock: systemClock },
+    const ledger = await openLedger({ storage, sealing, clock: systemClock });
+    const verification = openVerification({
+      ...{ storage, openBody: ledger.openBody, clock: systemClock },
       ...{ deploymentTenant, references: checkReferences },
     });
     const log = openLog({ level: "warn" });
     try {
       const roles = async (snapshot: Snapshot) => (await loadConfiguration(snapshot)).roles;
       const tenancy = openTenancy({ ledger, storage, clock: systemClock, newId, roles, startingBindings, log });
-      return await work({ storage, config, dataDirectory, ledger, tenants: await tenancy.tenants() });
+      return await work({ storage, config, dataDirectory, ledger, verification, tenants: await tenancy.tenants() });
     } finally {
       await ledger.close();
     }

@@ -13,13 +13,13 @@ import {
   type KeyList,
   type Restored,
   type RestoreParts,
-} from "../ledger/index.js";
+} from "../publishing/index.js";
 import { openDataDirectory, parseConfig, systemClock } from "../platform/index.js";
 import { hasEmbeddedCluster } from "../storage/index.js";
 import { deploymentTenant } from "../tenancy/index.js";
 import { withLedger, type OfflineRequest, type OpenedLedger } from "./open.js";
 
-export type { KeyList, ListedKey, Restored, RestoredLedger } from "../ledger/index.js";
+export type { KeyList, ListedKey, Restored, RestoredLedger } from "../publishing/index.js";
 
 /** Of the key directory in the data directory, where COUNTERSIGN_LOG_KEYS names no other. */
 export const logKeysFolder = "log-keys";

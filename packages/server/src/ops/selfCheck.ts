@@ -9,16 +9,17 @@
 import type { TenantId, Verification, VerifyReport } from "@countersign/contract";
 import { sha256Hex } from "@countersign/proof";
 import pg from "pg";
+import type { OwnChecks } from "../audit/index.js";
+import type { EntryDraft, Ledger, Query } from "../ledger/index.js";
 import {
-  type EntryDraft,
-  readDeploymentRecord,
   type DeploymentRecord,
   type KnownTree,
-  type Ledger,
-  type Query,
+  readDeploymentRecord,
   type TenantReport,
+  type Verification as LedgerVerification,
   type VerifyTenantOptions,
-} from "../ledger/index.js";
+  verifyView,
+} from "../verification/index.js";
 import type { Clock, Log, NewId } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
 import {
@@ -33,7 +34,6 @@ import {
   updateCheck,
   type CheckRow,
 } from "./selfCheckQueries.js";
-import { verifyView } from "./verifyView.js";
 
 type Kind = Verification["kind"];
 type Progress = NonNullable<Verification["progress"]>;
@@ -46,7 +46,8 @@ interface Verdict {
 }
 
 export interface SelfCheckOptions {
-  readonly ledger: Pick<Ledger, "verifyTenant" | "transact">;
+  readonly ledger: Pick<Ledger, "transact">;
+  readonly verification: Pick<LedgerVerification, "verifyTenant">;
   readonly storage: Pick<Storage, "applicationLogin" | "inTenant">;
   readonly deploymentTenant: TenantId;
   readonly tenants: () => Promise<readonly TenantId[]>;
@@ -61,18 +62,10 @@ export interface SelfCheckOptions {
   readonly onReport?: (tenant: TenantId, kind: Kind, report: TenantReport) => void;
 }
 
-export interface SelfChecks {
+export interface SelfChecks extends OwnChecks {
   start(): void;
   /** Resolves when a check under way has been given up. */
   stop(): Promise<void>;
-  /** The newest one whose verdict can be built on, and the newest of all; undefined: none was finished. */
-  last(tenant: TenantId): Promise<Verification | undefined>;
-  /** What came since the last check that found nothing; everything where there is none. */
-  tail(tenant: TenantId): Promise<{ readonly report: TenantReport; readonly check: Verification | undefined }>;
-  /** Everything, as soon as it is its turn. One that waits already is not asked for twice. */
-  request(tenant: TenantId): Promise<Verification>;
-  one(tenant: TenantId, id: string): Promise<Verification | undefined>;
-  list(tenant: TenantId, limit: number): Promise<Verification[]>;
 }
 
 const dayMs = 86_400_000;
@@ -137,7 +130,10 @@ class Checks {
   async tail(tenant: TenantId): Promise<{ report: TenantReport; check: Verification | undefined }> {
     const check = await this.last(tenant);
     const since = knownFrom(check);
-    const report = await this.#options.ledger.verifyTenant(tenant, since === undefined ? { bodies: true } : { since });
+    const report = await this.#options.verification.verifyTenant(
+      tenant,
+      since === undefined ? { bodies: true } : { since },
+    );
     return { report, check: report.base === undefined ? undefined : check };
   }
 
@@ -231,7 +227,7 @@ class Checks {
   }
 
   async #run(tenant: TenantId, check: Check): Promise<void> {
-    const { ledger, onReport, clock } = this.#options;
+    const { verification, onReport, clock } = this.#options;
     const { id, kind, since, round } = check;
     const told = { atMs: -Infinity, writing: Promise.resolve() };
     const onProgress: VerifyTenantOptions["onProgress"] = ({ step, entries, of, entriesPerSecond }) => {
@@ -241,7 +237,7 @@ class Checks {
       const query = updateCheck(tenant, id, { verdict: { state: "running", progress } satisfies Verdict });
       told.writing = told.writing.then(() => this.ask(query, tenant)).then(nothing, nothing); // only for who watches
     };
-    const report = await ledger.verifyTenant(tenant, {
+    const report = await verification.verifyTenant(tenant, {
       record: round.record,
       otherTenants: round.others,
       gentle: true,

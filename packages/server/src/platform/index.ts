@@ -21,3 +21,4 @@ export {
   subjectSealing,
   type Sealing,
 } from "./sealing.js";
+export { dayMs, hourMs, iso, minuteMs } from "./time.js";

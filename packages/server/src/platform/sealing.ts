@@ -6,7 +6,7 @@
  * sealed with XAES-256-GCM (C2SP: AES-256-GCM under a key derived from the nonce's first half, so that random nonces are
  * safe for 2^80 messages under one key, where plain AES-256-GCM allows 2^32). Associated data: the first 12 bytes, then
  * what the caller binds it to (table and id), so that a value moved elsewhere does not open.
- * "CSS2" in its place: sealed with the key of one subject, which is stored beside (ledger/retention/subjectKeys.ts).
+ * "CSS2" in its place: sealed with the key of one subject, which is stored beside (ledger/subjectKeys.ts).
  * key id = first 8 bytes of SHA-256("countersign.sealing-key.v1\0" || key). A change needs another first four bytes.
  */
 import { createCipheriv, createDecipheriv } from "node:crypto";

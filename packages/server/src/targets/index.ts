@@ -20,6 +20,7 @@ import type {
 export * from "./target.js";
 export { openBlobs } from "./blobs.js";
 export { gate } from "./locks.js";
+export { targetHandlers } from "./operations.js";
 export {
   listResources,
   resourceByName,

@@ -11,13 +11,14 @@ import {
   type Ledger,
   moveEpoch,
   type Outcome,
+  receiptsOf,
+  type ReceiptView,
   type Snapshot,
   type Write,
 } from "../ledger/index.js";
 import { loadMembers, membersEpoch, membersOf, type Members } from "./people.js";
 import type { RolesConfiguration } from "./permissions.rules.js";
 import { type BindingRow, type PrincipalRow, type SigningKeyRow, update } from "./rows.js";
-import { type ReceiptView, receiptViews } from "./views.rules.js";
 
 export interface TenancyDesk {
   readonly ledger: Ledger;
@@ -138,7 +139,7 @@ export function answer<R extends object, S extends object>(
   return {
     ...outcome.result,
     ...secrets,
-    receipts: outcome.kind === "committed" ? receiptViews(outcome.receipts) : [],
+    receipts: receiptsOf(outcome),
   };
 }
 

@@ -17,6 +17,7 @@ import {
 import type { EraseSubject, HeldSnapshot, Ledger, Snapshot } from "../ledger/index.js";
 import type { Log } from "../platform/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
+import type { Handlers } from "./call.js";
 import { type Caller, parseApiKey, readCaller, systemCaller } from "./caller.js";
 import type { TenancyDesk, TenancyRequest } from "./change.js";
 import { eraseSubject } from "./erase.js";
@@ -45,11 +46,13 @@ import {
 } from "./tenants.js";
 import { principalView, tenantView } from "./views.rules.js";
 
+export type { Call, Handlers, TextStream } from "./call.js";
 export { type Caller, systemCaller } from "./caller.js";
 export type { TenancyRequest } from "./change.js";
 export { credentialLength, mintCredential, parseCredential } from "./credentials.rules.js";
 export { deploymentTenant } from "./deployment.js";
 export { mayBeOne } from "./mode.rules.js";
+export { badCursor } from "./principals.js";
 export {
   loadPeople,
   loadTenant,
@@ -275,4 +278,27 @@ class KeyUses {
   async settled(): Promise<void> {
     await Promise.all(this.#pending);
   }
+}
+
+/** People, keys and tenants as they are asked for over the interfaces. */
+export function peopleHandlers(tenancy: Tenancy) {
+  return {
+    whoAmI: ({ caller, input }) => tenancy.whoAmI(caller, input),
+    listPrincipals: ({ caller, input }) => tenancy.listPrincipals(caller, input),
+    createAgent: ({ caller, input, request }) => tenancy.createAgent(caller, input, request),
+    acceptAgent: ({ caller, input, request }) => tenancy.acceptAgent(caller, input, request),
+    setPrincipalStatus: ({ caller, input, request }) => tenancy.setPrincipalStatus(caller, input, request),
+    createHuman: ({ caller, input, request }) => tenancy.createHuman(caller, input, request),
+    issueEnrolmentCode: ({ caller, input, request }) => tenancy.issueEnrolmentCode(caller, input, request),
+    enrol: ({ input }) => tenancy.enrol(input),
+    setBindings: ({ caller, input, request }) => tenancy.setBindings(caller, input, request),
+    listKeys: ({ caller, input }) => tenancy.listKeys(caller, input),
+    mintKey: ({ caller, input, request }) => tenancy.mintKey(caller, input, request),
+    revokeKey: ({ caller, input, request }) => tenancy.revokeKey(caller, input, request),
+    listSigningKeys: ({ caller, input }) => tenancy.listSigningKeys(caller, input),
+    revokeSigningKey: ({ caller, input, request }) => tenancy.revokeSigningKey(caller, input, request),
+    getTenant: ({ caller, input }) => tenancy.getTenant(caller, input),
+    setTenantMode: ({ caller, input, request }) => tenancy.setTenantMode(caller, input, request),
+    createTenant: ({ caller, input, request }) => tenancy.createTenant(caller, input, request),
+  } satisfies Partial<Handlers>;
 }

@@ -1,13 +1,11 @@
 /** The rows and entries of credentials that are given out. Who gave them out is on record: it decides who counts as a second person. */
 import { limits } from "@countersign/contract";
+import { dayMs, minuteMs } from "../platform/index.js";
 import type { DecideContext, EntryDraft, Write } from "../ledger/index.js";
 import type { Caller } from "./caller.js";
 import type { MintedCredential } from "./credentials.rules.js";
 import { everyScope } from "./permissions.rules.js";
 import { type ApiKeyRow, insert, type New } from "./rows.js";
-
-const minuteMs = 60_000;
-const dayMs = 86_400_000;
 
 /** Scopes as they are stored: all that the principal may, unless some are named. */
 export function checkedScopes(scopes: readonly string[] | undefined): readonly string[] {

@@ -1,21 +1,12 @@
 /** People, keys and tenants as they are shown. */
-import {
-  type ApiKeyView,
-  type OperationOutput,
-  type PrincipalView,
-  proofPath,
-  type SigningKeyView,
-} from "@countersign/contract";
-import type { Receipt } from "../ledger/index.js";
+import { type ApiKeyView, type OperationOutput, type PrincipalView, type SigningKeyView } from "@countersign/contract";
+import { iso } from "../platform/index.js";
 import type { Members, People, Person } from "./people.js";
 import type { ApiKeyWithUse } from "./queries.js";
 import type { ApiKeyRow, BindingRow, New, PrincipalRow, SigningKeyRow, TenantRow } from "./rows.js";
 
 export type TenantView = OperationOutput<"getTenant">;
 export type PrincipalSummary = PrincipalView["answerable"] & object;
-export type ReceiptView = OperationOutput<"revokeKey">["receipts"][number];
-
-const iso = (ms: number): string => new Date(ms).toISOString();
 
 export function tenantView(row: TenantRow): TenantView {
   return { id: row.id, name: row.name, mode: row.mode, createdAt: iso(row.created_at_ms) };
@@ -108,14 +99,4 @@ export function signingKeyView(row: New<SigningKeyRow>, principal: PrincipalSumm
     enrolledAt: iso(row.enrolled_at_ms),
     revokedAt: row.revoked_at_ms === null ? null : iso(row.revoked_at_ms),
   };
-}
-
-export function receiptViews(receipts: readonly Receipt[]): ReceiptView[] {
-  return receipts.map((receipt) => ({
-    seq: receipt.seq,
-    entryId: receipt.entryId,
-    hash: receipt.hash,
-    at: iso(receipt.timeMs),
-    proof: proofPath(receipt.seq),
-  }));
 }

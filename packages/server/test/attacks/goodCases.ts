@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { writeFileSync } from "node:fs";
 import { formatVerifierKey, verifierKey, type NoteClass } from "@countersign/proof";
-import { listKeys, openLedger, restore, restoreAsClone, rotateKeys, type Ledger } from "../../src/ledger/index.js";
+import { openLedger, type Ledger } from "../../src/ledger/index.js";
+import { listKeys, restore, restoreAsClone, rotateKeys } from "../../src/publishing/index.js";
 import { openSealing } from "../../src/platform/index.js";
 import { commit, committed } from "../support/ledger.js";
 import type { OpenedScene, Scene, Stage, Verdict } from "./stage.js";

@@ -20,23 +20,23 @@ import {
   type VerifyNote,
 } from "@countersign/proof";
 import type pg from "pg";
+import { openLedger, type Ledger } from "../../src/ledger/index.js";
 import {
   anchorsFrom,
   openAnchors,
-  openLedger,
   openPublishing,
   revokeKey,
   rotateKeys,
   type Anchors,
   type RestoreParts,
-  type Ledger,
   type Publishing,
-} from "../../src/ledger/index.js";
+} from "../../src/publishing/index.js";
 import { verifyDatabase, type TenantReport } from "../../src/ops/index.js";
-import type { AnchorSpec } from "../../src/ledger/anchors/index.js";
+import type { AnchorSpec } from "../../src/publishing/anchors/index.js";
 import { openSealing, systemClock } from "../../src/platform/index.js";
 import { storageOver, type Storage } from "../../src/storage/index.js";
 import { deploymentTenant } from "../../src/tenancy/index.js";
+import { openVerification, type Verification } from "../../src/verification/index.js";
 import { addLog, followStatements, initWitness, openWitness, runWitness } from "../../src/witness/index.js";
 import { commit, committed } from "../support/ledger.js";
 import { createDatabase, temporaryDirectory, withClient, type TestDatabase } from "../support/postgres.js";
@@ -318,6 +318,7 @@ interface PublishingOn {
 
 export interface OpenedPublishing {
   readonly publishing: Publishing;
+  readonly verification: Verification;
   readonly ledger: Ledger;
   readonly parts: RestoreParts;
   /** Publishes for everybody; returns when the anchors have it. */
@@ -329,6 +330,7 @@ export interface OpenedPublishing {
 async function withPublishing<T>(on: PublishingOn, work: (opened: OpenedPublishing) => Promise<T>): Promise<T> {
   const { storage, dataDirectory, specs, names } = on;
   const ledger = await openLedger({ storage, sealing: openSealing({ dataDirectory }), clock: systemClock });
+  const verification = openVerification({ storage, openBody: ledger.openBody, clock: systemClock });
   const folder = join(dataDirectory, "log-keys");
   let anchors: Anchors | undefined;
   const publishing = openPublishing({
@@ -345,7 +347,7 @@ async function withPublishing<T>(on: PublishingOn, work: (opened: OpenedPublishi
     const tenants = (): Promise<Names> => Promise.resolve(names);
     const parts = { folder, signer: undefined, storage, ledger, deploymentTenant, actor, clock: systemClock, tenants };
     return await work({
-      ...{ publishing, ledger, parts },
+      ...{ publishing, verification, ledger, parts },
       revoke: async (key, sinceMs) => void (await revokeKey(parts, { key, sinceMs, reason: "stolen" })),
       anchor: async () => {
         for (const tenant of names) await publishing.publish(tenant);

@@ -54,8 +54,8 @@ if (kind === "git") {
 }
 syncBuiltinESMExports();
 
-const { fileAnchor } = await import("../../src/ledger/anchors/file.js");
-const { gitAnchor } = await import("../../src/ledger/anchors/git.js");
+const { fileAnchor } = await import("../../src/publishing/anchors/file.js");
+const { gitAnchor } = await import("../../src/publishing/anchors/git.js");
 const { MemoryLog } = await import("./anchors.js");
 
 const options = { name: "killed", directory, clock: { nowMs: () => Date.now() } };

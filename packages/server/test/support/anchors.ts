@@ -13,7 +13,7 @@ import {
   type NoteSigner,
   type TreeNode,
 } from "@countersign/proof";
-import type { LeafTile, Submission } from "../../src/ledger/anchors/index.js";
+import type { LeafTile, Submission } from "../../src/publishing/anchors/index.js";
 
 export const width = 256;
 export const tenantA = "0198c0de-0000-7000-8000-00000000000a";

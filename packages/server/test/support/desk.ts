@@ -8,13 +8,14 @@ import type { Storage } from "../../src/storage/index.js";
 import { createTargets, openBlobs } from "../../src/targets/index.js";
 import { type Caller, loadPeople, principalNames, systemCaller } from "../../src/tenancy/index.js";
 import { checkReferences } from "../../src/change-sets/references.js";
-import { openTestLedger, type TestLedger, testSealing } from "./ledger.js";
+import { openTestLedger, testSealing, type TestLedger } from "./ledger.js";
 
-export async function openDesk(
-  storage: Storage,
-  dataDirectory: string,
-  clock: Clock = systemClock,
-): Promise<Desk & { readonly ledger: TestLedger }> {
+/** What commands work with; its ledger can be verified. */
+export interface TestDesk extends Desk {
+  readonly ledger: TestLedger;
+}
+
+export async function openDesk(storage: Storage, dataDirectory: string, clock: Clock = systemClock): Promise<TestDesk> {
   const ledger = await openTestLedger(storage, { clock, references: checkReferences });
   const targets = createTargets({
     dataDirectory,

@@ -4,7 +4,7 @@
  */
 import { asTenantId, isRefusal } from "@countersign/contract";
 import { openChangeSets } from "../../src/change-sets/index.js";
-import { erase } from "../../src/ops/index.js";
+import { erase } from "../../src/retention/erase.js";
 import { storageOver, type Storage } from "../../src/storage/index.js";
 import { callerOf, openDesk } from "./desk.js";
 import { retentionDesk } from "./retention.js";

@@ -1,9 +1,9 @@
 /**
- * What every kind of anchor promises (src/ledger/anchors/anchor.ts), as one suite that each kind passes. `make` opens a place of its
+ * What every kind of anchor promises (src/publishing/anchors/anchor.ts), as one suite that each kind passes. `make` opens a place of its
  * own; the place outlives the anchor that was opened on it, and can be taken away and given back.
  */
 import { describe, expect, it } from "vitest";
-import { AnchorContradiction, type Anchor, type AnchorKind } from "../../src/ledger/anchors/index.js";
+import { AnchorContradiction, type Anchor, type AnchorKind } from "../../src/publishing/anchors/index.js";
 import { MemoryLog, tenantA, tenantB } from "./anchors.js";
 
 export interface AnchorPlace {

@@ -13,6 +13,7 @@ import {
 } from "../../src/ledger/index.js";
 import { newId, sealingWith, systemClock, type Clock } from "../../src/platform/index.js";
 import type { Storage } from "../../src/storage/index.js";
+import { openVerification, type Verification, type VerificationOptions } from "../../src/verification/index.js";
 
 export const actor: Actor = {
   type: "human",
@@ -44,10 +45,25 @@ export const testSealing = sealingWith([new Uint8Array(32).fill(7)]);
  * A ledger that takes any well-formed draft: the door is tested with words of our own (`toyActions`), and with entries that were forged.
  * Modules are handed the same ledger as one for the catalogue's drafts alone.
  */
-export type TestLedger = Ledger<DraftShape>;
+export type DraftLedger = Ledger<DraftShape>;
 
-export function openTestLedger(storage: Storage, options: Partial<LedgerOptions> = {}): Promise<TestLedger> {
-  return openLedger({ storage, sealing: testSealing, clock: systemClock, ...options });
+/** Such a ledger, and what verifies it. */
+export interface TestLedger extends DraftLedger, Verification {}
+
+export async function openTestLedger(
+  storage: Storage,
+  { references, ...options }: Partial<LedgerOptions> & Pick<VerificationOptions, "references"> = {},
+): Promise<TestLedger> {
+  const ledger: DraftLedger = await openLedger({ storage, sealing: testSealing, clock: systemClock, ...options });
+  const { openBody } = ledger;
+  const clock = options.clock ?? systemClock;
+  const verification = openVerification({
+    storage,
+    openBody,
+    clock,
+    ...(references === undefined ? {} : { references }),
+  });
+  return { ...ledger, ...verification };
 }
 
 /** An entry about a subject; by default a new one. */
@@ -57,7 +73,7 @@ export function entry(draft: Partial<DraftShape> = {}): DraftShape {
 
 /** Hands a change to the door as it is: what it depended on is in its guards. */
 export function commit(
-  ledger: TestLedger,
+  ledger: DraftLedger,
   tenant: TenantId,
   change: Partial<Omit<Change<DraftShape>, "tenant">> = {},
 ): Promise<Outcome<undefined>> {

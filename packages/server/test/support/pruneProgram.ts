@@ -5,7 +5,7 @@
 import { asTenantId, isRefusal } from "@countersign/contract";
 import { openChangeSets } from "../../src/change-sets/index.js";
 import type { Ledger } from "../../src/ledger/index.js";
-import { prune } from "../../src/ops/index.js";
+import { prune } from "../../src/retention/commands.js";
 import { storageOver } from "../../src/storage/index.js";
 import { callerOf, openDesk } from "./desk.js";
 import { retentionDesk } from "./retention.js";

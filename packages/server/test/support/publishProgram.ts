@@ -3,7 +3,8 @@
  * Says `{ leading }` when it leads, `{ size }` for each new checkpoint of the tenant.
  */
 import type { TenantId } from "@countersign/contract";
-import { openPublishing, openLedger } from "../../src/ledger/index.js";
+import { openLedger } from "../../src/ledger/index.js";
+import { openPublishing } from "../../src/publishing/index.js";
 import { openExternal } from "../../src/storage/external.js";
 import { storageOver } from "../../src/storage/index.js";
 import { sealingWith, systemClock } from "../../src/platform/index.js";

@@ -4,16 +4,16 @@ import { join } from "node:path";
 import { isRefusal, RefusalError, type TenantId } from "@countersign/contract";
 import type { JsonObject } from "@countersign/proof";
 import { afterEach } from "vitest";
+import { type Ledger } from "../../src/ledger/index.js";
 import {
   openPublishing,
-  type Ledger,
   type Publishing,
   type PublishingOptions,
   type RestoreParts,
-} from "../../src/ledger/index.js";
+} from "../../src/publishing/index.js";
 import { systemClock } from "../../src/platform/index.js";
 import { deploymentTenant } from "../../src/tenancy/index.js";
-import { commit, committed, entry, newTenant, openTestLedger } from "./ledger.js";
+import { commit, committed, entry, newTenant, openTestLedger, type TestLedger } from "./ledger.js";
 import { createDatabase, temporaryDirectory, withClient, type TestDatabase } from "./postgres.js";
 
 const closers: (() => Promise<unknown>)[] = [];
@@ -23,7 +23,7 @@ afterEach(async () => {
 
 export interface Bench {
   readonly database: TestDatabase;
-  readonly ledger: Ledger;
+  readonly ledger: TestLedger;
   readonly folder: string;
   readonly tenant: TenantId;
   readonly tenants: readonly TenantId[];

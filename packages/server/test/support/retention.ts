@@ -3,9 +3,10 @@ import { join } from "node:path";
 import type { ChangeSets, Desk } from "../../src/change-sets/index.js";
 import { responsesEraser } from "../../src/dispatch/index.js";
 import { eraseSubject as eraseOfGovernance } from "../../src/governance/index.js";
-import type { RetentionDesk } from "../../src/ops/index.js";
+import type { RetentionDesk } from "../../src/retention/commands.js";
 import { eraseSubject as eraseOfTargets } from "../../src/targets/index.js";
 import { eraseSubject as eraseOfTenancy } from "../../src/tenancy/erase.js";
+import { openVerification } from "../../src/verification/index.js";
 
 export function retentionDesk(
   { ledger, storage, now }: Pick<Desk, "ledger" | "storage" | "now">,
@@ -14,6 +15,7 @@ export function retentionDesk(
 ): RetentionDesk {
   return {
     ledger,
+    verification: openVerification({ storage, openBody: ledger.openBody, clock: { nowMs: now } }),
     storage,
     erasers: [
       { module: "change-sets", erase: changeSets.eraseSubject },

@@ -5,9 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isRefusal, refused, type Problem, type TenantId } from "@countersign/contract";
 import { canonicalize } from "@countersign/proof";
-import { newId } from "../../src/platform/index.js";
+import { newId, systemClock } from "../../src/platform/index.js";
 import type { Ledger } from "../../src/ledger/index.js";
 import type { Storage } from "../../src/storage/index.js";
+import { openVerification } from "../../src/verification/index.js";
 import {
   type ActContext,
   type ActOutcome,
@@ -66,8 +67,9 @@ function contextMaker(
   return (use) => ledger.snapshot(tenant, (snapshot) => use(contextIn(snapshot, blobs)));
 }
 
-async function findings(ledger: Ledger, tenant: TenantId): Promise<readonly unknown[]> {
-  return (await ledger.checkTenant(tenant)).findings;
+async function findings(storage: Storage, ledger: Ledger, tenant: TenantId): Promise<readonly unknown[]> {
+  const verification = openVerification({ storage, openBody: ledger.openBody, clock: systemClock });
+  return (await verification.checkTenant(tenant)).findings;
 }
 
 const problemsOf = (problems: readonly Problem[]) => {
@@ -115,7 +117,7 @@ export async function resourceWorld(
     within,
     apply,
     observe,
-    check: () => findings(ledger, tenant),
+    check: () => findings(database.storage, ledger, tenant),
     close: () => Promise.resolve(),
   };
 }
@@ -157,7 +159,7 @@ export async function fileWorld(
     acting,
     apply: (effects, token) => kind.act({ effects, token }, acting),
     observe: () => Promise.resolve(listing(base)),
-    check: () => findings(ledger, tenant),
+    check: () => findings(database.storage, ledger, tenant),
     close: () => Promise.resolve(fs.rmSync(base, { recursive: true, force: true })),
   };
 }

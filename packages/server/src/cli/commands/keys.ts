@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { fingerprintOf, spacedFingerprint } from "@countersign/proof";
 import type { Command } from "commander";
+import { iso } from "../../platform/index.js";
 import {
   initLogKeys,
   type KeyList,
@@ -93,8 +94,6 @@ function document({ sinceMs, revokedAtMs, ...key }: ListedKey): object {
   const fingerprint = fingerprintOf(key.publicKey) ?? null;
   return { ...key, fingerprint, since: iso(sinceMs), revokedSince: revokedAtMs === null ? null : iso(revokedAtMs) };
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();
 
 function listText(cli: Cli, { deployment, folder, keys, recorded }: KeyList): Shown {
   const { paint } = cli;
