@@ -46,7 +46,7 @@ export function buildProgram(run: Run): Command {
     .option("-y, --yes", "answer yes to questions")
     .option(
       "--passphrase-file <file>",
-      "passphrase of your signing key, its first line (COUNTERSIGN_PASSPHRASE_FILE, COUNTERSIGN_PASSPHRASE)",
+      "file whose first line is the passphrase of your signing key (COUNTERSIGN_PASSPHRASE_FILE, COUNTERSIGN_PASSPHRASE)",
     )
     .option("--no-color", "no colours (NO_COLOR)")
     .configureHelp({ showGlobalOptions: false, sortSubcommands: false })

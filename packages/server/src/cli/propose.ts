@@ -46,17 +46,17 @@ export function proposalOptions(command: Command): QuickForms {
     .option("--set <target#/pointer=value>", "set a property: VALUE is JSON, what is not JSON is text", collect("set"))
     .option("--add <target#/pointer=value>", "add a member, or an element (`/list/-` appends)", collect("add"))
     .option("--unset <target#/pointer>", "remove a member or element", collect("unset"))
-    .option("--put <target>", "write the whole document or file, from the `--from` behind it", collect("put"))
-    .option("--file <workspace:path>", "write a whole file, from the `--from` behind it", collect("file"))
+    .option("--put <target>", "write the whole document or file; its content is the `--from` after it", collect("put"))
+    .option("--file <workspace:path>", "write a whole file; its content is the `--from` after it", collect("file"))
     .option(
       "--from <file>",
       "local file for the `--put` or `--file` before it; `-` is the standard input",
       operand("--from"),
     )
     .option("--delete <target>", "delete a document or file", collect("delete"))
-    .option("--rename <target>", "give it another id or path, the `--to` behind it", collect("rename"))
+    .option("--rename <target>", "give the target another id or path, the `--to` after it", collect("rename"))
     .option("--to <id-or-path>", "new id or path for the `--rename` before it", operand("--to"))
-    .option("-e, --environment <name>", "environment of resources typed without one", "development")
+    .option("-e, --environment <name>", "environment of resources that name none", "development")
     .option("--category <name>", "raise the category derived from the targets")
     .option("--priority <level>", "LOW, NORMAL, HIGH or CRITICAL: sets the deadline")
     .option("--apply-mode <mode>", "AUTO: applied by the engine as soon as it is approved; MANUAL")

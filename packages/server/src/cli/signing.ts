@@ -120,7 +120,7 @@ export function checkedDigest(set: ChangeSetView): string {
 }
 
 function differs(what: "revision" | "approval", said: string, computed: string): CliError {
-  const message = `the server's ${what} digest \`${said}\` is not that of what it shows (\`${computed}\`); nothing was signed`;
+  const message = `the server's ${what} digest \`${said}\` is not the digest of the content it shows (\`${computed}\`); nothing was signed`;
   return new CliError("digest_differs", message, {
     help: ["countersign audit verify", "look at the versions of server and CLI: `countersign --version`"],
   });

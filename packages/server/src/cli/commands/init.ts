@@ -107,7 +107,7 @@ async function chosenMode(cli: Cli, options: InitOptions): Promise<TenantMode> {
       label: "solo",
       hint: "you alone; you may approve your own agents' changes, and every receipt says so",
     },
-    { value: "team", label: "team", hint: "somebody else approves; as many as there are people" },
+    { value: "team", label: "team", hint: "other people approve, as many as the rules ask for or as there are" },
     {
       value: "organisation",
       label: "organisation",

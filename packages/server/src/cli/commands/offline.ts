@@ -63,9 +63,9 @@ export async function verifyArchiveLocally(cli: Cli, file: string, tenant: strin
   if (!hasDatabase(asked))
     throw new CliError(
       "database_missing",
-      "an archive is held against the ledger, and there is no database on this machine",
+      "an archive is compared with the ledger, and there is no database on this machine",
       {
-        help: ["countersign audit verify ARCHIVE   (by itself, as the bundle it is)"],
+        help: ["countersign audit verify ARCHIVE   (verifies the archive alone: it is a bundle)"],
       },
     );
   const found = await verifyArchive(asked, { path, tenant });
@@ -74,8 +74,8 @@ export async function verifyArchiveLocally(cli: Cli, file: string, tenant: strin
   await cli.answer(found, () =>
     lines(
       fine
-        ? show`${cli.paint.green("ok")}: ${found.entries} entries, named by entry ${found.namedBy ?? ""}, each the ledger's`
-        : show`${cli.paint.red("not what was taken away")}: ${found.undecided ?? (found.namedBy === null ? "no entry of the ledger names this file" : "its entries differ")}`,
+        ? show`${cli.paint.green("ok")}: ${found.entries} entries, named by entry ${found.namedBy ?? ""}, each equal to the ledger's`
+        : show`${cli.paint.red("not the pruned entries")}: ${found.undecided ?? (found.namedBy === null ? "no entry of the ledger names this file" : "its entries differ")}`,
       show`sha-256 ${found.sha256}`,
       found.findings
         .slice(0, 20)
@@ -140,14 +140,14 @@ export function migrateCommands(set: CommandSet, root: Command): void {
     );
   });
   const down = set
-    .add(group, "down", "take the newest migrations back; tables go with what is in them", [
+    .add(group, "down", "undo the newest migrations; their tables are dropped, with all rows", [
       "countersign migrate down --steps 1 --yes",
     ])
     .option("--steps <number>", "how many", "1");
   set.does<{ readonly steps: string }>(down, async (cli, options) => {
     const steps = wholeNumber(options.steps, "--steps");
     if (steps < 1) throw new CliError("usage", "`--steps` is at least 1");
-    await cli.sure(show`Take back ${steps} migration(s)? What is in their tables is lost.`);
+    await cli.sure(show`Undo ${steps} migration(s)? The rows in their tables are lost.`);
     const undone = await migrate(request(cli, "countersign migrate down"), "down", steps, true);
     await cli.answer({ undone }, () => lines(...undone.map((name) => show`${cli.paint.yellow("taken back")} ${name}`)));
   });

@@ -18,7 +18,7 @@ export function restoreCommand(set: CommandSet, root: Command): void {
     .add(
       root,
       "restore",
-      "after an older backup was restored: record it, signed, and publish on; refuses when nothing was restored",
+      "record that an older backup was restored, signed, and go on publishing; refuses when nothing was restored",
       [
         'countersign restore --reason "disk of db1 failed, backup of 02:00"',
         'COUNTERSIGN_LOG_KEYS=/srv/staging-keys countersign restore --as-clone --reason "copy for staging"',

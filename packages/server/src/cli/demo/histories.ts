@@ -49,7 +49,7 @@ export function readHistories(folder: string): History[] {
       "file_malformed",
       `there is no history in \`${folder}\`: no file ends with ${endings.join(", ")}`,
       {
-        help: ["countersign demo   (without --histories: those that come with it)"],
+        help: ["countersign demo   (without --histories: the included ones)"],
       },
     );
   return files.sort().map((file) => ({
