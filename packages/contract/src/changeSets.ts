@@ -195,7 +195,7 @@ export const changeSetView = changeSetSummary
     approvedUntil: timestamp.nullable(),
     appliedAt: timestamp.nullable(),
     undoUntil: timestamp.nullable(),
-    erasedAt: timestamp.nullable().meta({ description: "Its texts were erased; what is shown is what is left." }),
+    erasedAt: timestamp.nullable().meta({ description: "Its texts were erased; the rest is shown." }),
   })
   .meta({ id: "ChangeSet" });
 export type ChangeSetView = z.infer<typeof changeSetView>;
@@ -206,9 +206,9 @@ export const receiptView = z
     entryId: uuid,
     hash: digest,
     at: timestamp,
-    proof: z.string().meta({ description: "Where its proof is to be had: a file that verifies without the server." }),
+    proof: z.string().meta({ description: "Address of its proof: a file that verifies without the server." }),
   })
-  .meta({ id: "Receipt", description: "Where an entry is in the tenant's ledger." });
+  .meta({ id: "Receipt", description: "The place of an entry in the tenant's ledger." });
 export const receipts = z.array(receiptView);
 /** Path of the operation `proveEntry`. */
 export const proofPath = (seq: number): string => `/api/ledger/entries/${seq}/proof`;

@@ -193,7 +193,7 @@ export const riskConfiguration = z
           lowest: z.int().min(-100).max(0),
           highest: percent,
         })
-        .meta({ description: "Points by the outcomes of the author's last 50 finished change-sets." }),
+        .meta({ description: "Points for the outcomes of the author's last 50 finished change-sets." }),
     }),
     scope: z.strictObject({ categories: z.partialRecord(z.enum(categories), percent), otherwise: percent }),
     quantity: z.strictObject({ steps, otherwise: percent }),
@@ -255,10 +255,10 @@ export const approvalsConfiguration = z
     auto: z.boolean().meta({ description: "Low risk that policy allows needs nobody's approval." }),
     mintedKeys: z.enum(["by_mode", "exclude", "exclude_resets"]).meta({
       description:
-        "Whether a person counts whose signing key was enrolled with a code from the author's human: never (exclude), or only with their first key (exclude_resets). by_mode: organisation exclude, team exclude_resets.",
+        "Whether a vote counts if its signing key was enrolled with a code from the author's human: never (exclude), or only if it is the voter's first key (exclude_resets). by_mode: organisation exclude, team exclude_resets.",
     }),
     onCallRole: roleName.meta({
-      description: "Who may undo inside the undo window besides the author's human and the approvers.",
+      description: "The role that may roll back inside the undo window, besides the author's human and the approvers.",
     }),
   })
   .meta({ id: "ApprovalsConfiguration" });
@@ -297,7 +297,7 @@ export const freezeConfiguration = z
       )
       .max(50),
   })
-  .meta({ id: "FreezeConfiguration", description: "When nothing is applied. Undoing goes on." });
+  .meta({ id: "FreezeConfiguration", description: "Times in which nothing is applied. Rollbacks go on." });
 
 const perHour = z.int().min(1).max(1_000_000);
 export const limitsConfiguration = z
@@ -331,11 +331,11 @@ export const ledgerConfiguration = z
   .strictObject({
     public: z.boolean().default(false).meta({
       description:
-        "Whether anybody may read the checkpoints and the tree of hashes at `/ledger/<tenant>/…`. They hold hashes and times, no content.",
+        "True: anybody may read the checkpoints and the tree of hashes at `/ledger/<tenant>/…`. They hold hashes and times, no content.",
     }),
     retainDays: z.int().min(1).max(36_500).optional().meta({
       description:
-        "Entries older than this are archived and pruned once a day (docs/retention.md); left out, nothing is pruned by itself.",
+        "Entries older than this are archived and pruned once a day (docs/retention.md); when left out, nothing is pruned by itself.",
     }),
   })
   .meta({ id: "LedgerConfiguration", description: "What is shown of the tenant's ledger." });
@@ -479,7 +479,7 @@ export const configurationDefaults: { readonly [N in ConfigurationName]: Configu
         ],
       },
       agent: {
-        description: "What agents and services do; grants say on which targets.",
+        description: "For agents and services; grants say on which targets.",
         permissions: [
           "change_sets.read",
           "change_sets.propose",
@@ -493,7 +493,7 @@ export const configurationDefaults: { readonly [N in ConfigurationName]: Configu
       auditor: { description: "Reads and verifies.", permissions: [...reading, "keys.read"] },
     },
     groups: {
-      reviewers: { description: "Approves what no other group is named for." },
+      reviewers: { description: "Approves change-sets whose category names no other group." },
       ui: { description: "User interfaces." },
       design: { description: "The design system." },
       backend: { description: "Services, APIs, infrastructure, security." },

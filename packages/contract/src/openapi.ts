@@ -140,7 +140,7 @@ function operationObject(id: OperationId, row: Operation, schemas: Schemas): Jso
   const proven =
     row.proof === undefined
       ? ""
-      : `\n\nA person shows their signing key unlocked${row.proof === "for_rules" ? " where it changes what governs the tenant (environment `system`)" : ""}: \`proof\` (docs/authentication.md).`;
+      : `\n\nA person shows their signing key unlocked${row.proof === "for_rules" ? " where it changes the tenant's governance (environment `system`)" : ""}: \`proof\` (docs/authentication.md).`;
   return {
     operationId: id,
     summary: row.summary,
@@ -211,7 +211,7 @@ function problemSchema(): Json {
       type: { type: "string", format: "uri" },
       title: { type: "string" },
       status: { type: "integer" },
-      detail: { type: "string", description: "What is wrong, its culprit in backticks, and the way out." },
+      detail: { type: "string", description: "The error, with its culprit in backticks, and the way out." },
       code: { enum: errorCodes },
       instance: { type: "string", description: "Names the occurrence; the server's log has it." },
       problems: {

@@ -6,7 +6,7 @@ export const permissions = {
   "change_sets.apply": "apply and resume approved change-sets",
   "change_sets.roll_back": "roll back applied change-sets",
   "change_sets.archive": "archive finished change-sets",
-  "change_sets.resolve": "say, with evidence, what became of a partly applied change-set",
+  "change_sets.resolve": "state, with evidence, the outcome of a partly applied change-set",
   "resources.read": "read the JSON resources Countersign keeps",
   "workspaces.read": "see the registered workspaces",
   "workspaces.manage": "register and remove workspaces",

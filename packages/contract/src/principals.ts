@@ -91,7 +91,9 @@ export const killSwitchView = z
     holdUntil: timestamp.nullable(),
     releaseVotes: z.int(),
     releaseVotesRequired: z.int(),
-    inFlight: z.array(uuid).meta({ description: "Applications with a step under way when it was engaged." }),
+    inFlight: z
+      .array(uuid)
+      .meta({ description: "Applications that had a step under way when the kill-switch was engaged." }),
   })
   .meta({ id: "KillSwitch" });
 export type KillSwitchView = z.infer<typeof killSwitchView>;

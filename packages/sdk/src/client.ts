@@ -127,7 +127,7 @@ class Client {
           code: "unreachable",
           status: 0,
           title: "the answer broke off",
-          detail: `the answer of \`${this.url}\` broke off; what came is incomplete`,
+          detail: `the answer of \`${this.url}\` broke off; the part that came is incomplete`,
           operation: id,
         },
         { cause },
@@ -361,7 +361,7 @@ function brokenOff(url: string): CountersignError {
     code: "unreachable",
     status: 0,
     title: "the answer broke off",
-    detail: `the answer of \`${url}\` broke off; what came is incomplete`,
+    detail: `the answer of \`${url}\` broke off; the part that came is incomplete`,
     operation: "stream",
   });
 }

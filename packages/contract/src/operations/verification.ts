@@ -9,7 +9,7 @@ export const verificationOperations = {
     method: "GET",
     path: "/api/ledger/chain/verify",
     summary:
-      "The tenant's ledger as the server's last self-check found it, and what came since, verified now. `full`: everything, as a job (202 with its address). For a verdict that does not trust the server: `countersign audit verify`, or a bundle.",
+      "The result of the server's last self-check of the tenant's ledger; newer entries are verified now. `full`: verify everything, as a job (202 with its address). For a verdict that does not trust the server: `countersign audit verify`, or a bundle.",
     tag: "Audit",
     input: z.strictObject({
       from: z.coerce.number().int().min(0).optional().meta({ description: "The chain alone, from this entry on." }),
@@ -22,7 +22,7 @@ export const verificationOperations = {
         selfCheck: verification
           .omit({ report: true, progress: true })
           .nullable()
-          .meta({ description: "The check that this stands on; null: none, all was verified now." }),
+          .meta({ description: "The earlier check that this one continues; null: everything was verified now." }),
       }),
       z.object({ kind: z.literal("job"), verification }),
     ]),
@@ -35,7 +35,7 @@ export const verificationOperations = {
   getVerification: operation({
     method: "GET",
     path: "/api/ledger/chain/verifications/{id}",
-    summary: "One verification: its state, how far it is, and what it found.",
+    summary: "One verification: its state, its progress and its findings.",
     tag: "Audit",
     input: z.strictObject({ id: uuid }),
     output: verification,
@@ -47,7 +47,7 @@ export const verificationOperations = {
   listVerifications: operation({
     method: "GET",
     path: "/api/ledger/chain/verifications",
-    summary: "What the server verified lately, newest first, without the findings.",
+    summary: "The server's verifications, newest first, without their findings.",
     tag: "Audit",
     input: z.strictObject({ limit: z.coerce.number().int().min(1).max(200).default(50) }),
     output: z.object({

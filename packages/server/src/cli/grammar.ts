@@ -86,7 +86,7 @@ export class QuickForms {
       );
     for (const form of this.#forms) {
       if ("operand" in form && form.operand === undefined)
-        throw new CliError("usage", `\`--${form.form} ${form.text}\` needs \`${operandOf(form)}\` behind it`);
+        throw new CliError("usage", `\`--${form.form} ${form.text}\` needs \`${operandOf(form)}\` after it`);
     }
     return this.#forms;
   }

@@ -108,7 +108,10 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   signature_invalid: enrol,
   illegal_transition: show,
   erased: about("countersign change-set show ID", "countersign change-set create   (propose the change anew)"),
-  legal_hold: own("countersign audit holds   (shows who placed the hold, and why)", "countersign audit release HOLD --reason TEXT"),
+  legal_hold: own(
+    "countersign audit holds   (shows who placed the hold, and why)",
+    "countersign audit release HOLD --reason TEXT",
+  ),
   checkpoint_missing: own("wait a moment and run the command again", "countersign keys list"),
   archive_unusable: own(
     "countersign audit prune --archive OTHER   (a file that does not exist yet)",

@@ -58,7 +58,7 @@ export async function proveEntry(
   const { ledger, publishing } = desk;
   const place = await ledger.snapshot(tenant, (snapshot) => ledger.findEntry(snapshot, entry));
   if (place === undefined)
-    return refused("not_found", `there is no entry \`${entry}\`; \`countersign audit log\` shows what there is`);
+    return refused("not_found", `there is no entry \`${entry}\`; \`countersign audit log\` shows the entries`);
   const known = await publishing.keyStatements();
   const look = () => ledger.snapshot(tenant, (snapshot) => ledger.receiptOf(snapshot, place, known));
   let receipt = await look();
@@ -293,7 +293,7 @@ function policyText(given: {
   const lines = [
     `# A policy for the ledgers of ${deployment}, to begin with.`,
     "#",
-    "# WARNING: this is the word of the server that is to be verified. Whoever forges a ledger also forges the keys that come",
+    "# WARNING: this is the word of the server that is to be verified. A forger of a ledger also forges the keys that come",
     "# with it. Compare every fingerprint below (SHA-256 of the key's 32 bytes) with its owner over another channel: a phone",
     "# call, a letter, a contract. Then keep the file; never take a newer one from the server without doing so again.",
     "",

@@ -76,7 +76,7 @@ export async function checkProof(
   if (!verifySignature(key.publicKey, bytes, proof.signature)) {
     return refused(
       "signature_invalid",
-      "the proof's signature does not verify over this request; sign exactly what is sent (docs/authentication.md)",
+      "the proof's signature does not verify over this request; sign exactly the request that is sent (docs/authentication.md)",
     );
   }
   if (nowMs - proof.atMs > proofMinutes * minuteMs || proof.atMs - nowMs > aheadMinutes * minuteMs) {

@@ -376,7 +376,7 @@ export function checkVote(
   const placed = checkPlace(voter, attempt.decision, route, votes, context);
   if (placed !== undefined) return placed;
   if (attempt.decision === "REJECTED" && (attempt.reason ?? "").trim() === "")
-    return refused("reason_required", "a rejection needs `reason`, so that the author can do better", {
+    return refused("reason_required", "a rejection needs `reason`: tell the author what to improve", {
       problems: [{ code: "reason_required", pointer: "/reason", message: "a rejection needs `reason`" }],
     });
   return undefined;

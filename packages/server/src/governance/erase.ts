@@ -19,9 +19,9 @@ export async function eraseSubject(snapshot: Snapshot, subject: ErasureSubject):
       ...(naming.length === 0
         ? []
         : [
-            `the configuration ${naming.map((document) => `\`${document}\``).join(", ")}, which names them: a rule for that name holds for whoever bears it next; change it with \`countersign config push\``,
+            `the configuration ${naming.map((document) => `\`${document}\``).join(", ")}, which names them: a rule for that name holds for the next bearer of the name; change it with \`countersign config push\``,
           ]),
-      "reasons they gave when they stopped everything with the kill-switch",
+      "reasons they gave when they engaged the kill-switch",
     ],
   };
 }

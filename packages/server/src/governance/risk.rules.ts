@@ -205,11 +205,11 @@ function quantityFactor(items: number, profile: RiskProfile): Factor {
 const floorReasons: Record<RiskFloorName, string> = {
   irreversible: "it cannot be undone",
   destructive: "it destroys what was there",
-  delete_sensitive: "it deletes something of a sensitive type or in a protected namespace",
+  delete_sensitive: "it deletes a target of a sensitive type or in a protected namespace",
   protected_target: "the target is protected",
   code_bearing: "the file decides what runs on people's machines",
   production: "the environment is production",
-  moves_referenced: "something refers to what is moved",
+  moves_referenced: "another document refers to the moved target",
   security: "category SECURITY",
   infrastructure: "category INFRASTRUCTURE",
   compliance: "category COMPLIANCE",

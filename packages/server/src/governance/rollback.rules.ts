@@ -47,7 +47,7 @@ export function mayRollBack(question: RollbackQuestion): RollbackAuthority | Ref
   if (as === undefined)
     return {
       kind: "route",
-      why: `only the author's human, an approver of it or role \`${approvals.onCallRole}\` may undo it at once`,
+      why: `only the author's human, an approver of it or role \`${approvals.onCallRole}\` may roll it back without a new approval`,
     };
   const words = {
     author_human: "answerable for its author",
@@ -72,7 +72,7 @@ function routeReasons(question: RollbackQuestion): string[] {
     ...(question.exact ? [] : ["not every item can be undone exactly"]),
     ...(question.laterOnTop.length === 0
       ? []
-      : [`later change-sets stand on its targets: ${question.laterOnTop.map((number) => `\`${number}\``).join(", ")}`]),
+      : [`later change-sets changed its targets: ${question.laterOnTop.map((number) => `\`${number}\``).join(", ")}`]),
     ...(question.nowMs < untilMs
       ? []
       : [`the undo window of ${approvals.undoWindowHours} h ended at ${new Date(untilMs).toISOString()}`]),

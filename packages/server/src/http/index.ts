@@ -146,7 +146,7 @@ export function openHttp(options: HttpOptions): HttpServer {
   app.setNotFoundHandler((request, reply) =>
     sendRefusal(
       reply,
-      refused("not_found", `there is nothing at \`${pathOf(request)}\`; \`/api/openapi.json\` lists what there is`),
+      refused("not_found", `there is nothing at \`${pathOf(request)}\`; \`/api/openapi.json\` lists the operations`),
       request.id,
     ),
   );
@@ -364,7 +364,7 @@ function frameworkRefusal(error: { readonly code?: string; readonly statusCode?:
     case "FST_ERR_ASYNC_CONSTRAINT":
       return refused(
         "not_found",
-        "the path is not percent-encoded UTF-8 or too long; `/api/openapi.json` lists what there is",
+        "the path is not percent-encoded UTF-8 or too long; `/api/openapi.json` lists the operations",
       );
     case "FST_ERR_CTP_INVALID_CONTENT_LENGTH":
       return refused("malformed_json", "the body is shorter or longer than `Content-Length` says");

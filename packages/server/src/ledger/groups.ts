@@ -336,7 +336,7 @@ export class Door {
     for (const job of tired)
       job.reject(
         new RefusalError(
-          refused("overloaded", "the database could not order this change among others; try again", {
+          refused("overloaded", "the database could not order this change among concurrent changes; try again", {
             retryAfterSeconds: 1,
           }),
         ),

@@ -117,7 +117,7 @@ async function load(desk: ErasureDesk, snapshot: Snapshot, caller: Caller, ref: 
   if (subject.id === caller.principal.id)
     return refused(
       "illegal_transition",
-      "nobody erases themselves: it is recorded who did it, and that must stay a name; ask another administrator",
+      "nobody can erase themselves, because the record must keep the name of the person who erased; ask another administrator",
     );
   const own = await loadErasure(snapshot, subject);
   if (isRefusal(own)) return own;

@@ -143,7 +143,7 @@ async function ledgersThatReach(
     const its = tenants.filter((one) => one === tenant);
     if (its.length > 0) return its;
     throw new RefusalError(
-      refused("invalid_request", `the checkpoint is of \`${asOf.origin}\`, which is no ledger asked for`),
+      refused("invalid_request", `the checkpoint is of \`${asOf.origin}\`, which is not among the ledgers asked for`),
     );
   }
   const reached: TenantId[] = [];

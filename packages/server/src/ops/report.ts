@@ -278,7 +278,7 @@ class Teller {
     if (vote === undefined)
       return {
         signature: "unreadable",
-        detail: "the entry could not be believed or is not there any more",
+        detail: "the entry does not verify or is missing",
         fingerprint: null,
       };
     const key = this.#keys.get(textOf(vote.content.data["key"]));

@@ -200,7 +200,7 @@ async function covered(desk: RetentionDesk, tenant: TenantId, upTo: number): Pro
   if (size !== undefined && size >= upTo) return size;
   return refused(
     "checkpoint_missing",
-    `the newest signed checkpoint covers \`${size ?? 0}\` entries, not the \`${upTo}\` that are to be pruned; wait a moment, and look at \`countersign keys list\` if it stays so`,
+    `the newest signed checkpoint covers \`${size ?? 0}\` entries, not the \`${upTo}\` that are to be pruned; wait a moment, and look at \`countersign keys list\` if this lasts`,
     { retryAfterSeconds: 5 },
   );
 }
@@ -234,7 +234,7 @@ export async function prune(
   await finishPruning(desk.storage, caller.tenant, outcome.result.entryId);
   const rows = await archives(desk, caller);
   const view = rows.find(({ upTo }) => upTo === first.upTo);
-  if (view === undefined) throw new Error("the pruning that was just recorded is not there");
+  if (view === undefined) throw new Error("the pruning that was just recorded is missing");
   return { ...outcome, result: view };
 }
 

@@ -99,7 +99,7 @@ function openSealed(magic: Buffer, keys: ReadonlyMap<string, Uint8Array>, sealed
   if (key === undefined) {
     throw refusal(
       "sealed_unreadable",
-      `\`${binding}\` was sealed with the key \`${id}\`; this server has ${[...keys.keys()].join(", ")}: restore that key to \`${KEY_FILE}\` or COUNTERSIGN_SEALING_KEY`,
+      `\`${binding}\` was sealed with the key \`${id}\`, but this server has ${[...keys.keys()].join(", ")}: restore that key to \`${KEY_FILE}\` or COUNTERSIGN_SEALING_KEY`,
     );
   }
   const nonce = sealed.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
@@ -179,7 +179,7 @@ function readOrMakeKeyFile(file: string, random: RandomBytes): Uint8Array[] {
   if (process.platform !== "win32" && (mode & 0o077) !== 0) {
     throw refusal(
       "sealing_key_invalid",
-      `others may read \`${file}\`; if nobody did, run \`chmod 600 '${file}'\`, else put a new key on its first line`,
+      `others may read \`${file}\`; if nobody has, run \`chmod 600 '${file}'\`; else put a new key on its first line`,
     );
   }
   const lines = readFileSync(file, "utf8")

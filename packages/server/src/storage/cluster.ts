@@ -164,13 +164,13 @@ export async function startCluster(plan: ClusterPlan): Promise<RunningCluster> {
   const deadline = deadlineIn(plan.startDeadlineMs ?? START_DEADLINE_MS);
   // PostgreSQL stands in its real path, and that is how its processes are recognised.
   const data = realpathSync(dataDirectoryOf(plan.home));
-  let refusal = "it did not get ready in time";
+  let refusal = "PostgreSQL did not get ready in time";
   while (!deadline.passed()) {
     const found = readPostmasterFile(data);
     if (found !== undefined && serverMayRun(data, found.pid)) {
       const ready = await waitUntilReady(plan, found.socketDirectory, found.pid, deadline);
       if (ready) return running(plan, { data, socketDirectory: found.socketDirectory, pid: found.pid, how: "adopted" });
-      refusal = `process ${found.pid} holds it and does not answer`;
+      refusal = `process ${found.pid} holds the database and does not answer`;
       continue;
     }
     await endOrphans(data, deadline);

@@ -166,7 +166,7 @@ export async function migrateDown(client: pg.ClientBase, options: DownOptions): 
   if (!options.confirmed)
     throw failure(
       "down_refused",
-      "going down drops tables with what is in them; repeat with `--yes` once you have a backup",
+      "going down drops tables with all their rows; repeat with `--yes` once you have a backup",
     );
   return withLock(client, async () => {
     const files = readMigrations(options.directory);
@@ -244,7 +244,7 @@ async function inTransaction(client: queries.Queryable, name: string, work: () =
     await client.query("rollback").catch(() => undefined); // a broken connection has rolled back
     if (!(error instanceof pg.DatabaseError)) throw error;
     const where = error.position === undefined ? "" : ` at character ${error.position}`;
-    throw failure("migration_failed", `\`${name}\` failed${where}: ${error.message}; nothing of it was kept`, {
+    throw failure("migration_failed", `\`${name}\` failed${where}: ${error.message}; the migration was rolled back`, {
       cause: error,
     });
   }

@@ -77,7 +77,7 @@ export async function currentHolder(
 export function inUse(dataDirectory: string, holder: LockHolder): Error {
   return failure(
     "data_directory_in_use",
-    `\`${dataDirectory}\` is in use by ${holder.doing} (process ${holder.pid}); stop that one, use it, or set COUNTERSIGN_DATA to another directory`,
+    `\`${dataDirectory}\` is in use by ${holder.doing} (process ${holder.pid}); stop that process, use its server, or set COUNTERSIGN_DATA to another directory`,
   );
 }
 

@@ -61,8 +61,8 @@ export async function eraseSubject(
 }
 
 const stays = [
-  "texts in which others wrote the name: titles, descriptions, reasons",
-  "the user of the operating system, git and its history, and bundles, archives and backups made before",
+  "texts by others that have the name: titles, descriptions, reasons",
+  "the user of the operating system, git and its history, and earlier bundles, archives and backups",
 ];
 
 /** Unique, for names are. */

@@ -267,7 +267,7 @@ class KeyUses {
       // The request goes on: what is lost is a time somebody might have looked at.
       this.#options.log.warn(
         { message: error instanceof RefusalError ? error.refusal.message : String(error) },
-        "the use of a key was not noted",
+        "the last use of a key could not be recorded",
       );
     }
   }

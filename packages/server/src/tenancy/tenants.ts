@@ -194,7 +194,7 @@ export async function createTenant(
   if (caller.tenant !== deploymentTenant)
     return refused(
       "forbidden",
-      `\`${caller.principal.name}\` is of another tenant than the deployment's, which creates tenants; whoever runs the server enrols there with the code in \`deployment-enrolment-code\` of its data directory (\`countersign enrol\`, with a login of its own: \`--profile\`)`,
+      `\`${caller.principal.name}\` is not in the deployment's tenant, in which tenants are created; the person who runs the server enrols there with the code in \`deployment-enrolment-code\` of its data directory (\`countersign enrol\`, with a login of its own: \`--profile\`)`,
     );
   const made = { id: undefined as TenantId | undefined };
   const outcome = await request.transact(

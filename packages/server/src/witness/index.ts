@@ -68,7 +68,7 @@ async function readKey(directory: string): Promise<{ publicKey: string; privateK
   if (fromBase64Url(privateKey, 32) === undefined)
     throw witnessFailure(`the key \`${file}\` is missing or damaged; put it back from where you keep a copy`);
   if (process.platform !== "win32" && (statSync(file).mode & 0o077) !== 0)
-    throw witnessFailure(`others may read the key \`${file}\`; run \`chmod 600 '${file}'\``);
+    throw witnessFailure(`other users may read the key \`${file}\`; run \`chmod 600 '${file}'\``);
   return { publicKey: publicKeyOf(privateKey), privateKey };
 }
 

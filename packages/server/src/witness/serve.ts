@@ -83,7 +83,7 @@ async function handle(options: WitnessHttpOptions, request: IncomingMessage, res
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     options.report("witness.failed", { url: request.url?.slice(0, 200), message });
-    answer = { status: 500, contentType: text, body: "the witness cannot do its work; its operator's log says why\n" };
+    answer = { status: 500, contentType: text, body: "the witness cannot answer now; its operator's log says why\n" };
   }
   if (response.destroyed) return;
   const unread = !request.complete;

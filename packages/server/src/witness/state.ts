@@ -49,7 +49,9 @@ export class WitnessState {
       const text = await readText(join(folder, `${n}.json`));
       if (text !== undefined) return { n, ...parse(join(folder, `${n}.json`), text, origin) };
     }
-    throw witnessFailure(`what was cosigned in \`${folder}\` is listed and cannot be opened; check the file system`);
+    throw witnessFailure(
+      `the record of cosigned checkpoints in \`${folder}\` is listed and cannot be opened; check the file system`,
+    );
   }
 
   /** Remembers `to` if `from` is still the newest. False: somebody else was faster. */

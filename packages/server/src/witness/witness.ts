@@ -47,7 +47,7 @@ export async function addCheckpoint(parts: WitnessParts, body: Uint8Array): Prom
   const log = logOf(await parts.logs(), checkpoint.origin);
   if (log === undefined || !isNameable(checkpoint.origin)) return says(404, "this log is not known here");
   const key = trustedKeys(log).find((candidate) => isSignedBy(checkpoint, candidate));
-  if (key === undefined) return says(403, "no signature is by a key that is trusted for this log");
+  if (key === undefined) return says(403, "no signature is by a trusted key of this log");
   if (old > checkpoint.size) return says(400, "the old size is larger than the checkpoint's");
   for (let tries = 0; tries < triesMax; tries += 1) {
     const last = await parts.state.read(checkpoint.origin);

@@ -162,8 +162,7 @@ class Seen {
 function told(cli: Cli, file: string, seen: ProvenFacts & { readonly bytes: number; readonly format: string }): Shown {
   const { paint } = cli;
   const wrote = show`wrote ${counted(seen.entries, "entry", "entries")}, ${seen.bytes} bytes to ${file}`;
-  if (seen.entries === 0)
-    return lines(wrote, paint.yellow("no entry matches: there is nothing to verify"));
+  if (seen.entries === 0) return lines(wrote, paint.yellow("no entry matches: there is nothing to verify"));
   if (seen.format !== "bundle") return lines(wrote, paint.dim("for reading; it proves nothing"));
   const { checkpoint, to, unproven } = seen;
   const behind = checkpoint !== null && to !== null ? to + 1 - checkpoint.size : 0;

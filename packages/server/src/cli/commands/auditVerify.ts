@@ -56,7 +56,10 @@ export function auditVerify(set: CommandSet, group: Command): void {
       "verify the ledger at an earlier size: a number of entries, or a checkpoint's file, whose root it must have",
     )
     .option("--bodies", "open every text and check it too; slower")
-    .option("--archive <file>", "check an archive of `audit prune`: it must be the one the ledger names, entry for entry")
+    .option(
+      "--archive <file>",
+      "check an archive of `audit prune`: it must be the one the ledger names, entry for entry",
+    )
     .option("--tenant <id>", "only this tenant; all tenants when left out")
     .option("--from <seq>", "begin with this entry; earlier entries are not verified")
     .option("--to <seq>", "end with this entry")
@@ -127,7 +130,10 @@ async function verifyRemotely(cli: Cli, from: number | undefined, full: boolean)
   });
   const report = answer.kind === "report" ? answer : await followed(cli, answer.verification.id);
   if (report === null) {
-    await cli.answer({ integrity: "undecided" }, () => show`the server gave the verification up; run the command again`);
+    await cli.answer(
+      { integrity: "undecided" },
+      () => show`the server gave the verification up; run the command again`,
+    );
     return exit.unreachable;
   }
   await cli.answer(report, () =>

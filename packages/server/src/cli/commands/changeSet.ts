@@ -197,7 +197,11 @@ export function wholeNumber(text: string, option: string): number {
 
 function reading(set: CommandSet, group: Command): void {
   set.does(
-    set.add(group, `show ${number}`, "everything about a change-set: items, risk, policy, route, votes, legal commands"),
+    set.add(
+      group,
+      `show ${number}`,
+      "everything about a change-set: items, risk, policy, route, votes, legal commands",
+    ),
     async (cli, _options, id) => {
       const view = await cli.client.getChangeSet({ id });
       await cli.answer(view, () => changeSetText(cli.paint, view, { nowMs: cli.terminal.nowMs(), diffs: false }));
@@ -346,7 +350,11 @@ function moving(set: CommandSet, group: Command): void {
     (cli, _options, id) => answered(cli, cli.client.submitChangeSet({ id })),
   );
   set.does(
-    set.add(group, `apply ${number}`, "change the targets; answers when every item is verified, compensated or named"),
+    set.add(
+      group,
+      `apply ${number}`,
+      "change the targets; answers when every item is verified or compensated, or its state is reported",
+    ),
     (cli, _options, id) => answered(cli, cli.client.applyChangeSet({ id })),
   );
   const back = set

@@ -336,12 +336,12 @@ function killCommands(set: CommandSet, root: Command): void {
       lines(
         killText(cli.paint, answer.killSwitch, cli.terminal.nowMs()),
         empty,
-        next(cli.paint, [["countersign kill release", "let it go on, with your signing key"]]),
+        next(cli.paint, [["countersign kill release", "release it, with your signing key"]]),
       ),
     );
   });
   set.does(
-    set.add(group, "release", "let it go on: two people, each with their signing key (solo: the one)"),
+    set.add(group, "release", "release the kill-switch: two people, each with their signing key (solo: the one)"),
     async (cli) => {
       const answer = await cli.client.releaseKillSwitch(
         await proven(cli, "releaseKillSwitch", {}, "release the kill-switch"),

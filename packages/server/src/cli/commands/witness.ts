@@ -146,7 +146,9 @@ function stopSignal(): Promise<void> {
 }
 
 function listCommand(set: CommandSet, group: Command): void {
-  const command = set.add(group, "list", "the witness's key, its logs, and the checkpoint it cosigned last for each").option(...dirOption);
+  const command = set
+    .add(group, "list", "the witness's key, its logs, and the checkpoint it cosigned last for each")
+    .option(...dirOption);
   set.does<WitnessOptions>(command, async (cli, options) => {
     const witness = await openWitness({ directory: directoryOf(cli, options), clock: systemClock });
     const [logs, cosigned] = [await witness.logs(), await witness.cosigned()];

@@ -257,7 +257,9 @@ function conflictsText(paint: Painter, set: ChangeSetView): Shown[] {
   );
   return [
     empty,
-    paint.yellow("Other change-sets want to change the same targets. The one applied first wins; the others must be revised:"),
+    paint.yellow(
+      "Other change-sets want to change the same targets. The one applied first wins; the others must be revised:",
+    ),
     ...rows,
   ];
 }

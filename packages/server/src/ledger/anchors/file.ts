@@ -75,7 +75,7 @@ async function submit(
     held = await append(options, { folder, shelf, held, submission });
     memory.set(origin, held);
   }
-  if (held.newest === undefined) throw new Error("nothing is held after a checkpoint was kept");
+  if (held.newest === undefined) throw new Error("the anchor holds no checkpoint after it stored one");
   await showNewest(folder, held);
   await removeNarrower(folder, shelf, { from: before.edge.size, to: checkpoint.size });
   return { size: checkpoint.size, atMs: held.newest.receivedMs, receipt: `file ${folder}\n` };
@@ -101,7 +101,7 @@ async function keepTile(folder: string, { path, bytes }: TileFile, size: number)
   await makeFolder(dirname(file), folder);
   if (await writeOnce(file, bytes)) return;
   if (!sameBytes(bytes, await readIfPresent(file)))
-    throw new AnchorContradiction("inconsistent", size, `its \`${path}\` holds other leaf hashes`);
+    throw new AnchorContradiction("inconsistent", size, `the anchor's \`${path}\` holds other leaf hashes`);
 }
 
 interface Appending {

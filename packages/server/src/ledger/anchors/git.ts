@@ -102,7 +102,7 @@ async function submit(repository: Repository, submission: Submission): Promise<A
     return receiptFor(repository, { branch: head.branch, commit }, submission);
   }
   throw new Error(
-    `the branch of \`${git.directory}\` moved ${triesMax} times; does somebody else commit to it all the time?`,
+    `the branch of \`${git.directory}\` moved ${triesMax} times; does another program commit to it all the time?`,
   );
 }
 
@@ -112,7 +112,7 @@ async function receiptFor(
   { origin, checkpoint }: Submission,
 ): Promise<AnchorReceipt> {
   const { newest } = await hold(repository, head, origin);
-  if (newest === undefined) throw new Error("nothing is held after a checkpoint was committed");
+  if (newest === undefined) throw new Error("the anchor holds no checkpoint after it committed one");
   return {
     size: checkpoint.size,
     atMs: newest.receivedMs,

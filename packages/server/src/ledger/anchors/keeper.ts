@@ -116,7 +116,7 @@ export class Keeper {
     for (let held = 0; ;) {
       const stored = await options.source.latest(tenant);
       if (this.#ended) return undefined;
-      if (stored === undefined) throw new Error("the database has no checkpoint to take there");
+      if (stored === undefined) throw new Error("the database has no checkpoint for the anchor");
       try {
         return { stored, receipt: await anchor.submit(this.#submission(stored)) };
       } catch (error) {

@@ -114,7 +114,7 @@ export async function prepareRevocation(
       `\`${revoked.publicKey}\` is no log key of \`${keys.deployment}\`; \`countersign keys list\` shows them`,
     );
   if (known.publicKey === keys.signer.publicKey)
-    throw failure("conflict", "the current key is not revoked by itself; first `countersign keys rotate --reason …`");
+    throw failure("conflict", "the current key cannot be revoked; first run `countersign keys rotate --reason …`");
   if (known.revokedAtMs !== undefined)
     throw failure(
       "already_exists",
@@ -173,7 +173,9 @@ function giveUp(folder: string, statement: KeyStatement, named: string | undefin
 export function statementOf(note: string): SignedStatement {
   const parsed = parseKeyStatement(note);
   if (parsed.ok) return parsed.statement;
-  throw keyFailure(`the key directory holds a statement that is none (${parsed.problem}); put it back from a backup`);
+  throw keyFailure(
+    `the key directory holds a statement that cannot be read (${parsed.problem}); put it back from a backup`,
+  );
 }
 
 /** As an entry of the deployment's ledger, unless it is there. False: another statement has its number. */

@@ -130,7 +130,7 @@ function disagreement(
 ): string {
   switch (how) {
     case "ledger_behind":
-      return `the database does not know all keys of \`${deployment}\` in ${quoted(folder)}: it is older than they are, or another one; if a backup was restored, say so: \`countersign restore --reason …\`; for another database name another directory in COUNTERSIGN_LOG_KEYS`;
+      return `the database does not know all keys of \`${deployment}\` in ${quoted(folder)}: it is older than the keys, or another database; if a backup was restored, declare it: \`countersign restore --reason …\`; for another database name another directory in COUNTERSIGN_LOG_KEYS`;
     case "folder_behind":
       return `the ledger knows newer keys of \`${deployment}\` than ${quoted(folder)} has; use the key directory that is current, or, if only its \`statements\` are old: \`countersign keys repair\``;
     case "other":

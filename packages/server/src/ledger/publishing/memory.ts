@@ -156,7 +156,7 @@ function parse(file: string, text: string): Signed {
   const checked = remembered.safeParse(value);
   if (checked.success) return pick(checked.data);
   throw keyFailure(
-    `the signer's memory ${quoted(file)} is damaged; put it back from a backup, or say what happened: \`countersign restore --reason …\``,
+    `the signer's memory ${quoted(file)} is damaged; put it back from a backup, or declare a restore: \`countersign restore --reason …\``,
   );
 }
 

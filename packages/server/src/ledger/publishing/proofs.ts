@@ -98,7 +98,7 @@ export class Reader {
     if (again === undefined || again.proofs.every((proof) => verifies(again.checkpoint, proof))) return again;
     throw failure(
       "publishing_stopped",
-      `the ledger's entries are not those of which checkpoint ${again.checkpoint.size} was signed; \`countersign audit verify\` says what was changed`,
+      `the ledger's entries are not the entries of which checkpoint ${again.checkpoint.size} was signed; \`countersign audit verify\` names the altered entry`,
     );
   }
 

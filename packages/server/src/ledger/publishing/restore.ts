@@ -111,7 +111,7 @@ export async function restore(parts: RestoreParts, { reason }: { readonly reason
 function nothingToRestore(folder: string): RefusalError {
   return failure(
     "nothing_to_restore",
-    `database and key directory ${quoted(folder)} agree; nothing was restored, and nothing is recorded. A copy that is to be a deployment of its own: name an empty directory in COUNTERSIGN_LOG_KEYS and use \`--as-clone\``,
+    `database and key directory ${quoted(folder)} agree; nothing was restored, and nothing is recorded. To make a copy a deployment of its own, name an empty directory in COUNTERSIGN_LOG_KEYS and use \`--as-clone\``,
   );
 }
 

@@ -202,13 +202,13 @@ export class TenantLog {
     if (size < memory.size)
       throw new Stopped(
         "rolled_back",
-        `the database has ${size} entries of this ledger, and ${memory.size} were signed; if an older backup was restored, say so: \`countersign restore --reason …\``,
+        `the database has ${size} entries of this ledger, and ${memory.size} were signed; if an older backup was restored, declare it: \`countersign restore --reason …\``,
       );
     const found = memory.size === 0 ? undefined : hex((await tree.edge(memory.size)).root());
     if (found !== undefined && found !== memory.root)
       throw new Stopped(
         "rewritten",
-        `the first ${memory.size} entries of this ledger are not those that were signed (root ${found.slice(0, 16)}… instead of ${memory.root.slice(0, 16)}…); if an older backup was restored and used, say so: \`countersign restore --reason …\`; else \`countersign audit verify\` says what was changed`,
+        `the first ${memory.size} entries of this ledger are not those that were signed (root ${found.slice(0, 16)}… instead of ${memory.root.slice(0, 16)}…); if an older backup was restored and used, declare it: \`countersign restore --reason …\`; else \`countersign audit verify\` names the altered entry`,
       );
   }
 
@@ -223,14 +223,14 @@ export class TenantLog {
     if (stored === undefined || !signed)
       throw new Stopped(
         "checkpoint_forged",
-        `the checkpoint of size ${row.size} in the database was not signed with this deployment's key; \`countersign audit verify\` says what was changed`,
+        `the checkpoint of size ${row.size} in the database was not signed with this deployment's key; \`countersign audit verify\` names the altered entry`,
       );
     const claimed = stored.checkpoint.size;
     const agrees = claimed <= size && hex((await tree.edge(claimed)).root()) === hex(stored.checkpoint.root);
     if (!agrees)
       throw new Stopped(
         "rewritten",
-        `the ledger of ${size} entries is not the one of which checkpoint ${claimed} was signed; \`countersign audit verify\` says what was changed`,
+        `the ledger of ${size} entries is not the ledger of which checkpoint ${claimed} was signed; \`countersign audit verify\` names the altered entry`,
       );
     return stored;
   }
@@ -323,7 +323,7 @@ class Chain {
     if (Number(row.seq) !== seq || prev !== this.last || hash !== hex(row.hash))
       throw new Stopped(
         "chain_broken",
-        `entry ${seq} does not continue the chain; nothing after it is signed; \`countersign audit verify\` says what was changed`,
+        `entry ${seq} does not continue the chain; nothing after it is signed; \`countersign audit verify\` names the altered entry`,
       );
     this.last = hash;
   }
@@ -350,13 +350,13 @@ function agreedIncarnation(memory: Remembered | undefined, row: CheckpointRow | 
     if (row === undefined) return 0;
     throw new Stopped(
       "memory_lost",
-      `checkpoint ${row.size} was published, and \`${folder}\` remembers nothing of this ledger; put the folder back from a backup, or say what happened: \`countersign restore --reason …\``,
+      `checkpoint ${row.size} was published, and \`${folder}\` remembers nothing of this ledger; put the folder back from a backup, or declare a restore: \`countersign restore --reason …\``,
     );
   }
   if (row !== undefined && row.incarnation > memory.incarnation)
     throw new Stopped(
       "memory_behind",
-      `this ledger was restored and published since (incarnation ${row.incarnation}), and \`${folder}\` remembers incarnation ${memory.incarnation}; copy \`memory\` from the key directory that was used since`,
+      `this ledger was restored and published since (incarnation ${row.incarnation}), and \`${folder}\` remembers incarnation ${memory.incarnation}; copy \`memory\` from the key directory that published it`,
     );
   return memory.incarnation;
 }

@@ -81,7 +81,7 @@ export async function loadErasure(snapshot: Snapshot, subject: ErasureSubject): 
   if (found.seqs.length > seqsMax)
     return refused(
       "limit_exceeded",
-      `\`${found.seqs.length}\` entries are about it; at most \`${seqsMax}\` are erased at once`,
+      `\`${found.seqs.length}\` entries are about the subject; at most \`${seqsMax}\` can be erased at once`,
     );
   return {
     subject,

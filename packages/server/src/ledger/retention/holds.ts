@@ -72,7 +72,7 @@ export function checkHolds({ inForce }: Holds, subject: Reference | null): Refus
   const what = hold.subjectId === null ? "the whole tenant" : `${subject?.type ?? "it"} \`${hold.subjectId}\``;
   return refused(
     "legal_hold",
-    `${what} is under the legal hold \`${hold.id}\`; nothing was taken away: \`countersign audit holds\` shows why, \`countersign audit release ${hold.id}\` ends it`,
+    `${what} is under the legal hold \`${hold.id}\`; nothing was removed: \`countersign audit holds\` shows why, \`countersign audit release ${hold.id}\` ends it`,
     { details: { hold: hold.id } },
   );
 }

@@ -92,13 +92,13 @@ export async function planPruning(
       asked.upTo > head
         ? `the ledger ends with entry \`${head}\`; prune up to \`${head}\` or less`
         : from === 0
-          ? "there is no entry before that: nothing is so old"
+          ? "there is no entry before that time"
           : `nothing is left to prune before entry \`${asked.upTo}\`: it was pruned up to \`${from}\``,
     );
   if (earlier.some(({ done }) => !done))
     return refused(
       "conflict",
-      "an earlier pruning is not done yet; it is finished at the next start, or by itself within minutes",
+      "an earlier pruning is not done yet; the server finishes it within minutes, or at its next start",
       {
         retryAfterSeconds: 60,
       },
@@ -112,7 +112,7 @@ export async function planPruning(
   if (keptSubjects.length > keptSubjectsMax)
     return refused(
       "limit_exceeded",
-      `\`${keptSubjects.length}\` change-sets are not finished or held, and at most \`${keptSubjectsMax}\` can be kept; finish or cancel some`,
+      `\`${keptSubjects.length}\` change-sets are unfinished or held, and at most \`${keptSubjectsMax}\` can be kept; finish or cancel some`,
     );
   const scope: PruningScope = { upTo: asked.upTo, head, kept: keptSubjects };
   const [sums] = await snapshot.query<PruningSums>(pruningSums(snapshot.tenant, scope));
