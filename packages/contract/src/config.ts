@@ -1,6 +1,7 @@
 /**
  * Configuration of a tenant: JSON resources `system.config/<name>` of type SYSTEM_CONFIG in environment `system`, changed
- * by change-sets like everything else. Each has a schema and a built-in default, which holds while the resource is absent.
+ * by change-sets like everything else. Each document has a schema and a built-in default. The default holds while the
+ * resource is absent.
  *
  * INVARIANT: a default never permits more than a document could: without grants agents may do nothing.
  */
@@ -212,7 +213,7 @@ export const riskConfiguration = z
         if (!(a.CRITICAL >= a.HIGH && a.HIGH >= a.MEDIUM && a.MEDIUM >= a.LOW))
           context.addIssue({ code: "custom", path: [], message: "a higher level cannot need fewer approvals" });
       }),
-    /** Each factor must be below these for a change-set nobody is asked about. */
+    /** A change-set can pass without approval only if each factor is below these. */
     autoBelow: z.strictObject({ operation: percent, target: percent, scope: percent, quantity: percent }),
     floors: z.strictObject(
       Object.fromEntries(riskFloorNames.map((name) => [name, z.enum(riskLevels)])) as Record<
@@ -354,9 +355,9 @@ export const configurationSchemas = {
 } as const;
 export type ConfigurationName = keyof typeof configurationSchemas;
 export const configurationNames = Object.keys(configurationSchemas) as readonly ConfigurationName[];
-/** A checked document of that name, defaults of its members filled in. */
+/** A checked document of that name. Defaults of its members are filled in. */
 export type ConfigurationValue<N extends ConfigurationName> = z.output<(typeof configurationSchemas)[N]>;
-/** A document as one may write it. */
+/** A document as a person may write it. */
 export type ConfigurationDocument<N extends ConfigurationName> = z.input<(typeof configurationSchemas)[N]>;
 export type PolicyRule = z.output<typeof policyRule>;
 export type Grant = ConfigurationValue<"grants">["grants"][number];
@@ -378,7 +379,7 @@ const reading: readonly Permission[] = [
   "config.read",
 ];
 
-/** What holds while a document is absent. Shown by `countersign config pull` like a written one. */
+/** The documents that hold while a resource is absent. Shown by `countersign config pull` like a written one. */
 export const configurationDefaults: { readonly [N in ConfigurationName]: ConfigurationDocument<N> } = {
   policy: { rules: [] },
   grants: { grants: [] },

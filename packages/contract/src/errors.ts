@@ -6,7 +6,7 @@
 export interface ErrorEntry {
   /** HTTP status of the problem document (RFC 9457). */
   readonly status: number;
-  /** Short, the same for every occurrence: the `title` of the problem document. */
+  /** Short, and the same for every occurrence: the `title` of the problem document. */
   readonly title: string;
   /** Governed refusals leave an entry in the ledger, aggregated per principal, code and subject by the minute. */
   readonly recorded?: true;
@@ -181,7 +181,9 @@ export function isRefusal(value: unknown): value is Refusal {
   return typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === "refused";
 }
 
-/** A refusal thrown where a return value would not reach: the edges turn it back into a problem document. */
+/**
+ * A refusal, thrown where a return value would not reach the caller. The edges turn it back into a problem document.
+ */
 export class RefusalError extends Error {
   override readonly name = "RefusalError";
   readonly refusal: Refusal;

@@ -1,4 +1,4 @@
-/** Branded ids: a value of these types was checked where it entered. */
+/** Branded ids. A value of such a type was checked when it entered the program. */
 declare const brand: unique symbol;
 type Brand<T, B extends string> = T & { readonly [brand]: B };
 

@@ -1,4 +1,4 @@
-/** The ledger as it is read: audit entries, verification reports. */
+/** Schemas for reading the ledger: audit entries, verification reports. */
 import { z } from "zod";
 import { digest, timestamp, uuid } from "./changeSets.js";
 import { jsonObject, jsonValue } from "./items.js";
@@ -36,7 +36,7 @@ export const finding = z
   })
   .meta({ id: "Finding" });
 
-/** A verdict of the verifier, wherever it ran. */
+/** A verdict of the verifier, on the server or elsewhere. */
 export const verifyReport = z
   .object({
     tenant: uuid,
@@ -79,7 +79,7 @@ export const verifyReport = z
   .meta({ id: "VerifyReport" });
 export type VerifyReport = z.infer<typeof verifyReport>;
 
-/** One verification by the server: of itself from time to time, or because somebody asked. */
+/** One verification by the server: a regular self-check, or one that somebody asked for. */
 export const verification = z
   .object({
     id: uuid,
@@ -103,7 +103,7 @@ export const quarterPattern = /^(\d{4})-?Q([1-4])$/i;
 const person = z.object({ id: z.string(), name: z.string().nullable() });
 const moment = z.object({ seq: z.int(), at: timestamp, by: person });
 
-/** What a report cannot show, or shows without proof. */
+/** Facts that a report cannot show, or shows without proof. */
 export const reportGap = z
   .object({
     kind: z.enum([
@@ -204,7 +204,7 @@ export const reportHeader = z
   .meta({ id: "ReportHeader" });
 export type ReportHeader = z.infer<typeof reportHeader>;
 
-/** What happened to the tenant rather than to one change-set, and bears on all: stops, erasures, restores, alerts. */
+/** Events that concern the whole tenant, not one change-set: stops, erasures, restores, alerts. */
 export const reportEvent = z
   .object({
     kind: z.literal("event"),
@@ -262,11 +262,9 @@ export const entryProof = z
       description:
         "Key statements in it; 0 while the log has its first key. Null: there are more than fit, and an auditor who pinned an earlier key needs them from `listLogKeys`.",
     }),
-    link: z
-      .string()
-      .meta({
-        description: "The leaf: the bytes that are hashed into the tree. Its last line is the content's SHA-256.",
-      }),
+    link: z.string().meta({
+      description: "The leaf: the bytes that are hashed into the tree. Its last line is the content's SHA-256.",
+    }),
     content: z.string().nullable().meta({ description: "The entry's exact text, if asked for and not erased." }),
   })
   .meta({ id: "EntryProof" });

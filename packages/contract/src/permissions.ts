@@ -1,4 +1,6 @@
-/** What an operation may require. Roles are sets of permissions; an API key's scopes narrow them further. */
+/**
+ * The permissions that operations may require. Roles are sets of permissions; an API key's scopes narrow them further.
+ */
 export const permissions = {
   "change_sets.read": "see change-sets, their items, votes and applications",
   "change_sets.propose": "create, revise, submit and cancel change-sets",

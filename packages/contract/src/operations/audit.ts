@@ -1,4 +1,4 @@
-/** Reading the ledger as people ask about it: what was recorded, exports that verify elsewhere. */
+/** Operations that read the ledger: entries, exports that verify elsewhere, receipts, reports, live tails. */
 import { z } from "zod";
 import { changeSetRef, timestamp } from "../changeSets.js";
 import { jsonObject } from "../items.js";

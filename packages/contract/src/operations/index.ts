@@ -1,4 +1,4 @@
-/** Every operation, by id. Adding a capability is adding a row here and a handler in `server/src/dispatch/handlers.ts`. */
+/** Every operation, by id. To add a capability, add a row here and a handler in `server/src/dispatch/handlers.ts`. */
 import type { z } from "zod";
 import { auditOperations } from "./audit.js";
 import { changeSetOperations } from "./changeSets.js";
@@ -24,7 +24,7 @@ export const operationIds = Object.keys(operations) as readonly OperationId[];
 
 /** What a caller passes. */
 export type OperationInput<K extends OperationId> = z.input<Operations[K]["input"]>;
-/** What the handler gets, checked and with defaults. */
+/** The input that the handler gets, checked and with defaults. */
 export type CheckedInput<K extends OperationId> = z.output<Operations[K]["input"]>;
 export type OperationOutput<K extends OperationId> = z.output<Operations[K]["output"]>;
 

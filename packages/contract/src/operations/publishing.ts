@@ -1,4 +1,7 @@
-/** What is published of a ledger. The tree itself is at `/ledger/<tenant>/…`, as tlog-tiles has it (docs/ledger-format.md). */
+/**
+ * Operations that read a ledger's checkpoints, keys and publishing state. The tree itself is at `/ledger/<tenant>/…`,
+ * as tlog-tiles has it (docs/ledger-format.md).
+ */
 import { z } from "zod";
 import { digest, timestamp } from "../changeSets.js";
 import { operation } from "./operation.js";

@@ -1,4 +1,7 @@
-/** What may be taken out of the ledger, by whom and on whose word: erasures, legal holds, prunings and their archives. */
+/**
+ * Operations that remove texts and contents from the ledger, or forbid it: erasures, legal holds, prunings and their
+ * archives.
+ */
 import { z } from "zod";
 import { digest, principalSummary, receipts, timestamp, uuid } from "../changeSets.js";
 import { limits } from "../limits.js";

@@ -1,4 +1,7 @@
-/** Verification by the server. It is only as good as the server's word: for more there are bundles and `countersign audit verify`. */
+/**
+ * Verification by the server. The verdict is only the server's word; for your own, use bundles and `countersign audit
+ * verify`.
+ */
 import { z } from "zod";
 import { uuid } from "../changeSets.js";
 import { verification, verifyReport } from "../ledger.js";
