@@ -1,4 +1,7 @@
-/** What erasing a principal leaves in the configuration: names in rules, which keep meaning whoever bears the name. */
+/**
+ * Erasing a principal leaves its name in the rules of the configuration. Such a rule then holds for the next bearer of
+ * the name.
+ */
 import type { ErasureSubject, ModuleErasure, Snapshot } from "../ledger/index.js";
 import { loadPeople } from "../tenancy/index.js";
 import { loadConfiguration } from "./config.js";

@@ -1,10 +1,10 @@
 /**
- * Target patterns: which targets a grant, a rule, a window is about. `docs/policy.md` has the grammar and a table of examples,
- * which `test/governance-patterns.test.ts` reads and runs.
+ * Target patterns: they say which targets a grant, a rule or a window covers. `docs/policy.md` has the grammar and a
+ * table of examples, which `test/governance-patterns.test.ts` reads and runs.
  *
  * INVARIANT: matching takes at most (|pattern| + 1) · (|name| + 1) steps; there is no backtracking beyond the last star.
  * INVARIANT: a permitting pattern reaches the environment `system` only by naming it.
- * INVARIANT: restricting patterns match files whatever their case, because some file systems do.
+ * INVARIANT: restricting patterns ignore the case of file names, because some file systems do.
  */
 import type { TargetFacts } from "./facts.js";
 
@@ -107,7 +107,7 @@ function parsePath(raw: string, what: string): readonly Segment[] | PatternError
   return segments;
 }
 
-/** Text as it is compared: composed, and for restrictions on files without case. */
+/** The form of a text for comparison: composed (NFC), and without case for restrictions on files. */
 function normal(text: string): string {
   return text.normalize("NFC");
 }
@@ -197,8 +197,8 @@ function matchesSegment(segment: Segment, text: string, meter: Meter): boolean {
 }
 
 /**
- * `**` takes any number of segments, none included; at the end at least one. On a mismatch only the last `**` takes one
- * segment more: what stood before it need not be tried again.
+ * `**` takes any number of segments, or none; at the end at least one. On a mismatch only the last `**` takes one more
+ * segment: the part before it need not be tried again.
  */
 export function matchesPath(pattern: readonly Segment[], segments: readonly string[], meter: Meter): boolean {
   let p = 0;

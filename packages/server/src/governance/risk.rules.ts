@@ -39,7 +39,7 @@ export interface RiskInput {
   readonly items: readonly RiskItem[];
 }
 
-/** What became of the author's earlier change-sets. */
+/** The outcomes of the author's earlier change-sets. */
 export interface AgentHistory {
   /** Applied ever. 0 makes the change-set the first change of a new agent. */
   readonly appliedEver: number;
@@ -87,7 +87,7 @@ export function assessRisk(input: RiskInput, history: AgentHistory, profile: Ris
   };
 }
 
-/** Whether the risk is higher now than what was approved. */
+/** Whether the risk is higher now than the approved risk. */
 export function riskHigher(now: RiskLevel, approved: RiskLevel): boolean {
   return riskLevels.indexOf(now) > riskLevels.indexOf(approved);
 }

@@ -5,9 +5,9 @@
  *   "CSS1" · key id (8 bytes) · nonce (24 bytes) · ciphertext · tag (16 bytes)
  * sealed with XAES-256-GCM (C2SP: AES-256-GCM under a key derived from the nonce's first half, so that random nonces are
  * safe for 2^80 messages under one key, where plain AES-256-GCM allows 2^32). Associated data: the first 12 bytes, then
- * what the caller binds it to (table and id), so that a value moved elsewhere does not open.
- * "CSS2" in its place: sealed with the key of one subject, which is stored beside (ledger/retention/subjectKeys.ts).
- * key id = first 8 bytes of SHA-256("countersign.sealing-key.v1\0" || key). A change needs another first four bytes.
+ * the caller's binding (table and id), so a value moved elsewhere does not open. "CSS2" in its place: sealed with the
+ * key of one subject, which is stored beside (ledger/retention/subjectKeys.ts). key id = first 8 bytes of
+ * SHA-256("countersign.sealing-key.v1\0" || key). A change needs another first four bytes.
  */
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { existsSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -18,7 +18,7 @@ import { parseSealingKey } from "./config.js";
 import { systemRandom, type RandomBytes } from "./ids.js";
 
 export interface Sealing {
-  /** Bytes over the plain text: 52. `binding` says what the value belongs to, e.g. `body <tenant> <entry id>`. */
+  /** Bytes over the plain text: 52. `binding` names the owner of the value, e.g. `body <tenant> <entry id>`. */
   seal(plain: Uint8Array, binding: string): Buffer;
   /** Throws `sealed_unreadable`: key unknown, bytes altered, or sealed for something else. */
   open(sealed: Uint8Array, binding: string): Buffer;
@@ -36,7 +36,7 @@ export const sealedOverheadBytes = HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
 
 const KEY_FILE = "sealing-key";
 
-/** Sealing with the given keys, else with those of the data directory's key file, which is made at the first start. */
+/** Seals with the given keys, or else with those of the data directory's key file. The first start makes this file. */
 export function openSealing(from: {
   readonly keys?: readonly Uint8Array[];
   readonly dataDirectory: string;
@@ -44,7 +44,7 @@ export function openSealing(from: {
 }): Sealing {
   const random = from.random ?? systemRandom;
   const file = join(from.dataDirectory, KEY_FILE);
-  // Keys from the environment seal; what the file's keys sealed before can still be opened.
+  // Keys from the environment seal. Values that the file's keys sealed before can still be opened.
   const stored = from.keys === undefined || existsSync(file) ? readOrMakeKeyFile(file, random) : [];
   return sealingWith([...(from.keys ?? []), ...stored], random);
 }
@@ -54,7 +54,7 @@ export function sealingWith(keys: readonly Uint8Array[], random: RandomBytes = s
   return sealingAs(MAGIC, keys, random);
 }
 
-/** Sealing with the key of one subject: what it seals says so. */
+/** Seals with the key of one subject. The sealed value says so. */
 export function subjectSealing(key: Uint8Array, random: RandomBytes): Sealing {
   return sealingAs(SUBJECT_MAGIC, [key], random);
 }
@@ -199,7 +199,7 @@ function readOrMakeKeyFile(file: string, random: RandomBytes): Uint8Array[] {
   return keys;
 }
 
-/** Complete or absent, and never over one that is there: two processes that start at once agree. */
+/** The file is complete or absent, and never replaces an existing one: two processes that start at once agree. */
 function makeKeyFile(file: string, random: RandomBytes): void {
   const partial = `${file}.${process.pid}.partial`;
   writeFileSync(

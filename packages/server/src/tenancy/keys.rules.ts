@@ -1,4 +1,7 @@
-/** The rows and entries of credentials that are given out. Who gave them out is on record: it decides who counts as a second person. */
+/**
+ * The rows and entries of issued credentials. The issuer is on record, because it decides who counts as a second
+ * person.
+ */
 import { limits } from "@countersign/contract";
 import type { DecideContext, EntryDraft, Write } from "../ledger/index.js";
 import type { Caller } from "./caller.js";
@@ -9,7 +12,7 @@ import { type ApiKeyRow, insert, type New } from "./rows.js";
 const minuteMs = 60_000;
 const dayMs = 86_400_000;
 
-/** Scopes as they are stored: all that the principal may, unless some are named. */
+/** The stored scopes: all permissions of the principal, unless the request names some. */
 export function checkedScopes(scopes: readonly string[] | undefined): readonly string[] {
   return scopes === undefined ? [everyScope] : [...new Set(scopes)];
 }

@@ -90,7 +90,7 @@ export async function findMembers(snapshot: Snapshot): Promise<Members | undefin
   ]);
   if (tenant === undefined) return undefined;
   const members = membersOf({ epoch, tenant, principals, bindings, signingKeys });
-  // Epochs only grow: a snapshot that lagged behind must not push out what is newer.
+  // Epochs only grow: a snapshot that lags behind must not replace newer members.
   if (snapshot.tenant !== deploymentTenant && (known === undefined || known.epoch < epoch)) {
     remembered.delete(snapshot.tenant);
     if (remembered.size >= rememberedMax) remembered.delete(remembered.keys().next().value as TenantId);

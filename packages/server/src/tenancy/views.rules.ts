@@ -1,4 +1,4 @@
-/** People, keys and tenants as they are shown. */
+/** The shown form of people, keys and tenants. */
 import {
   type ApiKeyView,
   type OperationOutput,
