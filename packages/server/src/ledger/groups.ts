@@ -2,7 +2,8 @@
  * Group commit: while one group is in flight the next collects, without an artificial wait.
  *
  * Promises:
- * - Whoever is told "committed" is in the database for ever; whoever is told "moved" or gets an error left nothing behind.
+ * - A change that is told "committed" is in the database for ever. A change that is told "moved", or gets an error,
+ *   leaves nothing behind.
  * - A lost reply to a commit is resolved by looking for the entries' ids, after the old connection is known to be dead,
  *   before anybody is answered. The same entry ids cannot be committed twice (entries_entry_id_key).
  * - One failing change does not take its group down; a tenant whose lock is stuck does not hold up the others for long.
@@ -58,7 +59,7 @@ export interface DoorStats {
 
 /** Wait for the lock of a tenant that was stuck; otherwise the connection's lock_timeout holds. */
 const lockMsImpatient = 15;
-/** A tenant whose lock is stuck this long is told so. */
+/** Changes of a tenant whose lock is stuck this long are refused. */
 const stuckMsMax = 5_000;
 /** The database may be away this long before waiting changes are answered 503. */
 const awayMsMax = 2_000;
@@ -102,7 +103,7 @@ export class Door {
   readonly #options: DoorOptions;
   readonly #queue = new Queue<Waiting>();
   readonly #inFlight = new Set<readonly Waiting[]>();
-  /** Changes whose reply was lost, until the database says what became of them. */
+  /** Changes whose reply was lost, until the database says whether they were committed. */
   readonly #lost: Waiting[] = [];
   /** Connections given up that may still commit: name → process id. */
   readonly #deadConnections = new Map<string, number>();
@@ -204,7 +205,10 @@ export class Door {
     this.#tellIdle();
   }
 
-  /** With two groups in flight a group takes at most half of what is outstanding, or the second would always be small. */
+  /**
+   * With two groups in flight a group takes at most half of the outstanding changes, or the second would always be
+   * small.
+   */
   #share(): number {
     if (this.#groupsInFlight === 1) return limits.groupChangesMax;
     let outstanding = this.#queue.length;
@@ -229,8 +233,9 @@ export class Door {
 
   /**
    * Plans are made once a connection, those of foreign keys too. Made while tables were empty, all indexes looked alike to
-   * the planner, and it takes ones that read the whole tenant; without this, proposals slowed down from 440/s to 130/s over
-   * the first 4,000, until autovacuum had looked at the tables. Plans made when they have grown are right, and stay so.
+   * the planner, and it chose indexes that read the whole tenant. Without this, proposals slowed down from 440/s to
+   * 130/s over the first 4,000, until autovacuum had looked at the tables. Plans made when they have grown are right,
+   * and stay so.
    */
   #planAgain(client: pg.Client): void {
     this.#sent += 1;
@@ -314,7 +319,7 @@ export class Door {
     }
   }
 
-  /** What a change that failed alone is told. */
+  /** The error for a change that failed alone. */
   #verdict(error: unknown): Error {
     const { code = "", constraint, message } = error as pg.DatabaseError;
     if (code === "CS001")
@@ -367,7 +372,7 @@ export class Door {
     }
   }
 
-  /** The connection is gone with a group on it: nobody knows yet what became of it. */
+  /** The connection is gone with a group on it: nobody knows yet whether the group was committed. */
   #lose(client: pg.Client, group: readonly Waiting[], error: unknown): void {
     for (const job of group) job.uncertain = true;
     if (this.#client === client) {
@@ -388,7 +393,7 @@ export class Door {
     });
   }
 
-  /** Ends when it is connected, or when nobody waits any more: whoever comes next begins again. */
+  /** Ends when it is connected, or when no change waits any more. The next change begins again. */
   async #reconnect(): Promise<void> {
     let delayMs = reconnectMsMin;
     const sinceMs = performance.now();
@@ -407,7 +412,10 @@ export class Door {
     }
   }
 
-  /** Between two attempts to connect; a new change cuts it short, so that nobody is refused by what was true before. */
+  /**
+   * The pause between two attempts to connect. A new change cuts it short, so no change is refused because of an old
+   * failure.
+   */
   async #pause(ms: number): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, reconnectMsMin));
     if (ms <= reconnectMsMin) return;
@@ -457,7 +465,7 @@ export class Door {
     this.#awaySinceMs = undefined;
   }
 
-  /** Ended by whoever logged in: where that is not the application's role itself, the role could not. */
+  /** The login user ends it: if the connection switched to the application's role, that role may not end it. */
   async #endDeadConnections(client: pg.Client): Promise<void> {
     if (this.#deadConnections.size === 0) return;
     await client.query("set role none");
@@ -484,7 +492,7 @@ export class Door {
     return true;
   }
 
-  /** A change that may have been committed before was refused now: perhaps because it is there already. */
+  /** A change that may have been committed before is refused now, perhaps because its entries are already there. */
   async #confirm(jobs: readonly Waiting[], otherwise: Error | (CommitResult & { kind: "moved" })): Promise<void> {
     const client = new pg.Client({ ...this.#options.login, connectionTimeoutMillis: 5_000 });
     client.on("error", () => undefined); // The query in flight reports it.
@@ -615,7 +623,7 @@ function receiptsOf(
   return { receipts, lies };
 }
 
-/** Entries of these jobs that are in the ledger, by id. Waits for whoever is committing for their tenants. */
+/** Entries of these jobs that are in the ledger, by id. Waits for commits in progress for their tenants. */
 async function findReceipts(client: pg.Client, jobs: readonly Job[]): Promise<Map<string, Receipt>> {
   const tenants = [...new Set(jobs.map((job) => job.change.tenant))].sort();
   const ids = jobs.flatMap((job) => job.change.entries.map((entry) => entry.id));

@@ -1,8 +1,8 @@
 /**
- * The ledger: the one door through which governed state changes, and the ways to read and verify what went through it.
+ * The ledger: the one door through which governed state changes, and the ways to read and verify the ledger.
  *
- * Promises: nothing governed changes without an entry in the same commit; an entry, once receipted, is never changed or
- * lost; whoever is refused left nothing behind.
+ * Promises: no governed row changes without an entry in the same commit; an entry, once receipted, is never changed or
+ * lost; a refused change leaves nothing behind.
  */
 import { isRefusal, type Refusal, type TenantId } from "@countersign/contract";
 import {
@@ -101,19 +101,19 @@ export interface LedgerOptions {
   readonly random?: RandomBytes;
   /** Its ledger records the keys of the log and the heads of all others: verification asks it. */
   readonly deploymentTenant?: TenantId;
-  /** Finds what rows cite and is something else now: for verification. */
+  /** Finds values cited by rows that are different now: for verification. */
   readonly references?: ReferenceCheck;
   /** 2 when this process has the database for itself, 1 when several share it. */
   readonly groupsInFlight?: number;
-  /** Told of what an operator should know: lost connections, violations, tenants whose lock is stuck. */
+  /** Called with events for the operator: lost connections, violations, tenants whose lock is stuck. */
   readonly report?: (event: string, details: Readonly<Record<string, unknown>>) => void;
 }
 
 export interface Ledger {
   /**
-   * The one way to change governed state. `load` reads in one snapshot; `decide` is pure and returns a refusal, a change or
-   * nothing to do. If what the change depended on has moved, both run again, at most 5 times, then `conflict`.
-   * Refusals: what `decide` returns, and `conflict`, `overloaded`, `database_unavailable`, `clock_behind`, `shutting_down`.
+   * The one way to change governed state. `load` reads in one snapshot; `decide` is pure and returns a refusal, a
+   * change or nothing to do. If a guard of the change has moved, both run again, at most 5 times, then `conflict`.
+   * Refusals: those of `decide`, and `conflict`, `overloaded`, `database_unavailable`, `clock_behind`, `shutting_down`.
    */
   transact<L, R>(
     tenant: TenantId,
@@ -154,19 +154,22 @@ export interface Ledger {
   exportBundle(tenant: TenantId, options: ExportOptions): AsyncIterable<string>;
   /** Where an entry is, by its number or id; undefined when there is none. */
   findEntry(snapshot: Snapshot, name: string): Promise<Place | undefined>;
-  /** What shows that an entry is in the ledger; undefined while no checkpoint covers it. */
+  /** The proof that an entry is in the ledger; undefined while no checkpoint covers the entry. */
   receiptOf(snapshot: Snapshot, place: Place, keyStatements: readonly string[]): Promise<EntryReceipt | undefined>;
-  /** Verifies a tenant's chain and, from 0 on, definitions, columns, counters and state. Never throws: what cannot be read is `undecided`. */
+  /**
+   * Verifies a tenant's chain and, from 0 on, definitions, columns, counters and state. Never throws: if something
+   * cannot be read, the verdict is `undecided`.
+   */
   verifyTenant(tenant: TenantId, options?: VerifyTenantOptions): Promise<TenantReport>;
   /** `verifyTenant` with everything, bodies and format included. For tests: `findings` is empty. */
   checkTenant(tenant: TenantId): Promise<TenantReport>;
   stats(): DoorStats;
   /**
-   * Calls back soon after this process committed for a tenant: a hint for whoever follows the ledger, who must look from time to
-   * time all the same, because other processes commit too. Gives the function that ends it.
+   * Calls back soon after this process committed for a tenant. It is a hint for followers of the ledger; they must
+   * still read from time to time, because other processes commit too. Gives the function that ends it.
    */
   onCommitted(listener: (tenant: TenantId) => void): () => void;
-  /** Writes counted refusals, commits what waits, ends the door's connection. */
+  /** Writes counted refusals, commits waiting changes, ends the door's connection. */
   close(): Promise<void>;
 }
 

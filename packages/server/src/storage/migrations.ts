@@ -5,7 +5,7 @@
  * - Each migration is one transaction together with its record: it happened or it did not.
  * - Two runners exclude each other by an advisory lock.
  * - A database whose history differs from the files (edited, missing, newer) is refused, and the refusal says what to
- * do.
+ *   do.
  * - The checksum is SHA-256 of the two files' exact bytes; stored checksums depend on that for ever.
  * - Going down never destroys ledger entries, and never happens without `confirmed`.
  */

@@ -1,6 +1,6 @@
 /**
- * The git anchor: a repository, one commit a submission, pushed to `origin` when there is such a remote. Its strength is what others
- * have fetched, and a remote that refuses rewriting. Layout and check: layout.ts.
+ * The git anchor: a repository, one commit a submission, pushed to `origin` when there is such a remote. Its strength
+ * is in the clones that others fetched, and in a remote that refuses rewriting. Layout and check: layout.ts.
  *
  * Promises:
  * - A commit holds a whole submission or there is none: it is made by `git fast-import` from what its parent holds, without
@@ -120,7 +120,7 @@ async function receiptFor(
   };
 }
 
-/** What is there is used; an empty or missing folder becomes a repository. Returns where git keeps it. */
+/** An existing repository is used; an empty or missing folder becomes one. Returns the path of the git directory. */
 async function openRepository(git: Git, anchored: number): Promise<string> {
   const { directory } = git;
   await openDirectory(directory, anchored);
@@ -134,7 +134,7 @@ async function openRepository(git: Git, anchored: number): Promise<string> {
   return (await git.answer(["rev-parse", "--absolute-git-dir"])).toString("utf8").trim();
 }
 
-/** A git that changes a branch holds its lock for milliseconds; one that was killed holds it for ever. */
+/** A git that changes a branch holds the branch's lock for milliseconds. A killed git holds it for ever. */
 const lockStaleMs = 60_000;
 
 async function clearLocks(gitDirectory: string, refs: readonly string[]): Promise<void> {
@@ -182,7 +182,7 @@ async function isAncestor(git: Git, older: string, newer: string): Promise<boole
   return code === 0;
 }
 
-/** What was anchored before has to be part of what is there now. */
+/** Commits that were anchored before must be ancestors of the present branch. */
 async function refuseRewritten(git: Git, head: Head, ref: string, what: string): Promise<void> {
   const before = await commitOf(git, ref);
   if (before === undefined) return;
@@ -285,7 +285,7 @@ async function makeCommit(repository: Repository, made: Commit): Promise<string 
   throw new Error(`the branch could not be moved (${moved.code}): ${String(moved.stderr).slice(0, 500)}`);
 }
 
-/** Commits that no branch has yet; what a killed process leaves here is of no meaning. */
+/** The refs of commits that no branch has yet. Refs left by a killed process have no meaning. */
 const pendingRefs = "refs/countersign/pending/";
 
 async function* commitStream(
@@ -302,7 +302,7 @@ async function* commitStream(
   yield* data(Buffer.from(`${origin}: size ${checkpoint.size}, root ${root}\n`));
   if (head.commit !== undefined) yield `from ${head.commit}\n`;
   for await (const { path, bytes } of continuation.tiles()) {
-    // What was partial has grown, or is full now: one of each tile is enough, and older commits have the older ones.
+    // A partial tile has grown, or is full now. One file for each tile is enough; older commits have the older ones.
     yield* removed(`${folder}/${path.replace(/(\.p\/[0-9]+)?$/, ".p")}`, held.edge.size % tileLeaves !== 0);
     yield* file(`${folder}/${path}`, bytes);
   }
@@ -330,7 +330,7 @@ function* removed(path: string, mayBeThere: boolean): Iterable<string> {
   if (mayBeThere) yield `D ${path}\n`;
 }
 
-/** A courtesy to people who look into a repository that is not bare. What they changed there themselves is in the way and stays. */
+/** A courtesy to people who look into a repository that is not bare. Files that they changed themselves stay. */
 async function showInWorkingTree(git: Git, before: string | undefined, now: string): Promise<void> {
   const bare = await git.answer(["rev-parse", "--is-bare-repository"]);
   if (bare.toString("utf8").trim() === "true") return;
@@ -371,7 +371,7 @@ interface Rejected {
   readonly pushed: string | undefined;
 }
 
-/** The remote stands elsewhere. Resolves when it can be, and was, brought forward; else says what it is. */
+/** The remote is at another commit. Resolves when the remote was brought forward; otherwise throws the reason. */
 async function judgeRemote(git: Git, { branch, commit, pushed }: Rejected): Promise<void> {
   const fetched = await git.run(["fetch", "-q", "--no-tags", "origin", branch], { timeoutMs: pushTimeoutMs });
   const there = fetched.code === 0 ? await commitOf(git, "FETCH_HEAD") : undefined;

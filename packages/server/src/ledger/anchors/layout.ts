@@ -21,15 +21,15 @@ const hashBytes = 32;
 const recordBytesMax = 1024 * 1024 + 32;
 const header = /^(0|[1-9][0-9]{0,6}) (0|[1-9][0-9]{0,15})\n/;
 
-/** What a log's folder is read through: the file system, or a commit. Paths are relative to the log's folder. */
+/** Reads a log's folder, from the file system or from a commit. Paths are relative to the log's folder. */
 export interface Shelf {
   /** Undefined: there is no such file. */
   read(path: string): Promise<Uint8Array | undefined>;
-  /** Names in a folder; none when it is not there. */
+  /** Names in a folder; none when the folder is missing. */
   list(path: string): Promise<readonly string[]>;
 }
 
-/** What an anchor holds of one log, checked: the edge's root is the one of the newest note. */
+/** The checked state of one log in an anchor: the edge's root is the root in the newest note. */
 export interface Held {
   readonly edge: RightEdge;
   /** The newest note and when it came; undefined: nothing yet. */
@@ -89,7 +89,10 @@ export function readRecords(
   return { records, end: at, whole: at === buffer.length };
 }
 
-/** Reads what is held, from nothing or on from what was known, and checks it against its own tiles. Throws AnchorContradiction. */
+/**
+ * Reads the anchor's state, from the beginning or from a known state, and checks it against the anchor's own tiles.
+ * Throws AnchorContradiction.
+ */
 export async function readHeld(shelf: Shelf, origin: string, known: Held = nothingHeld()): Promise<Held> {
   const last = Math.max(-1, ...(await shelf.list("")).map(segmentNumber));
   if (last < known.segment)
@@ -104,7 +107,7 @@ export async function readHeld(shelf: Shelf, origin: string, known: Held = nothi
     const read = readRecords(bytes, from);
     if (number === last) [readTo, whole] = [read.end, read.whole];
     notes.push(...read.records.map((record) => checked(record, origin, known)));
-    // With nothing known the last file that has a note is enough: the tiles say whether it is true.
+    // If no state is known, the last file that has a note is enough: the tiles show whether the note is true.
     if (known.segment === -1 && notes.length > 0) break;
   }
   return { ...(await follow(shelf, known, notes)), segment: last, readTo, whole };
@@ -202,7 +205,7 @@ export interface TileFile {
   readonly bytes: Uint8Array;
 }
 
-/** What a checked submission adds. */
+/** The additions of a checked submission. */
 export interface Continuation {
   readonly edge: RightEdge;
   /** The leaf tiles from the held size on; may be read once. */
@@ -213,8 +216,8 @@ export interface Continuation {
 const tilesAtOnce = 256;
 
 /**
- * Whether the submission continues what is held. Undefined: it is what is held. Throws AnchorContradiction; any other
- * error means that the submitter did not give what it promised.
+ * Checks that the submission continues the anchor's state. Undefined: the anchor already has it. Throws
+ * AnchorContradiction; any other error means that the submitter broke its promise.
  */
 export async function check(shelf: Shelf, held: Held, submission: Submission): Promise<Continuation | undefined> {
   const { checkpoint } = submission;

@@ -115,7 +115,7 @@ function refusedBy(
   return new Error(`the witness \`${options.name}\` answered ${status}: ${known[status] ?? said}`);
 }
 
-/** What 409 says: the size cosigned last. */
+/** The content of a 409 answer: the size cosigned last. */
 function sizeOf({ contentType, body }: Answer): number | undefined {
   const found = /^(0|[1-9][0-9]{0,15})\n$/.exec(body);
   const size = Number(found?.[1]);

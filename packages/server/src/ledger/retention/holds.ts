@@ -1,6 +1,6 @@
 /**
- * Legal holds: what must not be erased or pruned, however old. Governed rows, so placing and releasing are entries; the epoch
- * `holds` moves with both, and whoever erases or prunes guards it.
+ * Legal holds: what must not be erased or pruned, however old. Governed rows, so placing and releasing are entries; the
+ * epoch `holds` moves with both, and every erasure and pruning guards it.
  */
 import { limits, refused, type Refusal } from "@countersign/contract";
 import {
@@ -57,7 +57,7 @@ export async function listHolds(snapshot: Snapshot, released: boolean): Promise<
   return (await snapshot.query<LegalHold>(query)).map(withNumbers);
 }
 
-/** What a decision that takes something away depended on. */
+/** The facts that a decision to erase or prune depends on. */
 export function holdsGuard({ epoch }: Holds): Guard {
   return { kind: "epoch", name: holdsEpoch, value: epoch };
 }
