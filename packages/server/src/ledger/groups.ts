@@ -8,6 +8,21 @@
  *   before anybody is answered. The same entry ids cannot be committed twice (entries_entry_id_key).
  * - One failing change does not take its group down; a tenant whose lock is stuck does not hold up the others for long.
  * - The hashes of receipts are computed here and compared with the database's: a function that lies there is noticed at once.
+ *
+ * The door is always in one of four modes:
+ * - *Idle*: it has no group in flight. A submitted change is sent at the end of the event loop's turn.
+ * - *Sending*: it has up to `groupsInFlight` groups in flight. New changes wait in the queue and become the next group.
+ * - *Recovering* (`#recovering`): the connection is gone. The door waits until every group of the old connection has ended,
+ *   connects again, ends the old connection in the database, and looks up the ids of the changes in `#lost`. Committed ones
+ *   get their receipts; the others go back into the queue. Between two attempts it pauses; a new change ends the pause
+ *   (`#hurry`). After `awayMsMax` waiting changes are refused; after `uncertainMsMax` those in `#lost` are, as unknown.
+ * - *Closing* (`#closing`): it refuses new changes, and ends once all that it has are answered.
+ *
+ * A change waits in the queue, travels in a group, and is answered. Three things can happen in between:
+ * - Its group fails: all changes of the group return to the queue as `alone`, so that the bad one fails by itself.
+ * - A tenant's lock is held by another writer: the tenant's changes go in groups of their own that wait only
+ *   `lockMsImpatient` for the lock (`impatient`), and are refused after `stuckMsMax`.
+ * - The reply is lost: the change is `uncertain` from then on. It is refused only after its ids were looked up once more.
  */
 import { randomUUID } from "node:crypto";
 import { limits, refused, RefusalError, type Refusal, type TenantId } from "@countersign/contract";
@@ -35,9 +50,9 @@ export interface DoorOptions {
   nowMs(): number;
   /** Groups on their way at once. Two pay when one process has the database for itself, one when several share it. */
   readonly groupsInFlight?: number;
-  /** Told of everything an operator should know. */
+  /** Called with every event that an operator should know. */
   report?(event: string, details: Readonly<Record<string, unknown>>): void;
-  /** Told whose ledgers may have new entries, once a group. Must not throw. */
+  /** Called once for each group, with the tenants whose ledgers may have new entries. Must not throw. */
   committed?(tenants: readonly TenantId[]): void;
 }
 
@@ -65,9 +80,9 @@ const stuckMsMax = 5_000;
 const awayMsMax = 2_000;
 /** A change that may have been committed waits this long for the database to say so. */
 const uncertainMsMax = 60_000;
-/** A reply later than this means that the connection is dead: above the door's statement_timeout. */
 /** Groups until plans are made again: then at 4, 16, … times as many. */
 const planAgainFirst = 16;
+/** A reply later than this means that the connection is dead: above the door's statement_timeout. */
 const replyMsMax = 40_000;
 const returnsMax = 10;
 const reconnectMsMin = 20;
@@ -119,7 +134,7 @@ export class Door {
   #sent = 0;
   #planAt = planAgainFirst;
   #pumpDue = false;
-  /** Set while the next attempt to connect is waited for. */
+  /** Ends the pause before the next attempt to connect; set only during the pause. */
   #hurry: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stats = {
@@ -474,7 +489,7 @@ export class Door {
     this.#deadConnections.clear();
   }
 
-  /** Which of these were committed? Their receipts if so; the others go back into the queue. */
+  /** Committed changes get their receipts; the others go back into the queue. */
   async #judge(client: pg.Client, jobs: readonly Waiting[]): Promise<void> {
     if (jobs.length === 0) return;
     const found = await findReceipts(client, jobs);

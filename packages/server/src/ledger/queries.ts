@@ -5,7 +5,7 @@
 import type { TenantId } from "@countersign/contract";
 import type { Query } from "./types.js";
 
-/** What a server process tells PostgreSQL when it opens the connection the door commits on. */
+/** The settings for the connection on which the door commits. */
 export const doorSettings = [
   // A plan made for an empty table must not scan it when it has grown: every statement of the door goes by a key.
   "set enable_seqscan = off",
@@ -34,7 +34,7 @@ export const endConnection =
 
 export const setTenants = "select set_config('app.tenants', $1, true)";
 
-/** Waits for whoever is committing for these tenants. */
+/** Waits for commits in progress for these tenants. */
 export const lockTenants =
   "select tenant_id from countersign.tenant_locks where tenant_id = any ($1::uuid[]) order by tenant_id for no key update";
 
@@ -75,7 +75,10 @@ export function countersOf(tenant: TenantId, keys: readonly string[]): Query {
   };
 }
 
-/** The next `$3` numbers of a series, the first not below `$4`: losing the row then costs nothing but a look at what exists. */
+/**
+ * The next `$3` numbers of a series, the first not below `$4`: losing the row then costs only a search for existing
+ * numbers.
+ */
 export const reserveNumbers = {
   name: "countersign_reserve_numbers",
   text: `insert into countersign.number_series as s (tenant_id, series, next) values ($1, $2, greatest($4::bigint, 1) + $3::bigint)
@@ -311,7 +314,7 @@ select 'function ' || f.proname || '(' || pg_get_function_identity_arguments(f.o
  where f.pronamespace = 'countersign'::regnamespace and f.proname <> 'commit_group'
 order by 1`;
 
-/** commit_group as it is, and as the catalogue says that it should be. */
+/** The present commit_group, and the one that the catalogue demands. */
 export const doorDefinition = `select (select f.prosrc from pg_proc f where f.pronamespace = 'countersign'::regnamespace and f.proname = 'commit_group') as there,
   countersign.door_source() as due`;
 
@@ -327,7 +330,7 @@ export const governedDefinitions = `select c.relname::text as name,
 export const governedTables = `select c.relname::text as name from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'row_salt' and not a.attisdropped
  where c.relnamespace = 'countersign'::regnamespace and c.relkind in ('r', 'p')`;
 
-/** Entries whose columns are not what their content makes. The database compares: it parses ten times as fast as we do. */
+/** Entries whose columns differ from their content. The database compares: it parses ten times as fast as we do. */
 export const metaMismatches = `select seq,
        jsonb_build_array(c.doc - '{v,nonce,at,data,body}'::text[], c.doc ->> 'action', c.doc #>> '{actor,id}', c.doc #>> '{subject,id}')::text as expected,
        jsonb_build_array(meta, action, actor_id, subject_id)::text as actual
@@ -337,8 +340,8 @@ export const metaMismatches = `select seq,
  order by seq limit $2`;
 
 /**
- * What the entries say was used, and for those that were pruned what the entry of the pruning says. Between that entry and the
- * pruning itself, which may have been stopped, both are there: what is not gone is not counted twice.
+ * The counter uses recorded by entries, and for pruned entries the sums in the pruning's entry. Between that entry and
+ * the pruning itself, which may have been stopped, both are there. Contents that are still there are not counted twice.
  */
 export const counterSums = `
 with pruned as (

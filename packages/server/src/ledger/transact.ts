@@ -1,6 +1,7 @@
 /**
- * The one door: load in a snapshot, decide purely, commit what was decided, unless what the decision depended on has moved.
- * Promises: at most `transactAttemptsMax` decisions; what a caller can meet comes back as a refusal, not as an exception.
+ * The one door: load in a snapshot, decide purely, and commit the change, unless a guard of the decision has moved.
+ * Promises: at most `transactAttemptsMax` decisions; errors that a caller can meet come back as a refusal, not as an
+ * exception.
  */
 import { isRefusal, limits, refused, RefusalError, type Refusal, type TenantId } from "@countersign/contract";
 import type { Door, MovedGuard } from "./groups.js";
@@ -20,7 +21,7 @@ export interface TransactParts {
 }
 
 export interface TransactOptions {
-  /** Who is refused what, if the decision refuses with a code that is recorded. */
+  /** The subject of a refusal, for a decision that refuses with a recorded code. */
   readonly refusal?: { readonly actor: Actor; readonly subject: Reference };
   /** Of this tenant: the first decision is loaded in it, and the loading ends it. */
   readonly within?: HeldSnapshot | undefined;

@@ -19,8 +19,8 @@ export function bodiesGone(tenant: TenantId): string {
 
 /**
  * For every row the ledger knows its newest version, and every version that does not follow the one before: version, digest,
- * entry, whether it is the newest, the version before (0: none) and its entry (−1). `meta` was held against the content before.
- * The window uses the sort that finding the newest needs anyway.
+ * entry, whether it is the newest, the version before (0: none) and its entry (−1). `meta` was compared with the
+ * content before. The window uses the sort that finding the newest needs anyway.
  */
 export function rowHistories(tenant: TenantId): string {
   return `select h.name, h.id, h.version, h.digest, h.seq, (case when h.next is null then 1 else 0 end)::bigint, h.before, h.before_seq

@@ -7,8 +7,8 @@
  * - If the process is killed at any point, the folder holds its earlier state or the new checkpoint, and the next
  *   submission goes on from there
  *   (ledger-anchors-file.test.ts kills it at every step).
- * - Several writers, also of several machines, need no lock: appending is atomic, and whoever appended reads what came before it
- *   and confirms only what agrees with that.
+ * - Several writers, also of several machines, need no lock: appending is atomic. A writer then reads all records
+ *   before its own, and confirms only a checkpoint that agrees with them.
  */
 import { open, readdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
