@@ -1,5 +1,5 @@
 /**
- * How targets and changes are typed on the command line. Documented in docs/cli.md; every form has its JSON in
+ * Parses targets and changes typed on the command line. Documented in docs/cli.md; every form has its JSON in
  * docs/targets.md, which takes what the short forms cannot say (ids with `#`, members with `=`).
  *
  *   TARGET      CONFIG:shop/checkout               resource of type CONFIG in the environment of --environment
@@ -27,7 +27,7 @@ export function parseTarget(text: string, environment: string): Target {
   if (parts[0] === "resource") parts.shift();
   const named = resourceType.test(parts[0] ?? "") ? undefined : parts.shift();
   const type = parts.shift() ?? "";
-  // An id may hold colons: what is left is all of it.
+  // An id may hold colons: the whole rest is the id.
   const id = parts.join(":");
   if (!resourceType.test(type) || id === "" || (named !== undefined && !environmentName.test(named)))
     throw new CliError("usage", `\`${text}\` is no target; ${targetForms}`);
@@ -53,7 +53,7 @@ export function targetText(target: Target): string {
     : `${target.environment}:${target.type}:${target.id}`;
 }
 
-/** What the options said, in the order they were typed. */
+/** The changes of the options, in the order they were typed. */
 export type QuickForm =
   | { readonly form: "set" | "add" | "unset" | "delete"; readonly text: string }
   | { readonly form: "put" | "file" | "rename"; readonly text: string; readonly operand: string | undefined };

@@ -1,4 +1,7 @@
-/** The command that would help, for every refusal a command line can meet. A test holds this against the catalogue. */
+/**
+ * The command that would help, for every refusal a command line can meet. A test compares this table with the
+ * catalogue.
+ */
 import type { Command, ErrorCode } from "@countersign/contract";
 import { commandsFor } from "./render/changeSet.js";
 import type { ClientCode } from "@countersign/sdk";
@@ -49,7 +52,7 @@ const lists: Hint = ({ group }) =>
       : ["countersign change-set list", "countersign resource list", "countersign agent list"];
 const server = own("countersign start   (its last lines say what is wrong)");
 
-/** Codes where no command of the CLI would help: what to do stands in the message. */
+/** Codes where no command of the CLI would help: the message says what to do. */
 export const withoutHint: readonly (ErrorCode | ClientCode)[] = [
   "method_not_allowed",
   "unsupported_media_type",
@@ -211,7 +214,7 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   sealed_unreadable: own("restore the data directory's sealing key from your backup, or set COUNTERSIGN_SEALING_KEY"),
 };
 
-/** What is legal now, typed out; else the hint of the code. */
+/** The legal commands, typed out; else the hint of the code. */
 export function helpFor(code: string, legal: readonly string[] | undefined, context: HintContext): readonly string[] {
   const typed = (legal ?? [])
     .flatMap((command) => commandsFor(command as Command, id(context)))

@@ -74,7 +74,7 @@ export interface Draft {
   readonly items: readonly DraftItem[];
 }
 
-/** What the command line says. `items` is empty when it says nothing of items. */
+/** The change-set of the command line. `items` is empty when no option names an item. */
 export async function readDraft(cli: Cli, options: ProposalOptions, forms: QuickForms): Promise<Draft> {
   const quick = forms.all();
   // The standard input can be read once; two forms that ask for it get the same bytes.
@@ -93,7 +93,7 @@ export async function readDraft(cli: Cli, options: ProposalOptions, forms: Quick
   return { fields: { ...file, ...given } as Proposal, items };
 }
 
-/** A whole change-set, a list of items, or one item. What is in them is for the server to check, all at once. */
+/** A whole change-set, a list of items, or one item. The server checks their content, all at once. */
 function changesOf(value: unknown, shown: string): Proposal {
   if (Array.isArray(value)) return { items: value as ItemInput[] };
   if (typeof value !== "object" || value === null)

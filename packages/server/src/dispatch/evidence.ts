@@ -1,4 +1,4 @@
-/** What leaves the server as evidence: bundles, receipts, and a policy file to begin with. */
+/** Evidence that leaves the server: bundles, receipts, and a policy file to begin with. */
 import {
   type AuditPolicy,
   type CheckedInput,
@@ -89,8 +89,9 @@ export async function proveEntry(
 }
 
 /**
- * Of the checkpoint's deployment. Asked for once the checkpoint is there, so that none of its key is missing. In a copied database
- * it may still be of the deployment that was copied: what is stated of another tells nothing of it.
+ * The statements of the checkpoint's deployment. Read after the checkpoint, so no statement about its key is missing.
+ * In a copied database the checkpoint may still be of the original deployment; statements of another deployment say
+ * nothing about it.
  */
 async function keyStatementsOf({ publishing }: EvidenceDesk, origin: string): Promise<readonly string[]> {
   const statements = await publishing.keyStatements();
@@ -99,7 +100,7 @@ async function keyStatementsOf({ publishing }: EvidenceDesk, origin: string): Pr
   return isOfOrigin ? statements : [];
 }
 
-/** Names of those that confirm a checkpoint as soon as there is one, and are worth waiting for. */
+/** Names of the witnesses and anchors that confirm a checkpoint at once, so they are worth waiting for. */
 function promptAnchors({ anchors, publishing }: EvidenceDesk, tenant: TenantId): string[] {
   const standings = publishing.status().anchors.filter((one) => one.tenant === tenant);
   const good = (name: string): boolean =>
@@ -144,7 +145,7 @@ function checkRange({ from, to, since, until }: CheckedInput<"exportAudit">): Re
   return undefined;
 }
 
-/** Name and keys of the deployment, with a checkpoint that covers what is exported, if there is one to be had. */
+/** Name and keys of the deployment, with a checkpoint that covers the exported entries, if there is one. */
 async function publishedUpTo(
   { publishing }: EvidenceDesk,
   tenant: TenantId,
@@ -161,7 +162,7 @@ async function publishedUpTo(
   } catch (error) {
     if (!isUnpublished(error)) throw error;
     const unproven = error.refusal.code;
-    // What was signed before it stopped is still worth carrying.
+    // Checkpoints signed before publishing stopped are still worth including.
     const none = (): Promise<readonly string[]> => Promise.resolve([]);
     return { ...(await named().catch(() => ({ deployment: unpublishedName, keyStatements: none }))), unproven };
   }
@@ -319,7 +320,7 @@ function witnessLine(key: AuditPolicy["keys"][number], witnesses: readonly { nam
   return `witness ${key.name} ${key.vkey}${url === undefined ? "" : ` ${url}`}`;
 }
 
-/** More than half of the witnesses; without witnesses one of the places; without those nothing can be demanded. */
+/** More than half of the witnesses; without witnesses, one of the anchors; without anchors nothing can be demanded. */
 function quorumOf(
   witnesses: readonly { readonly name: string }[],
   places: readonly { readonly name: string }[],

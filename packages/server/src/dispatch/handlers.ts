@@ -1,4 +1,4 @@
-/** What each operation does: one line to the module that decides it. The table is complete by its type. */
+/** The handler of each operation: one line that calls the module that decides it. The table is complete by its type. */
 import type { CheckedInput, OperationId, OperationOutput, Refusal } from "@countersign/contract";
 import type { ChangeSets, RequestContext } from "../change-sets/index.js";
 import type { Ledger, Publishing, Snapshot } from "../ledger/index.js";

@@ -1,4 +1,7 @@
-/** The kill-switch over the interfaces: what governance decides, with names beside ids and what was in flight. */
+/**
+ * The kill-switch over the interfaces: governance decides; names beside ids, and the applications in flight, are added
+ * here.
+ */
 import {
   type CheckedInput,
   isRefusal,

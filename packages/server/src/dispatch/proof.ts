@@ -1,6 +1,6 @@
 /**
- * Key proofs: a person shows that their own signing key is unlocked there and then, over exactly this request. What a
- * stored command-line login may not do by itself asks for one.
+ * Key proofs: a person shows that they unlocked their own signing key for exactly this request. Operations that a
+ * stored command-line login must not do alone require one.
  *
  * INVARIANT: a proof is good once: its digest is written in the commit it is for, under a guard that it was not there.
  */
@@ -15,7 +15,7 @@ const aheadMinutes = 2;
 const minuteMs = 60_000;
 
 export interface CheckedProof {
-  /** SHA-256 of the signed bytes: what may not come twice. */
+  /** SHA-256 of the signed bytes, which may not come twice. */
   readonly digest: string;
   readonly expiresMs: number;
   /** The key was enrolled and not revoked. */

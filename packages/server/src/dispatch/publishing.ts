@@ -1,4 +1,7 @@
-/** What is published, for whoever may read the ledger; and the tree of hashes, for anybody where the tenant says so. */
+/**
+ * Published checkpoints and keys, for callers who may read the ledger; and the tree of hashes, for anybody if the
+ * tenant's configuration says so.
+ */
 import {
   asTenantId,
   isRefusal,
@@ -54,7 +57,10 @@ function notPublished(): Refusal {
   return refused("not_published", "no checkpoint was signed yet; a running server signs one within seconds");
 }
 
-/** From what is stored, so that it is the same from every process; why nothing is signed only the one knows that signs. */
+/**
+ * Read from stored rows, so every process gives the same answer. Only the process that signs knows why nothing is
+ * signed.
+ */
 export async function standing(
   { ledger, publishing, anchors, now }: PublishingDesk & StandingDesk,
   { tenant }: Caller,
@@ -135,7 +141,10 @@ export type ServeLog = (request: LogRequest) => Promise<LogAnswer>;
 
 /** Changes every second at most; a client that asks again shall not get an old one. */
 const checkpointAge = "no-cache";
-/** What a tile of some width holds never changes; a restore begins under another origin, but here, so not for ever. */
+/**
+ * A tile of a given width never changes. But a restore begins another origin at the same address, so it is not cached
+ * for ever.
+ */
 const tileAge = "max-age=3600";
 
 export function openTree(
@@ -179,7 +188,7 @@ async function serve(
   return { status: 200, headers, body: bytes };
 }
 
-/** A tenant one does not belong to is not told apart from one that does not exist. */
+/** A foreign tenant and a missing tenant give the same answer. */
 async function allowedTenant(
   { tenancy }: { readonly tenancy: Pick<Tenancy, "authenticate"> },
   request: LogRequest,

@@ -1,4 +1,4 @@
-/** Receipts as they are sent. */
+/** The form of receipts in answers. */
 import { type OperationOutput, proofPath } from "@countersign/contract";
 import type { Receipt } from "../ledger/index.js";
 

@@ -1,4 +1,4 @@
-/** JSON resources, the configuration in force and the registered workspaces, as operations show and change them. */
+/** The operations on JSON resources, the configuration in force and the registered workspaces. */
 import {
   type CheckedInput,
   type OperationOutput,
@@ -106,7 +106,7 @@ export async function list(
     );
     return {
       rows: visible.map(withoutDocument),
-      // The row by its id: its name may be one that the caller is not to read.
+      // The row by its id, because the caller may not be permitted to read its name.
       nextCursor: last === undefined ? null : last.id,
     };
   });

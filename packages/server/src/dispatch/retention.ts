@@ -1,4 +1,4 @@
-/** Erasures, legal holds and prunings over the interfaces: what `ops` does, with receipts. */
+/** Erasures, legal holds and prunings over the interfaces: `ops` does the work, and receipts are added here. */
 import { type CheckedInput, isRefusal, type OperationOutput, type Refusal } from "@countersign/contract";
 import type { FinishErasures, Ledger } from "../ledger/index.js";
 import {
@@ -83,7 +83,10 @@ export async function listArchives(desk: RetentionDesk, caller: Caller): Promise
   return { rows: await archives(desk, caller) };
 }
 
-/** Stored responses quote what was erased; a repeat is told that it was, instead of being carried out again. */
+/**
+ * Stored responses may quote erased texts. A repeat of such a request is answered that they were erased, and is not
+ * carried out again.
+ */
 export function responsesEraser(storage: Pick<Storage, "inTenant">): FinishErasures {
   return async (tenant) => {
     const { rows } = await storage.inTenant(tenant, (client) =>

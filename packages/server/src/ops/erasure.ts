@@ -1,6 +1,6 @@
 /**
- * Erasing a subject: every module that holds texts of it is asked, all of it is one commit, and what that commit names is
- * removed. The steps and what holds between them: `ledger/retention/erasure.ts`.
+ * Erases a subject: every module that holds texts of it hands in its part, all parts are one commit, and the bytes that
+ * the commit names are removed. `ledger/retention/erasure.ts` describes the steps and their invariants.
  */
 import {
   type ErasureReport,
@@ -27,7 +27,7 @@ import {
 import type { Storage } from "../storage/index.js";
 import { type Caller, loadPeople } from "../tenancy/index.js";
 
-/** A module that holds texts of subjects, as it is put into the registry in `server.ts`. */
+/** A module that holds texts of subjects. It is registered in `server.ts`. */
 export interface Eraser {
   readonly module: string;
   readonly erase: EraseSubject;
@@ -56,7 +56,7 @@ export interface Erasing {
   readonly outcome: Exclude<Outcome<ErasureReport>, Refusal>;
 }
 
-/** What would go, and what would stay. Refuses as `erase` does. */
+/** The texts that would go and those that would stay. Refuses like `erase`. */
 export async function previewErasure(desk: ErasureDesk, caller: Caller, ref: string): Promise<ErasureReport | Refusal> {
   return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
     const loaded = await load(desk, snapshot, caller, ref);
@@ -66,7 +66,7 @@ export async function previewErasure(desk: ErasureDesk, caller: Caller, ref: str
 
 /**
  * Refusals: `not_found`, `illegal_transition` (not finished, not suspended), `legal_hold`, `ledger_mismatch`, and the door's.
- * Asked again, it erases what came since, or says by which entry all of it is gone already.
+ * A repeat erases texts that came since, or names the entry that erased all of them.
  */
 export async function erase(
   desk: ErasureDesk,

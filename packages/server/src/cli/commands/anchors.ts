@@ -1,4 +1,4 @@
-/** `countersign anchors list`: how far each anchor is, and what is wrong with those that are not. */
+/** `countersign anchors list`: the size that each anchor has confirmed, and the problems of anchors that lag. */
 import type { Command } from "commander";
 import { anchorStatus, hasDatabase, type AnchorReport } from "../../ops/index.js";
 import type { Cli } from "../cli.js";

@@ -1,4 +1,4 @@
-/** `audit export`: part of the ledger as a file, with what proves it, or as lines and cells for people. */
+/** `audit export`: part of the ledger as a file with its proofs, or as lines and cells for people. */
 import { createWriteStream } from "node:fs";
 import { once } from "node:events";
 import { open, rename, rm } from "node:fs/promises";
@@ -114,7 +114,7 @@ interface ProvenFacts {
   readonly unproven: string | null;
 }
 
-/** What went into the file, learned while it is written. Nothing of it is kept but this. */
+/** Facts about the file, learned while it is written. Nothing else of it is kept. */
 class Seen {
   readonly #format: string;
   #lines = 0;

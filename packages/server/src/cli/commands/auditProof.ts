@@ -1,4 +1,4 @@
-/** `audit prove` and `audit policy`: a receipt to take along, and what an auditor needs to judge it. */
+/** `audit prove` and `audit policy`: a receipt for one entry, and the policy file that an auditor needs to judge it. */
 import { writeFile } from "node:fs/promises";
 import type { AuditPolicy, EntryProof } from "@countersign/contract";
 import type { Command } from "commander";

@@ -1,4 +1,4 @@
-/** `audit report`: all changes to something in a period, with who approved, what was taken back and what is missing. */
+/** `audit report`: all changes to some targets in a period, with the approvals, the rollbacks and the gaps. */
 import type { ReportChangeSet, ReportEvent, ReportHeader, ReportLine, ReportSummary } from "@countersign/contract";
 import type { Input } from "@countersign/sdk";
 import type { Command } from "commander";

@@ -1,4 +1,4 @@
-/** `audit verify`: of the database on this machine, of a bundle, or as the server says. */
+/** `audit verify`: verifies the database on this machine, a bundle, or the ledger through the server. */
 import { createReadStream, existsSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
@@ -97,7 +97,7 @@ function isSize(asOf: string | undefined): boolean {
   return /^\d+$/.test(asOf ?? "");
 }
 
-/** What contradicts itself is said before anything is opened. */
+/** Contradicting options are refused before anything is opened. */
 function rangeOf({ from, to, sinceAnchor, asOf, remote, full, policy, keys, requireAnchored }: VerifyOptions): {
   from?: number;
   to?: number;

@@ -78,7 +78,7 @@ function create(set: CommandSet, group: Command): void {
   });
 }
 
-/** Submits and applies as asked, and answers with what came of it. */
+/** Submits and applies, as the options say, and answers with the outcome. */
 export async function finish(cli: Cli, created: ChangeSetAnswer, steps: Steps): Promise<ExitCode> {
   let answer: ChangeSetAnswer | ApplicationAnswer = created;
   const { id } = created.changeSet;
@@ -399,7 +399,7 @@ function moving(set: CommandSet, group: Command): void {
   );
 }
 
-/** With the person's key where the server asks for it: for what governs the tenant. */
+/** With the person's key where the server asks for it: for changes to the tenant's governance. */
 async function rollBack(
   cli: Cli,
   input: { id: string; cascade: boolean; reason?: string },

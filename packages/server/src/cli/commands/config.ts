@@ -1,6 +1,6 @@
 /**
- * `config pull | diff | push`: the configuration as a folder of JSON files, one a document, named as they are named. What is
- * pushed becomes one change-set, governed like any other. A file that is absent says nothing: defaults stay defaults.
+ * `config pull | diff | push`: the configuration as a folder of JSON files, one for each document, with the document's
+ * name. A push becomes one change-set, governed like any other. An absent file changes nothing: defaults stay defaults.
  */
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

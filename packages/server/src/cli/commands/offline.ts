@@ -1,4 +1,4 @@
-/** What works with the server away: `migrate …`, and `audit verify` of the database on this machine. */
+/** Commands that work with the server away: `migrate …`, and `audit verify` of the database on this machine. */
 import { existsSync } from "node:fs";
 import { exitCodeOf } from "@countersign/proof";
 import type { Command } from "commander";
@@ -96,7 +96,9 @@ function leastShown(reports: readonly TenantReport[]): TenantReport["completenes
   return order.find((status) => reports.some(({ completeness }) => completeness.status === status)) ?? "not_demanded";
 }
 
-/** Tampering outweighs everything; then what is malformed; then what could not be read; then what was not shown. */
+/**
+ * Tampering outweighs everything; then malformed input; then unreadable input; then completeness that was not shown.
+ */
 export function exitOfAll(reports: readonly Parameters<typeof exitCodeOf>[0][]): ExitCode {
   const codes = reports.map((report) => exitCodeOf(report) as ExitCode);
   const order = [exit.refused, exit.malformed, exit.unreachable, exit.incomplete, exit.ok];

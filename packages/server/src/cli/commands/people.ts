@@ -1,4 +1,7 @@
-/** `agent`, `human`, `key`, `tenant`, `kill`: who may act, with which keys, and the switch that stops everything. */
+/**
+ * `agent`, `human`, `key`, `tenant`, `kill`: the principals of a tenant, their keys, and the switch that stops
+ * everything.
+ */
 import { isUuid, type ApiKeyView, type OperationOutput, type PrincipalView } from "@countersign/contract";
 import type { Input } from "@countersign/sdk";
 import type { Command } from "commander";

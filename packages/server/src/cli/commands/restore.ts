@@ -1,4 +1,7 @@
-/** `countersign restore`: says, signed, that the database was restored from an older backup, so that publishing goes on. */
+/**
+ * `countersign restore`: records, signed, that the database was restored from an older backup, so that publishing goes
+ * on.
+ */
 import type { Command } from "commander";
 import { restoreLedgers, type Restored } from "../../ops/index.js";
 import type { Cli } from "../cli.js";

@@ -1,4 +1,4 @@
-/** `audit erase | hold | release | holds | prune | archives`: what may be taken out of the ledger, on whose word. */
+/** `audit erase | hold | release | holds | prune | archives`: erasing texts, holding and pruning. */
 import type { ArchiveView, ErasureReport, LegalHoldView, PruningPreview } from "@countersign/contract";
 import type { Command } from "commander";
 import type { Cli } from "../cli.js";
@@ -194,7 +194,7 @@ function pruneCommand(set: CommandSet, group: Command): void {
       });
     cli.note(pruningText(cli, foreseen));
     await cli.sure(show`Archive and empty these entries?`);
-    // What was shown is what is pruned, also when it was asked by time.
+    // Exactly the shown entries are pruned, even if they were chosen by time.
     const done = await cli.client.pruneLedger(
       await proven(cli, "pruneLedger", { upTo: foreseen.upTo, archive }, "prune the ledger"),
     );

@@ -1,4 +1,4 @@
-/** `enrol`, `login`, `logout`, `whoami`, `status`: who one is, and how things stand. */
+/** `enrol`, `login`, `logout`, `whoami`, `status`: the caller's identity and an overview. */
 import { hostname } from "node:os";
 import { Countersign } from "@countersign/sdk";
 import type { Command } from "commander";

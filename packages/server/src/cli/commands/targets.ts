@@ -1,4 +1,4 @@
-/** `resource` and `workspace`: what can be changed. */
+/** `resource` and `workspace`: the targets that can be changed. */
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { Cli } from "../cli.js";

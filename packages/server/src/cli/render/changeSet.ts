@@ -1,4 +1,7 @@
-/** A change-set for people: what changes, how risky, what policy says, who is waited for, what can be done now. */
+/**
+ * Shows a change-set to people: its changes, its risk, the policy decision, the missing approvals, and the legal
+ * commands.
+ */
 import type { ApplicationView, Command, RiskAssessment, Status } from "@countersign/contract";
 import { targetText } from "../grammar.js";
 import { facts, table } from "../table.js";
@@ -76,7 +79,7 @@ export function changeSetText(
   );
 }
 
-/** After a command: where it stands now and what comes next; `show` has the rest. */
+/** After a command: the new status and the next commands; `show` has the rest. */
 export function changeSetBrief(paint: Painter, set: ChangeSetView): Shown {
   const approvals = approvalsLine(paint, set);
   const votes = set.votes.filter((vote) => !vote.dismissed).map((vote) => indent(voteLine(paint, vote)));
@@ -292,13 +295,13 @@ export function commandsFor(command: Command, number: string): readonly (readonl
     case "archive":
       return [[typed("archive"), "archive it; its backups are released"]];
     default:
-      // What the engine does by itself is no command of a person.
+      // The engine's own events are no commands of a person.
       return [];
   }
 }
 
 function nextSteps(paint: Painter, set: ChangeSetView): Shown[] {
-  // After APPROVED a vote can only withdraw the approval: apply is what comes next.
+  // After APPROVED a vote can only withdraw the approval: the next step is apply.
   const commands =
     set.status === "APPROVED"
       ? ["apply", ...set.legalCommands.filter((command) => command !== "apply" && command !== "vote")]

@@ -29,7 +29,7 @@ export function entryTable(
   );
 }
 
-/** One entry on one line, for what grows while one looks on. */
+/** One entry on one line, for a list that grows while a person watches. */
 export function entryLine(paint: Painter, row: EntryView): Shown {
   const subject = shortened(row.subject.label ?? row.subject.id, 48);
   return show`${paint.dim(String(row.seq).padStart(6))} ${paint.dim(moment(row.at))} ${shortened(row.actor.name ?? row.actor.id, 24)} ${paintAction(paint, row.action)} ${paint.dim(row.subject.type)} ${subject}`;

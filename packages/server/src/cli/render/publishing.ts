@@ -1,4 +1,7 @@
-/** Whether the ledger is signed and who confirms it, in a line when all is well; what is wrong with the way out. */
+/**
+ * Shows whether the ledger is signed, and which anchors confirm it: in one line when all is well, else with the problem
+ * and the way out.
+ */
 import type { OperationOutput } from "@countersign/contract";
 import { counted, lines, show, type Painter, type Shown } from "../text.js";
 import { roughly } from "../when.js";
