@@ -1,5 +1,5 @@
 /**
- * Every code a caller can meet, its HTTP status and what it means. Codes are part of the protocol: they are added, never
+ * Every code a caller can meet, its HTTP status and its meaning. Codes are part of the protocol: they are added, never
  * renamed or reused. The order of the catalogue decides which refusal is reported first when several apply.
  */
 

@@ -4,7 +4,7 @@
  *
  * INVARIANT: a content is read only if its hash holds. Nothing is parsed that a search in its bytes rules out, and
  * canonical JSON makes those searches exact; `thorough` parses every content. Memory grows with the signing keys seen
- * and with the ranges of what is missing, both bounded, not with entries.
+ * and with the missing ranges, both bounded, not with entries.
  */
 import { utf8Bytes } from "./bytes.js";
 import { isCanonical } from "./canonicalJson.js";

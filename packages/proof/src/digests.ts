@@ -25,7 +25,7 @@ export interface PlannedItemParts {
   /** As the proposer numbered it, and its place in the order of execution; both from 1. */
   readonly sequence: number;
   readonly position: number;
-  /** The item as it was written. */
+  /** The item, exactly as its author wrote it. */
   readonly input: JsonValue;
   readonly effects: readonly {
     readonly target: { readonly key: string };

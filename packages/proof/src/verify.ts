@@ -1,6 +1,6 @@
 /**
- * The verifier: takes the stored entries of one tenant in storage order and says whether the chain holds, and if not, what was
- * done to which entry. This file checks the place and the link of each entry, and gives the verdict.
+ * The verifier: takes the stored entries of one tenant in storage order and says whether the chain holds, and if not,
+ * which entry was altered, and how. This file checks the place and the link of each entry, and gives the verdict.
  * `contentChecker.ts` checks contents, `suspects.ts` finds the cause of a wrong hash, `gaps.ts` tracks missing entries,
  * and `verdict.ts` compares with sources elsewhere. Pure: no clock, no database, no files. Memory is constant, but for
  * the signing keys seen and a bounded list of findings and suspects. Nothing read is trusted; hostile input ends in a

@@ -22,7 +22,7 @@ export type Operations = typeof operations;
 export type OperationId = keyof Operations;
 export const operationIds = Object.keys(operations) as readonly OperationId[];
 
-/** What a caller passes. */
+/** The input that a caller passes. */
 export type OperationInput<K extends OperationId> = z.input<Operations[K]["input"]>;
 /** The input that the handler gets, checked and with defaults. */
 export type CheckedInput<K extends OperationId> = z.output<Operations[K]["input"]>;

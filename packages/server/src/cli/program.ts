@@ -27,7 +27,7 @@ First steps (one terminal for the server, one for you):
   countersign change-set approve ID      signed with your key
   countersign change-set apply ID
   countersign audit log                  what happened
-  countersign undo                       every byte as it was
+  countersign undo                       restores every byte
   countersign audit verify               the record is whole
 
 Every command takes --json. Exit codes: 0 done, 1 refused (or tampered), 2 completeness not shown,

@@ -273,7 +273,7 @@ export function knownPattern(text: string): Pattern {
 const parsed = new Map<string, Pattern>();
 const parsedMax = 10_000;
 
-/** The same, remembering what it parsed: configurations repeat their patterns from decision to decision. */
+/** The same, with a memory of parsed patterns: configurations repeat their patterns from decision to decision. */
 export function cachedPattern(text: string): Pattern {
   const known = parsed.get(text);
   if (known !== undefined) return known;

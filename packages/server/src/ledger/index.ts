@@ -124,7 +124,7 @@ export interface Ledger {
   /** Reads in one snapshot. Throws RefusalError `database_unavailable`. */
   snapshot<T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T>;
   /**
-   * A snapshot to be read in by more than one function, for `TransactOptions.within`; whoever holds it ends it.
+   * A snapshot in which several functions read, for `TransactOptions.within`; its holder ends it.
    * INVARIANT: nobody who holds one asks for another before its end: holders would wait for each other's connections.
    */
   holdSnapshot(tenant: TenantId): HeldSnapshot;
@@ -141,7 +141,7 @@ export interface Ledger {
   auditLog(tenant: TenantId, query: AuditQuery): Promise<AuditPage>;
   /**
    * Holds rows against the ledger, in the snapshot a decision is loaded in. Empty `mismatches`: they agree. The subject's
-   * entries come back parsed, for whoever checks votes.
+   * entries come back parsed, for the check of votes.
    */
   attest(snapshot: Snapshot, asked: AttestationQuestion): Promise<Attestation>;
   /** Everything about one subject up to an entry: attested, and with the texts people read. */
@@ -231,7 +231,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
       }));
       if (isRefusal(outcome)) options.report?.("refusal.not_recorded", { tenant, message: outcome.message });
     } catch (error) {
-      // The refusal stands whether or not it could be recorded; the operator is told.
+      // The refusal stands even if it could not be recorded; the operator gets a report.
       options.report?.("refusal.not_recorded", {
         tenant,
         message: error instanceof Error ? error.message : String(error),

@@ -21,7 +21,7 @@ export interface TransactParts {
 }
 
 export interface TransactOptions {
-  /** The subject of a refusal, for a decision that refuses with a recorded code. */
+  /** The refused actor and the subject, for a decision that refuses with a recorded code. */
   readonly refusal?: { readonly actor: Actor; readonly subject: Reference };
   /** Of this tenant: the first decision is loaded in it, and the loading ends it. */
   readonly within?: HeldSnapshot | undefined;

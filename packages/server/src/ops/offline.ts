@@ -37,7 +37,7 @@ export function hasDatabase(request: Pick<OfflineRequest, "env" | "dataDirectory
   try {
     accessSync(request.dataDirectory, constants.R_OK | constants.X_OK);
   } catch (error) {
-    // A folder of somebody else's: whoever opens it says whose.
+    // If the folder belongs to another user, opening it reports the owner.
     return (error as NodeJS.ErrnoException).code !== "ENOENT";
   }
   return hasEmbeddedCluster(request.dataDirectory);

@@ -4,7 +4,7 @@
  *
  * owner: runs migrations, owns the schema (embedded: `countersign_owner`; external: the user of DATABASE_URL) ·
  * `countersign_ledger`: nobody logs in as it; owns entries, bodies and the append function ·
- * `countersign_app`: the server's role; what it may do follows from the classes of the tables.
+ * `countersign_app`: the server's role; its rights follow from the classes of the tables.
  */
 import type pg from "pg";
 

@@ -80,7 +80,7 @@ function resourceCommands(set: CommandSet, root: Command): void {
       "countersign resource show production:CONFIG:shop/checkout --revision 3",
     ])
     .option("-e, --environment <name>", "environment of a target that names none", "development")
-    .option("--revision <number>", "as it was at this revision");
+    .option("--revision <number>", "the document at this revision");
   set.does<ResourceOptions>(read, async (cli, options, target) => {
     const revision = options.revision === undefined ? {} : { revision: wholeNumber(options.revision, "--revision") };
     const view = await cli.client.getResource({ ...resourceOf(target, options.environment), ...revision });

@@ -25,7 +25,7 @@ export interface Person {
   readonly name: string;
   readonly tenant: string;
   readonly client: Countersign;
-  /** API key, as it was shown once. */
+  /** The API key that was shown once. */
   readonly secret: string;
   readonly keyId: string;
   readonly privateKey: string;

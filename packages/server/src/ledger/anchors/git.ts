@@ -6,8 +6,8 @@
  * - A commit holds a whole submission or there is none: `git fast-import` makes it from its parent, without working
  *   tree, index or hooks, and it is refused when the branch moved meanwhile. So a kill at any point leaves nothing half
  *   done.
- * - History is never rewritten, and a branch that was rewritten by others is told: `refs/countersign/anchored` is the last commit
- *   made here, `refs/countersign/pushed` the last one the remote took; both stay ancestors of what follows.
+ * - History is never rewritten, and a branch that others rewrote is reported: `refs/countersign/anchored` is the last
+ *   commit made here, `refs/countersign/pushed` the last one the remote took; both stay ancestors of what follows.
  * - Confirmed means: committed, and pushed where there is a remote.
  */
 import { randomUUID } from "node:crypto";

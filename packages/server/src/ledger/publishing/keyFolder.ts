@@ -115,7 +115,7 @@ const pendingChange = z.strictObject({
   statement: z.string().max(16_384),
   /** The key that is current afterwards; null: it stays, or a signer of one's own has it. */
   privateKey: z.string().nullable(),
-  /** Said by whoever asked for it; for the entry's body. */
+  /** The reason given by the person who asked for the change; for the entry's body. */
   reason: z.string().nullable(),
   /** A root key: the deployment of which this one is a copy. */
   cloneOf: z.string().nullable(),

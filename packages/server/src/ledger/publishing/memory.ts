@@ -30,7 +30,7 @@ const remembered = z.strictObject({
 export type Signed = Omit<z.infer<typeof remembered>, "v">;
 
 export interface Remembered extends Signed {
-  /** Number of the file: what a change is compared with. */
+  /** Number of the file, with which a change is compared. */
   readonly n: number;
 }
 

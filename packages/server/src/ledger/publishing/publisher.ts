@@ -78,7 +78,7 @@ interface Followed {
   /** Not before; of `performance.now()`. */
   nextAt: number;
   offered: boolean;
-  /** Held against memory and table since this process leads. */
+  /** Compared with memory and table since this process leads. */
   looked: boolean;
   /** The keys under which the newest checkpoint was checked: the check is valid as long as these keys are. */
   keys: OpenKeys | undefined;

@@ -118,7 +118,7 @@ function nothingToRestore(folder: string): RefusalError {
 
 // ── What happened ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Undefined: the ledger continues what was signed. */
+/** Undefined: the ledger continues its last signed checkpoint. */
 async function examine(parts: RestoreParts, keys: OpenKeys, tenant: TenantId): Promise<Affected | undefined> {
   const log = new TenantLog(tenant, { storage: parts.storage, roots: new TileRoots(), clock: parts.clock });
   const stopped = await log.check(keys).then(

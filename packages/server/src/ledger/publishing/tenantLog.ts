@@ -87,7 +87,7 @@ interface Position {
   readonly memory: Remembered | undefined;
   readonly incarnation: number;
   readonly origin: string;
-  /** Of what is stored. */
+  /** The right edge at the stored checkpoint. */
   readonly edge: RightEdge;
   /** Hash of the last entry, hex; zeros before the first. */
   readonly lastHash: string;
