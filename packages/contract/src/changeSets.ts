@@ -1,4 +1,4 @@
-/** Change-sets as they are sent and shown: what the REST API, the SDK and the CLI speak. */
+/** Schemas of change-sets, as the REST API, the SDK and the CLI send and show them. */
 import { z } from "zod";
 import { changeSetNumberPattern, digest, uuidPattern } from "./ids.js";
 import { effectFlags, itemInput, reversibilities } from "./items.js";
@@ -27,7 +27,7 @@ export const agentTypes = ["UI_VELOCITY", "DESIGN_SYSTEM", "BACKEND_SERVICES", "
 export type AgentType = (typeof agentTypes)[number];
 export const priorities = ["LOW", "NORMAL", "HIGH", "CRITICAL"] as const;
 export type Priority = (typeof priorities)[number];
-/** Lowest first: a change-set has the highest of its items' categories. */
+/** Lowest first. A change-set has the highest category of its items. */
 export const categories = [
   "UI_LAYOUT",
   "DESIGN_SYSTEM",
@@ -52,7 +52,7 @@ const text = (max: number) => z.string().max(max);
 export const changeSetFields = {
   title: text(limits.titleLengthMax).refine((t) => t.trim().length > 0, "a title is required"),
   description: text(limits.descriptionLengthMax).default(""),
-  /** Derived when left out; may raise the derived one, never lower it. */
+  /** Derived from the targets when left out. A given category may raise the derived one, but never lower it. */
   category: z.enum(categories).optional(),
   priority: z.enum(priorities).default("NORMAL"),
   applyMode: z
@@ -177,7 +177,7 @@ export const changeSetView = changeSetSummary
     approvedUntil: timestamp.nullable(),
     appliedAt: timestamp.nullable(),
     undoUntil: timestamp.nullable(),
-    erasedAt: timestamp.nullable().meta({ description: "Its texts were erased; what is shown is what is left." }),
+    erasedAt: timestamp.nullable().meta({ description: "Its texts were erased; the rest is shown." }),
   })
   .meta({ id: "ChangeSet" });
 export type ChangeSetView = z.infer<typeof changeSetView>;
@@ -188,14 +188,14 @@ export const receiptView = z
     entryId: uuid,
     hash: digest,
     at: timestamp,
-    proof: z.string().meta({ description: "Where its proof is to be had: a file that verifies without the server." }),
+    proof: z.string().meta({ description: "Address of its proof: a file that verifies without the server." }),
   })
-  .meta({ id: "Receipt", description: "Where an entry is in the tenant's ledger." });
+  .meta({ id: "Receipt", description: "The place of an entry in the tenant's ledger." });
 export const receipts = z.array(receiptView);
 /** Path of the operation `proveEntry`. */
 export const proofPath = (seq: number): string => `/api/ledger/entries/${seq}/proof`;
 
-/** What every command on a change-set answers. */
+/** The answer of every command on a change-set. */
 export const changeSetAnswer = z.object({ changeSet: changeSetView, receipts }).meta({ id: "ChangeSetAnswer" });
 export type ChangeSetAnswer = z.infer<typeof changeSetAnswer>;
 

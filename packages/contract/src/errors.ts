@@ -1,12 +1,12 @@
 /**
- * Every code a caller can meet, its HTTP status and what it means. Codes are part of the protocol: they are added, never
+ * Every code a caller can meet, its HTTP status and its meaning. Codes are part of the protocol: they are added, never
  * renamed or reused. The order of the catalogue decides which refusal is reported first when several apply.
  */
 
 export interface ErrorEntry {
   /** HTTP status of the problem document (RFC 9457). */
   readonly status: number;
-  /** Short, the same for every occurrence: the `title` of the problem document. */
+  /** Short, and the same for every occurrence: the `title` of the problem document. */
   readonly title: string;
   /** Governed refusals leave an entry in the ledger, aggregated per principal, code and subject by the minute. */
   readonly recorded?: true;
@@ -46,7 +46,7 @@ export const errorCatalogue = {
   method_not_allowed: { status: 405, title: "the path does not take this method" },
   idempotency_key_reused: { status: 422, title: "the idempotency key was used with another request" },
   idempotency_in_flight: { status: 409, title: "a request with this idempotency key is in flight" },
-  precondition_required: { status: 428, title: "the request must say what it was made for" },
+  precondition_required: { status: 428, title: "the request needs `If-Match`, a proof or a signature" },
   precondition_failed: { status: 412, title: "the thing has changed since it was read" },
 
   // Names and existence.
@@ -61,9 +61,9 @@ export const errorCatalogue = {
 
   // The lifecycle of a change-set.
   illegal_transition: { status: 409, title: "the change-set is not in a state for this" },
-  erased: { status: 410, title: "its texts were erased" },
-  legal_hold: { status: 409, title: "a legal hold keeps it", recorded: true },
-  checkpoint_missing: { status: 409, title: "no signed checkpoint covers it" },
+  erased: { status: 410, title: "the texts were erased" },
+  legal_hold: { status: 409, title: "a legal hold forbids the removal", recorded: true },
+  checkpoint_missing: { status: 409, title: "no signed checkpoint covers the entries" },
   archive_unusable: { status: 409, title: "the archive cannot be written or read back" },
   ledger_mismatch: { status: 409, title: "the database and the ledger disagree", recorded: true },
   kill_switch_engaged: { status: 423, title: "a kill-switch is engaged", recorded: true },
@@ -89,12 +89,12 @@ export const errorCatalogue = {
   priority_needs_human: { status: 403, title: "priority HIGH or CRITICAL needs a person", recorded: true },
   category_lowered: { status: 422, title: "the category may be raised, not lowered" },
   route_unsatisfiable: { status: 409, title: "nobody is left who could approve", recorded: true },
-  separation_of_duties: { status: 403, title: "the author does not approve their own change-set", recorded: true },
+  separation_of_duties: { status: 403, title: "the author cannot approve their own change-set", recorded: true },
   not_an_approver: { status: 403, title: "the principal is not on the approval route", recorded: true },
   agents_never_vote: { status: 403, title: "only people vote", recorded: true },
   reason_required: { status: 422, title: "a reason is required" },
   digest_mismatch: { status: 412, title: "the digest is not that of the current revision", recorded: true },
-  risk_increased: { status: 409, title: "the risk is higher than what was approved", recorded: true },
+  risk_increased: { status: 409, title: "the risk is higher than the approved risk", recorded: true },
   approvals_missing: { status: 409, title: "approvals are missing", recorded: true },
   expired: { status: 409, title: "the deadline has passed", recorded: true },
   drift: { status: 409, title: "a target is not in the state the plan was made for", recorded: true },
@@ -103,7 +103,7 @@ export const errorCatalogue = {
   attempts_exhausted: { status: 409, title: "no attempt is left" },
   frozen: { status: 409, title: "changes are frozen", recorded: true },
   rate_limited: { status: 429, title: "too many requests", recorded: true },
-  rollback_blocked: { status: 409, title: "later change-sets build on it", recorded: true },
+  rollback_blocked: { status: 409, title: "later change-sets build on this one", recorded: true },
   rollback_not_permitted: { status: 403, title: "the principal may not roll this back", recorded: true },
   irreversible: { status: 409, title: "the change cannot be undone" },
   backup_unusable: { status: 409, title: "the backup is missing or damaged", recorded: true },
@@ -133,7 +133,7 @@ export const errorCatalogue = {
   // Publishing: checkpoints of the ledger, signed with the log key.
   log_key_unusable: { status: 500, title: "the log key cannot be used" },
   publishing_stopped: { status: 503, title: "the ledger is not published" },
-  not_published: { status: 409, title: "no checkpoint covers it yet" },
+  not_published: { status: 409, title: "no checkpoint covers the entry yet" },
   nothing_to_restore: { status: 409, title: "there is nothing to restore" },
 
   // Ours.
@@ -181,7 +181,9 @@ export function isRefusal(value: unknown): value is Refusal {
   return typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === "refused";
 }
 
-/** A refusal thrown where a return value would not reach: the edges turn it back into a problem document. */
+/**
+ * A refusal, thrown where a return value would not reach the caller. The edges turn it back into a problem document.
+ */
 export class RefusalError extends Error {
   override readonly name = "RefusalError";
   readonly refusal: Refusal;

@@ -1,14 +1,14 @@
 /**
- * What governance answers: risk assessments, policy decisions, routes and their tallies. Routes, risk levels and policy
- * outcomes are hashed into the approval digest that people sign, so every value here has one canonical form: strings,
- * integers, booleans, arrays and objects, members left out instead of undefined.
+ * The answers of governance: risk assessments, policy decisions, routes and their tallies. Routes, risk levels and
+ * policy outcomes are hashed into the approval digest that people sign, so every value here has one canonical form:
+ * strings, integers, booleans, arrays and objects, members left out instead of undefined.
  */
 import { z } from "zod";
 import { categories, riskLevels } from "./changeSets.js";
 import { itemOperations } from "./targets/index.js";
 import { tenantModes } from "./principals.js";
 
-/** What a grant or a policy rule can be about: the operations of items, and looking at a target. */
+/** The operations that a grant or a policy rule can name: the operations of items, and reading a target. */
 export const grantOperations = ["read", ...itemOperations] as const;
 export type GrantOperation = (typeof grantOperations)[number];
 
@@ -47,7 +47,7 @@ export const riskFloor = z
   .object({
     floor: z.enum(riskFloorNames),
     level: z.enum(riskLevels),
-    /** Sequence numbers of the items that set it; empty when it is about the change-set. */
+    /** Sequence numbers of the items that set the floor; empty when the floor is about the change-set. */
     items: z.array(z.int()),
     why: z.string(),
   })
@@ -60,14 +60,14 @@ export const riskAssessment = z
   .object({
     /** 0…100, the weighted mean of the factors, rounded half up. */
     score: z.int(),
-    /** The level that counts: that of the score, raised by the floors. */
+    /** The level that counts: the level of the score, raised by the floors. */
     level: z.enum(riskLevels),
     scoreLevel: z.enum(riskLevels),
     factors: z.array(riskFactor),
     floors: z.array(riskFloor),
-    /** Approvals the level asks for, before configuration, mode and `auto` have their say. */
+    /** Approvals that the level asks for, before configuration, mode and `auto` change the number. */
     approvalsByLevel: z.int(),
-    /** Nobody needs to be asked, as far as risk goes. */
+    /** Risk does not require an approval. */
     auto: z.boolean(),
     autoWhy: z.string(),
     recommendations: z.array(z.object({ code: z.enum(riskRecommendations), text: z.string() })),
@@ -85,7 +85,7 @@ export const routeStage = z
     groups: z.array(z.string()),
     /** Members who must approve. */
     quorum: z.int(),
-    /** The quorum before it was capped at the people there are. */
+    /** The quorum before it was capped at the number of people. */
     uncapped: z.int(),
   })
   .meta({ id: "RouteStage" });
@@ -122,13 +122,13 @@ export const approvalRoute = z
     mode: z.enum(tenantModes),
     /** People who must approve in all. 0 with `auto`. */
     required: z.int(),
-    /** The same before it was capped at the people there are (modes team and solo). */
+    /** The same number before it was capped at the number of people (modes team and solo). */
     uncapped: z.int(),
     capped: z.boolean(),
     auto: z.boolean(),
-    /** In order: a later stage opens when those before it have their quorum. */
+    /** In order. A stage opens when all stages before it have their quorum. */
     stages: z.array(routeStage),
-    /** Groups that stand in for a stage nobody is left in. */
+    /** Groups that stand in for a stage in which nobody is left. */
     escalation: z.array(z.string()),
   })
   .meta({ id: "ApprovalRoute" });
@@ -148,7 +148,7 @@ export const routeTally = z
         quorum: z.int(),
         approved: z.int(),
         state: z.enum(["waiting", "open", "satisfied", "unsatisfiable"]),
-        /** The escalation groups count here: nobody else was left. */
+        /** The escalation groups count in this stage, because nobody else was left. */
         escalated: z.boolean(),
       }),
     ),
@@ -159,7 +159,7 @@ export const routeTally = z
     selfApproved: z.boolean(),
     /** `self-approved (solo)`, for receipts. */
     label: z.string().optional(),
-    /** What is still missing, for people; empty when nothing is. */
+    /** The approvals still missing, in words for people; empty when none is. */
     missing: z.string(),
   })
   .meta({ id: "RouteTally" });

@@ -1,6 +1,6 @@
 /**
- * Items: one operation on one target, as an agent writes them. Each target kind decides which fields an operation takes;
- * `docs/targets.md` has the tables.
+ * Items, as an agent writes them. An item is one operation on one target. Each target kind decides which fields an
+ * operation takes; `docs/targets.md` has the tables.
  */
 import { z } from "zod";
 import { jsonObject, jsonValue } from "./json.js";
@@ -70,6 +70,6 @@ export type ItemInput = z.infer<typeof itemInput>;
 export const reversibilities = ["exact", "compensating", "irreversible"] as const;
 export type Reversibility = (typeof reversibilities)[number];
 
-/** What an item does beyond its diff; each sets or raises a risk factor. */
+/** Effects of an item beyond its diff. Each one sets or raises a risk factor. */
 export const effectFlags = ["destructive", "protected_path", "code_bearing", "production", "moves_referenced"] as const;
 export type EffectFlag = (typeof effectFlags)[number];

@@ -1,4 +1,4 @@
-/** The ledger as it is read: audit entries, verification reports. */
+/** Schemas for reading the ledger: audit entries, verification reports. */
 import { z } from "zod";
 import { timestamp, uuid } from "./changeSets.js";
 import { jsonObject, jsonValue } from "./json.js";
@@ -14,10 +14,12 @@ export const entryView = z
     subject: z.object({ type: z.string(), id: z.string(), label: z.string().nullable() }),
     refs: z.array(z.object({ type: z.string(), id: z.string() })),
     data: jsonObject,
-    body: jsonValue.nullable().meta({ description: "What people read; null unless `bodyState` is `present`." }),
+    body: jsonValue
+      .nullable()
+      .meta({ description: "The texts that people read; null unless `bodyState` is `present`." }),
     bodyState: z
       .enum(["none", "present", "erased", "unreadable"])
-      .meta({ description: "`erased`: there was one; its hash stays. `unreadable`: the server lacks the key." }),
+      .meta({ description: "`erased`: there was a body; its hash stays. `unreadable`: the server lacks the key." }),
     hash: digest,
   })
   .meta({ id: "Entry" });
@@ -35,7 +37,7 @@ export const finding = z
   })
   .meta({ id: "Finding" });
 
-/** A verdict of the verifier, wherever it ran. */
+/** A verdict of the verifier, on the server or elsewhere. */
 export const verifyReport = z
   .object({
     tenant: uuid,
@@ -43,7 +45,7 @@ export const verifyReport = z
     completeness: z.object({
       status: z.enum(["not_demanded", "shown", "not_shown"]),
       note: z.string(),
-      anchored: z.int().nullable().meta({ description: "Entries that places out of the ledger's reach confirm." }),
+      anchored: z.int().nullable().meta({ description: "Entries that anchors and witnesses confirm." }),
       unanchored: z.int(),
       sources: z.array(
         z.object({
@@ -61,8 +63,8 @@ export const verifyReport = z
     from: z.int(),
     to: z.int().nullable(),
     head: digest.nullable(),
-    root: digest.nullable().meta({ description: "Of the tree up to the last entry." }),
-    base: z.int().nullable().meta({ description: "Entries taken as they were known before, not read again." }),
+    root: digest.nullable().meta({ description: "Root of the tree up to the last entry." }),
+    base: z.int().nullable().meta({ description: "Entries known from an earlier verification, not read again." }),
     findings: z.array(finding),
     findingsTotal: z.int(),
     notes: z.array(
@@ -70,15 +72,15 @@ export const verifyReport = z
     ),
     votes: z.object({ checked: z.int(), unchecked: z.int() }),
     bodies: z.object({ checked: z.int(), absent: z.int() }),
-    rows: z.int().nullable().meta({ description: "Rows of state held against the ledger." }),
-    undecided: z.string().nullable().meta({ description: "Why it could not be decided." }),
+    rows: z.int().nullable().meta({ description: "Rows of state compared with the ledger." }),
+    undecided: z.string().nullable().meta({ description: "Why the verification could not be decided." }),
     durationMs: z.number(),
     entriesPerSecond: z.number(),
   })
   .meta({ id: "VerifyReport" });
 export type VerifyReport = z.infer<typeof verifyReport>;
 
-/** One verification by the server: of itself from time to time, or because somebody asked. */
+/** One verification by the server: a regular self-check, or one that somebody asked for. */
 export const verification = z
   .object({
     id: uuid,
@@ -102,7 +104,7 @@ export const quarterPattern = /^(\d{4})-?Q([1-4])$/i;
 const person = z.object({ id: z.string(), name: z.string().nullable() });
 const moment = z.object({ seq: z.int(), at: timestamp, by: person });
 
-/** What a report cannot show, or shows without proof. */
+/** Facts that a report cannot show, or shows without proof. */
 export const reportGap = z
   .object({
     kind: z.enum([
@@ -133,7 +135,7 @@ export const reportVote = z
     detail: z.string().nullable(),
     selfApproved: z.boolean(),
     digest: digest.nullable().meta({ description: "The approval digest that was signed." }),
-    binding: z.boolean().meta({ description: "Cast on the digest that was approved in the end." }),
+    binding: z.boolean().meta({ description: "The vote was cast on the digest that was approved in the end." }),
     reason: z.string().nullable(),
   })
   .meta({ id: "ReportVote" });
@@ -147,12 +149,12 @@ export const reportRun = z
     started: moment,
     ended: z.object({ seq: z.int(), at: timestamp }).nullable(),
     outcome: z.enum(["running", "succeeded", "compensated", "refused", "partial"]),
-    codes: z.array(z.string()).meta({ description: "Why it failed or was halted." }),
+    codes: z.array(z.string()).meta({ description: "Why the run failed or was halted." }),
     reason: z.string().nullable(),
     as: z
       .string()
       .nullable()
-      .meta({ description: "On whose authority a rollback went: `author_human`, `approver`, `on_call`, a route." }),
+      .meta({ description: "The authority for a rollback: `author_human`, `approver`, `on_call`, a route." }),
   })
   .meta({ id: "ReportRun" });
 export type ReportRun = z.infer<typeof reportRun>;
@@ -164,7 +166,7 @@ export const reportChangeSet = z
     number: z.string().nullable(),
     title: z.string().nullable(),
     author: person,
-    humans: z.array(person).meta({ description: "Who answers for the author." }),
+    humans: z.array(person).meta({ description: "The humans answerable for the author." }),
     category: z.string().nullable(),
     priority: z.string().nullable(),
     risk: z.object({ level: z.string(), score: z.number().nullable() }).nullable(),
@@ -179,7 +181,7 @@ export const reportChangeSet = z
     rolledBack: moment.extend({ reason: z.string().nullable() }).nullable(),
     refusals: z.array(moment.extend({ code: z.string(), count: z.int() })),
     halted: z.boolean().meta({ description: "The kill-switch stopped a run." }),
-    status: z.string().meta({ description: "At the end of the period, by the entries." }),
+    status: z.string().meta({ description: "The status at the end of the period, by the entries." }),
     statusNow: z.string(),
     seqs: z.array(z.int()).meta({ description: "Its entries within the period, 500 at most." }),
     entries: z.int(),
@@ -198,12 +200,12 @@ export const reportHeader = z
     from: z.int().meta({ description: "First entry of the period." }),
     to: z.int().meta({ description: "Its last entry; `from` - 1 when there is none." }),
     generatedAt: timestamp,
-    targets: z.int().meta({ description: "Targets that match, of all times." }),
+    targets: z.int().meta({ description: "Targets that match, in any period." }),
   })
   .meta({ id: "ReportHeader" });
 export type ReportHeader = z.infer<typeof reportHeader>;
 
-/** What happened to the tenant rather than to one change-set, and bears on all: stops, erasures, restores, alerts. */
+/** Events that concern the whole tenant, not one change-set: stops, erasures, restores, alerts. */
 export const reportEvent = z
   .object({
     kind: z.literal("event"),
@@ -226,13 +228,13 @@ export const reportSummary = z
       refusals: z.int(),
       automatic: z.int(),
       selfApproved: z.int(),
-      emergency: z.int().meta({ description: "Rollbacks on the authority of whoever was on call." }),
+      emergency: z.int().meta({ description: "Rollbacks on the authority of the on-call role." }),
       open: z.int(),
       forgedVotes: z.int(),
     }),
     missing: z.array(reportGap),
     checkpoint: z.object({ size: z.int(), origin: z.string() }).nullable(),
-    verdict: verifyReport.nullable().meta({ description: "Null when it was not asked for." }),
+    verdict: verifyReport.nullable().meta({ description: "Null when no verdict was asked for." }),
   })
   .meta({ id: "ReportSummary" });
 export type ReportSummary = z.infer<typeof reportSummary>;
@@ -259,11 +261,11 @@ export const entryProof = z
     }),
     keyStatements: z.int().nullable().meta({
       description:
-        "Key statements in it; 0 while the log has its first key. Null: there are more than fit, and whoever pinned an earlier key needs them from `listLogKeys`.",
+        "Key statements in it; 0 while the log has its first key. Null: there are more than fit, and an auditor who pinned an earlier key needs them from `listLogKeys`.",
     }),
-    link: z
-      .string()
-      .meta({ description: "The leaf: what is hashed into the tree. Its last line is the content's SHA-256." }),
+    link: z.string().meta({
+      description: "The leaf: the bytes that are hashed into the tree. Its last line is the content's SHA-256.",
+    }),
     content: z.string().nullable().meta({ description: "The entry's exact text, if asked for and not erased." }),
   })
   .meta({ id: "EntryProof" });

@@ -114,7 +114,7 @@ export const transitions: readonly Transition[] = [
     from: "APPLYING",
     to: ["APPLIED", "APPROVED", "REJECTED", "PARTIALLY_APPLIED"],
     by: "engine",
-    who: "every item is verified, compensated or named",
+    who: "every item is verified or compensated, or its state is reported",
   },
 
   {
@@ -137,7 +137,7 @@ export const transitions: readonly Transition[] = [
     from: "ROLLING_BACK",
     to: ["ROLLED_BACK", "APPLIED", "PARTIALLY_APPLIED"],
     by: "engine",
-    who: "every inverse is verified, refused before any effect, or named",
+    who: "every inverse is verified or refused before any effect, or its state is reported",
   },
 
   {

@@ -1,14 +1,17 @@
 /** Every limit, with its unit and the reason. Exceeding one is refused with `limit_exceeded` (or the code named here). */
 export const limits = {
-  /** HTTP request body; a change-set of large documents fits, a flood does not (`body_too_large`). */
+  /** Bytes of an HTTP request body: a change-set of large documents fits, a flood does not (`body_too_large`). */
   requestBytesMax: 8 * 1024 * 1024,
-  /** Nesting of any JSON sent to us: deeper documents are not written by people or tools (`json_too_deep`). */
+  /** Levels of nesting in any JSON of a request: neither people nor tools write deeper documents (`json_too_deep`). */
   jsonDepthMax: 64,
-  /** Values in one JSON text, objects' members included (`json_too_large`). */
+  /** Values in one JSON text, including the members of objects (`json_too_large`). */
   jsonValuesMax: 200_000,
   /** Items of one change-set: more cannot be reviewed by a person. */
   itemsMax: 200,
-  /** Characters of JSON documents before and after all items together: each item keeps both, and all are one commit. */
+  /**
+   * Characters of the JSON documents of all items together, before and after: each item keeps both, and one commit
+   * writes all.
+   */
   planDocumentsMax: 24 * 1024 * 1024,
   /** Bytes of files that one plan keeps. */
   planFileBytesMax: 128 * 1024 * 1024,
@@ -42,7 +45,7 @@ export const limits = {
   pageSizeMax: 200,
   /** Attempts to apply one approval before it is rejected `apply_failed`. */
   applyAttemptsMax: 3,
-  /** Loads and decisions of one transaction before 409 `conflict`. */
+  /** Times that one transaction is loaded and decided before it is refused with 409 `conflict`. */
   transactAttemptsMax: 5,
   /** Changes in one group commit, and their bytes. */
   groupChangesMax: 256,
@@ -50,7 +53,7 @@ export const limits = {
   /** Changes waiting for the door; more are refused with `overloaded`. */
   queueChangesMax: 4_096,
   principalNameLengthMax: 120,
-  /** Days a minted API key lives unless said otherwise, and at most. */
+  /** Days until a minted API key expires: by default, and at most. */
   apiKeyDaysDefault: 90,
   apiKeyDaysMax: 366,
   /** Minutes a one-time enrolment code is good for. */
@@ -59,7 +62,7 @@ export const limits = {
   approvedDaysMax: 7,
   /** Hours after an application in which it can be undone at once (default of the configuration). */
   undoWindowHoursDefault: 72,
-  /** Legal holds in force in one tenant: each is looked at whenever something is erased or pruned. */
+  /** Legal holds in force in one tenant: every erasure and every pruning checks each of them. */
   holdsMax: 1_000,
   /** Grants of one agent. */
   grantsMax: 200,

@@ -1,6 +1,6 @@
 /**
- * The OpenAPI 3.1 document of the REST API, made from the table of operations. Its JSON Schemas are draft 2020-12, which
- * OpenAPI 3.1 uses as it is. Equal tables give equal documents.
+ * The OpenAPI 3.1 document of the REST API, made from the table of operations. Its JSON Schemas are draft 2020-12, the
+ * dialect of OpenAPI 3.1. Equal tables give equal documents.
  */
 import { z } from "zod";
 import { errorCatalogue, errorCodes, type ErrorCode } from "./errors.js";
@@ -140,7 +140,7 @@ function operationObject(id: OperationId, row: Operation, schemas: Schemas): Jso
   const proven =
     row.proof === undefined
       ? ""
-      : `\n\nA person shows their signing key unlocked${row.proof === "for_rules" ? " where it changes what governs the tenant (environment `system`)" : ""}: \`proof\` (docs/authentication.md).`;
+      : `\n\nA person shows their signing key unlocked${row.proof === "for_rules" ? " where it changes the tenant's governance (environment `system`)" : ""}: \`proof\` (docs/authentication.md).`;
   return {
     operationId: id,
     summary: row.summary,
@@ -211,7 +211,7 @@ function problemSchema(): Json {
       type: { type: "string", format: "uri" },
       title: { type: "string" },
       status: { type: "integer" },
-      detail: { type: "string", description: "What is wrong, its culprit in backticks, and the way out." },
+      detail: { type: "string", description: "The error, with its culprit in backticks, and the way out." },
       code: { enum: errorCodes },
       instance: { type: "string", description: "Names the occurrence; the server's log has it." },
       problems: {
@@ -231,13 +231,16 @@ function problemSchema(): Json {
 type Io = "input" | "output";
 
 /**
- * JSON Schemas of zod's; named ones are components, referred to. A schema with defaults differs as it is sent and as it is
- * answered: then each has a name of its own.
+ * JSON Schemas made by zod. Named schemas are components, and other schemas refer to them. A schema with defaults
+ * differs in a request and in an answer; then each form has a name of its own.
  */
 class Schemas {
   readonly #made: Record<Io, Map<string, Json>> = { input: new Map(), output: new Map() };
 
-  /** A schema whose references still say which side they are of: `finished` gives them their names. */
+  /**
+   * A schema whose references still say whether they belong to a request or an answer. `finished` gives them their
+   * names.
+   */
   of(schema: z.ZodType, io: Io): Json {
     const {
       $schema: _,
@@ -249,7 +252,7 @@ class Schemas {
     for (const [name, definition] of Object.entries($defs ?? {})) {
       const plain = withoutIds(definition);
       const known = this.#made[io].get(name);
-      // INVARIANT: one name, one schema: of two that differ one would be a lie.
+      // INVARIANT: one name has one schema. If two schemas had one name, the document would be wrong about one of them.
       if (known !== undefined && JSON.stringify(known) !== JSON.stringify(plain))
         throw new Error(`two schemas are named \`${name}\``);
       this.#made[io].set(name, plain);
@@ -257,7 +260,7 @@ class Schemas {
     return rewritten(withoutIds(made), (name) => `${io}/${name}`) as Json;
   }
 
-  /** The whole document with its references, and its components. */
+  /** Renames the references in the whole document, and adds the components. */
   finished(document: Json): Json {
     const differing = this.#differing();
     const named = (io: Io, name: string): string => {
@@ -286,7 +289,7 @@ class Schemas {
     }) as Json;
   }
 
-  /** Names whose schema, or one it refers to, is not the same on both sides. */
+  /** Names whose schema, or a schema it refers to, differs between request and answer. */
   #differing(): ReadonlySet<string> {
     const { input, output } = this.#made;
     const found = new Set(
@@ -303,7 +306,7 @@ class Schemas {
   }
 }
 
-/** `id` names a component; as a keyword it would be another dialect's. */
+/** `id` names a component. As a keyword it would belong to another dialect. */
 function withoutIds(schema: Json): Json {
   const { id: _, $id: __, ...rest } = schema;
   return rest;

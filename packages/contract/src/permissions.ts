@@ -1,4 +1,6 @@
-/** What an operation may require. Roles are sets of permissions; an API key's scopes narrow them further. */
+/**
+ * The permissions that operations may require. Roles are sets of permissions; an API key's scopes narrow them further.
+ */
 export const permissions = {
   "change_sets.read": "see change-sets, their items, votes and applications",
   "change_sets.propose": "create, revise, submit and cancel change-sets",
@@ -6,7 +8,7 @@ export const permissions = {
   "change_sets.apply": "apply and resume approved change-sets",
   "change_sets.roll_back": "roll back applied change-sets",
   "change_sets.archive": "archive finished change-sets",
-  "change_sets.resolve": "say, with evidence, what became of a partly applied change-set",
+  "change_sets.resolve": "state, with evidence, the outcome of a partly applied change-set",
   "resources.read": "read the JSON resources Countersign keeps",
   "workspaces.read": "see the registered workspaces",
   "workspaces.manage": "register and remove workspaces",

@@ -1,4 +1,6 @@
-/** Tenants, principals, their keys and roles, workspaces, the kill-switch: as sent and shown. */
+/**
+ * Schemas of tenants, principals, their keys and roles, workspaces, and the kill-switch, as they are sent and shown.
+ */
 import { z } from "zod";
 import { agentTypes, principalSummary, receipts, timestamp, uuid } from "./changeSets.js";
 import { environmentName } from "./targets/index.js";
@@ -59,8 +61,9 @@ export const signingKeyView = z
 export type SigningKeyView = z.infer<typeof signingKeyView>;
 
 /**
- * A person shows that their key is unlocked there and then. Signed bytes: `countersign.proof.v1\n` tenant `\n` operation id
- * `\n` hex SHA-256 of the JCS of the request's input without `proof` `\n` principal `\n` atMs `\n`. Good once, for ten minutes.
+ * A key proof: it shows that the person unlocked their signing key for this request. Signed bytes:
+ * `countersign.proof.v1\n` tenant `\n` operation id `\n` hex SHA-256 of the JCS of the request's input without `proof`
+ * `\n` principal `\n` atMs `\n`. Good once, for ten minutes.
  */
 export const keyProof = z.strictObject({ keyId: uuid, atMs: z.int().positive(), signature: z.string().max(200) }).meta({
   id: "KeyProof",
@@ -91,7 +94,9 @@ export const killSwitchView = z
     holdUntil: timestamp.nullable(),
     releaseVotes: z.int(),
     releaseVotesRequired: z.int(),
-    inFlight: z.array(uuid).meta({ description: "Applications with a step under way when it was engaged." }),
+    inFlight: z
+      .array(uuid)
+      .meta({ description: "Applications that had a step under way when the kill-switch was engaged." }),
   })
   .meta({ id: "KillSwitch" });
 export type KillSwitchView = z.infer<typeof killSwitchView>;

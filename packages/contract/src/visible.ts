@@ -1,9 +1,10 @@
 /**
- * Text as it may be shown: what would steer a terminal, hide or reorder what a reader sees is written out as an escape.
- * Names and texts are stored as they came; every place that prints them prints `visible(text)`.
+ * Makes text safe to show. Characters that would steer a terminal, or hide or reorder text before a reader's eyes, are
+ * written out as escapes. Names and texts are stored as they came; every place that prints them prints `visible(text)`.
  *
  * Promises: the result holds no C0 or C1 control, no bidirectional control, no zero-width or other invisible character and
- * no lone surrogate; text without such characters is returned as it is. It is for eyes: it cannot be turned back.
+ * no lone surrogate; text without such characters is returned as it is. The result is for reading only: it cannot be
+ * turned back into the text.
  */
 
 // Cc (ESC and its kin) steers terminals; Cf holds bidirectional controls (UAX #9, "Trojan Source"), zero-width characters,

@@ -1,8 +1,8 @@
 /**
- * Bundles: a part of one tenant's ledger as a file that verifies without server and database. JSON Lines: a header, what proves
- * the part (the tree's right edge before it, the log's keys, signed checkpoints), one line an entry in order, a last line with
- * the SHA-256 of everything before it, so that a cut or damaged file shows. Written and read as a stream in constant memory;
- * everything read is bounded and checked (`bundleReader.ts`), nothing in it is trusted.
+ * Bundles: a part of one tenant's ledger as a file that verifies without server and database. JSON Lines: a header, the
+ * proofs (the tree's right edge before the part, the log's keys, signed checkpoints), one line an entry in order, a
+ * last line with the SHA-256 of everything before it, so that a cut or damaged file shows. Written and read as a stream
+ * in constant memory; everything read is bounded and checked (`bundleReader.ts`), nothing in it is trusted.
  *
  * A *range* holds every entry from `from` to `to`. A *selection* holds some entries, each with a proof that it is in the tree of
  * the last checkpoint line; it cannot say that there are no others.
@@ -33,7 +33,7 @@ export interface BundleHeader {
   readonly head: { readonly seq: number; readonly hash: string; readonly timeMs: number } | null;
   readonly bodies: "included" | "withheld";
   readonly exportedAtMs: number;
-  /** What was selected by, e.g. `{ changeSet: id }`. */
+  /** The selection's criteria, e.g. `{ changeSet: id }`. */
   readonly about?: Readonly<Record<string, string>>;
 }
 
@@ -45,7 +45,7 @@ export interface BundleCheckpoint {
   readonly consistency?: readonly Uint8Array[];
 }
 
-/** What ties the entries to signed checkpoints. */
+/** The proofs that tie the entries to signed checkpoints. */
 export interface BundleProofs {
   /** The complete subtrees of the tree of size `from`, from left to right. */
   readonly edge?: readonly Uint8Array[];

@@ -1,6 +1,7 @@
 /**
- * Reads bundles: bytes into lines, lines into parts, each checked for its form. Whether hashes, numbers and signatures are true
- * is the verifier's business. Constant memory, every length bounded; what is not in the format throws `MalformedSourceError`.
+ * Reads bundles: bytes into lines, lines into parts, each checked for its form. The verifier decides whether hashes,
+ * numbers and signatures are true. Memory is constant and every length bounded; input that is not in the format throws
+ * `MalformedSourceError`.
  */
 import {
   bundleCheckpointsMax,
@@ -22,7 +23,7 @@ import { LineReader, type EntryLine, type EntryLines } from "./entryLines.js";
 import { Sha256Stream } from "./hash.js";
 import { MalformedSourceError, type StoredEntry } from "./storedEntry.js";
 
-/** What a reader hands on: header, proofs, entries in batches, then whether the last line agrees. */
+/** The parts that a reader hands on: header, proofs, entries in batches, then whether the last line agrees. */
 export type BundlePart =
   | { readonly kind: "header"; readonly header: BundleHeader; readonly version: 1 | 2 }
   | { readonly kind: "proofs"; readonly proofs: BundleProofs }
@@ -31,7 +32,7 @@ export type BundlePart =
 
 type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
-/** Reads a bundle. Throws `MalformedSourceError` where it is not in the format; what `chunks` throws passes through. */
+/** Reads a bundle. Throws `MalformedSourceError` where it is not in the format; errors of `chunks` pass through. */
 export async function* readBundle(chunks: Chunks): AsyncGenerator<BundlePart, void, undefined> {
   const reader = new BundleReader();
   // Without being asked for there are no lines.
@@ -45,7 +46,7 @@ export interface BundleLines {
   readonly lines: EntryLines;
 }
 
-/** The same for those who can look at entries in the memory they arrived in. */
+/** The same for callers that can read entries in the memory they arrived in. */
 export async function* readBundleLines(chunks: Chunks): AsyncGenerator<BundlePart | BundleLines, void, undefined> {
   const reader = new BundleReader(true);
   for await (const chunk of chunks) yield* reader.take(chunk);
@@ -102,11 +103,11 @@ export class BundleReader {
   #keep(bytes: Uint8Array): void {
     this.#restBytes += bytes.byteLength;
     if (this.#restBytes > bundleLineBytesMax) throw this.#malformed("the line is too long");
-    // A copy: whoever reads files may use the buffer again.
+    // A copy, because the code that reads the file may use the buffer again.
     if (bytes.byteLength > 0) this.#rest.push(Uint8Array.prototype.slice.call(bytes));
   }
 
-  /** What was read before a line that is wrong is handed on first: the verdict does not depend on how the bytes are cut. */
+  /** Parts before a wrong line are handed on first, so the verdict does not depend on how the bytes are cut. */
   *#takeBlock(block: Uint8Array): Generator<BundlePart | BundleLines, void, undefined> {
     if (!isUtf8(block)) throw this.#malformed("not UTF-8");
     this.#block = block;
@@ -260,7 +261,7 @@ class ProofLines {
   readonly #checkpoints: BundleCheckpoint[] = [];
   #length = 0;
 
-  /** What is wrong with the line; undefined if nothing. */
+  /** The error in the line; undefined if there is none. */
   take(value: Record<string, unknown>, line: string, header: BundleHeader): string | undefined {
     this.#length += line.length;
     if (this.#length > bundleProofBytesMax) return "the proofs are too large";

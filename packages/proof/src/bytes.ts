@@ -1,5 +1,5 @@
 /**
- * Text and bytes, where Node does it better than the language: the only place that asks Node for more than hashes and
+ * Text and bytes, where Node does better than the language. Only this file uses Node for more than hashes and
  * signatures. The page for the browser brings its own.
  */
 import { isAscii as nodeIsAscii, isUtf8 as nodeIsUtf8 } from "node:buffer";

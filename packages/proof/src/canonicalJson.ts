@@ -1,10 +1,11 @@
 /**
- * Canonical JSON (RFC 8785): one text for one value. Every hash and signature of the ledger stands on these bytes, so the
- * output for a value can never change.
+ * Canonical JSON (RFC 8785): one text for one value. Every hash and signature of the ledger depends on these bytes, so
+ * the output for a value can never change.
  *
- * Promises: members sorted by UTF-16 code units; numbers as ECMAScript writes them; what has no exact JSON form (undefined,
- * functions, symbols, holes, NaN, lone surrogates, instances of classes, nesting deeper than `depthMax`) is refused, never
- * dropped; `__proto__` is a member like any other. Time and stack are bounded by the size of the value and `depthMax`.
+ * Promises: members sorted by UTF-16 code units; numbers as ECMAScript writes them; values without an exact JSON form
+ * (undefined, functions, symbols, holes, NaN, lone surrogates, instances of classes, nesting deeper than `depthMax`)
+ * are refused, never dropped; `__proto__` is a member like any other. Time and stack are bounded by the size of the
+ * value and `depthMax`.
  */
 import { pointerStep } from "./json.js";
 

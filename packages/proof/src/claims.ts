@@ -1,7 +1,8 @@
 /**
- * What signed checkpoints claim of a ledger: one claim for each origin, size and root, whoever holds a note of it. Says of each how it
- * compares with the entries that were read, and whether a signature on it counts. INVARIANT: a restore is believed only by the
- * same keys, so a claim is given up by nobody but the log itself.
+ * The claims that signed checkpoints make about a ledger: one claim for each origin, size and root, in however many
+ * places a note of it is held. Says of each claim how it compares with the entries that were read, and whether a
+ * signature on it counts. INVARIANT: a restore is believed only by the same keys, so a claim is given up by nobody but
+ * the log itself.
  */
 import { equalBytes, hexOf } from "./bytes.js";
 import { cosignatureOf, parseOrigin, type Checkpoint } from "./checkpoint.js";
@@ -14,7 +15,7 @@ import { coversOrigin, type Policy } from "./policy.js";
 /** agrees · contradicts · ahead: of entries that are not there · lost: given up by a signed restore · unknown: nothing to compare with. */
 export type Comparison = "agrees" | "contradicts" | "ahead" | "lost" | "unknown";
 
-/** One origin, size and root, and who holds a note of it. */
+/** One origin, size and root, and the places that hold a note of it. */
 export interface Claim {
   readonly incarnation: number;
   readonly origin: string;
@@ -33,7 +34,7 @@ const copiesMax = 8;
 /** Clocks of this deployment's servers and of those who keep its anchors; and of witnesses elsewhere. */
 const clockToleranceMs = { anchor: 1000, witness: 10_000 };
 
-/** What a look at the claims brought to light. */
+/** The findings about the claims. */
 export interface Found {
   readonly findings: readonly Finding[];
   readonly notes: readonly VerifyNote[];
@@ -108,7 +109,7 @@ export class Claims {
 
   // ---- how it compares -------------------------------------------------------------------------------------------------
 
-  /** By entries of restores; where those are not all at hand, by what the ledger's own checkpoints say. */
+  /** Decided by the entries of restores; where not all of those are at hand, by the ledger's own checkpoints. */
   #incarnationNow(): number {
     const restored = Math.max(0, ...this.restores.map(({ incarnation }) => incarnation));
     if (this.#seesAllRestores) return restored;
@@ -142,7 +143,7 @@ export class Claims {
   #compare(claim: Claim): Comparison {
     const plainly = this.#compareRoots(claim);
     if (claim.incarnation >= this.#incarnation || plainly === "agrees" || plainly === "unknown") return plainly;
-    // Of an older incarnation: a signed restore may have given up what it claims beyond the entries kept.
+    // A claim of an older incarnation: a signed restore may have given up the entries beyond those kept.
     if (!this.#seesAllRestores) return "unknown";
     const later = this.restores.filter(({ incarnation }) => incarnation > claim.incarnation);
     const kept = Math.min(...later.map(({ size }) => size));
@@ -196,7 +197,7 @@ export class Claims {
 
   #askTrust(claim: Claim, notes: readonly Checkpoint[]): SignatureTrust {
     if (!this.isCovered(claim)) return "untrusted";
-    // No key is known at all: what the ledger brings can still disagree with itself.
+    // No key is known at all: the ledger's own checkpoints can still contradict each other.
     if (this.#policy === undefined && this.keys.keys.length === 0) return "trusted";
     const order: readonly SignatureTrust[] = ["trusted", "undecided", "revoked", "untrusted"];
     const all = notes.map((note) => this.keys.trustOf(note, () => this.timesOf(claim)));

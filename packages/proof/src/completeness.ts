@@ -1,8 +1,9 @@
 /**
- * Holds what was read against what is known elsewhere: the ledger's own checkpoints, anchors, witnesses, the deployment's ledger.
- * Pure. Two verdicts come of it: findings (somebody outside holds proof that the ledger was another), and completeness (somebody
- * outside confirms that it is whole). INVARIANT: what the verifier's policy does not trust can cause a finding, never
- * completeness; and no finding comes of a place being away, late, or ahead of an older export.
+ * Compares the entries that were read with the ledger's own checkpoints, anchors, witnesses and the deployment's
+ * ledger. Pure. It gives two verdicts: findings (somebody outside holds proof that the ledger was different), and
+ * completeness (somebody outside confirms that it is whole). INVARIANT: a source that the verifier's policy does not
+ * trust can cause a finding, but never completeness. A place that is away, late, or ahead of an older export causes no
+ * finding.
  */
 import { Claims } from "./claims.js";
 import type { Evidence } from "./evidence.js";
@@ -100,11 +101,11 @@ function unreadable({ name, state, detail }: CompletenessSource): VerifyNote[] {
     : [];
 }
 
-/** What the statement is made of. */
+/** The facts that the statement is made of. */
 interface Reached extends Pick<Completeness, "status" | "anchored" | "unanchored"> {
   /** There are findings. */
   readonly contradicted: boolean;
-  /** What was asked lies inside what is verified. */
+  /** The place lies inside the data under verification. */
   readonly isUntrusted: boolean;
   /** Checkpoints by keys that are not known. */
   readonly isUnknown: boolean;

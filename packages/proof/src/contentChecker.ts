@@ -1,10 +1,10 @@
 /**
- * What the content of an entry says and holds: its hash and id, votes and keys, the body it commits to, and what the ledger says
- * of itself. Where an entry stands, and whether it is chained, is asked elsewhere.
+ * Checks the content of an entry: its hash and id, votes and keys, the body it commits to, and the ledger's entries
+ * about itself. The place of an entry and its link are checked elsewhere.
  *
- * INVARIANT: only content whose hash holds is asked what it says. Nothing is parsed that a search in its bytes rules out, and
- * canonical JSON makes those searches exact; `thorough` parses every content. Memory grows with the signing keys seen and with
- * the ranges of what is missing, both bounded, not with entries.
+ * INVARIANT: a content is read only if its hash holds. Nothing is parsed that a search in its bytes rules out, and
+ * canonical JSON makes those searches exact; `thorough` parses every content. Memory grows with the signing keys seen
+ * and with the missing ranges, both bounded, not with entries.
  */
 import { utf8Bytes } from "./bytes.js";
 import { isCanonical } from "./canonicalJson.js";
@@ -18,7 +18,7 @@ import type { VerifyOptions } from "./verifyOptions.js";
 import { VoteChecker } from "./votes.js";
 
 export class ContentChecker {
-  /** What the ledger says of itself, and what is gone. */
+  /** The ledger's entries about itself, and the missing contents and bodies. */
   readonly records = new LedgerRecords();
   readonly #findings: Findings;
   readonly #votes: VoteChecker;
@@ -34,7 +34,7 @@ export class ContentChecker {
   #bodiesChecked = 0;
   #bodiesAbsent = 0;
 
-  /** `tree`: of the entries before the one that is asked. */
+  /** `tree`: the tree of the entries before this one. */
   constructor(options: VerifyOptions, findings: Findings, tree: TreeFollower | undefined) {
     this.#findings = findings;
     this.#votes = new VoteChecker(options.tenant);
@@ -79,7 +79,10 @@ export class ContentChecker {
     this.take(entry.seq, entry.timeMs, content, entry.body);
   }
 
-  /** Takes a content that holds, of every entry in order. Nothing is made for one that says nothing to the verifier. */
+  /**
+   * Takes every entry's content in order, after its hash was checked. No object is made for a content that does not
+   * matter to the verifier.
+   */
   take(seq: number, timeMs: number, content: string | Uint8Array, body: StoredEntry["body"]): void {
     this.#checkVotes(seq, content);
     const problem = this.records.take(seq, content, this.#rootOf);

@@ -7,7 +7,10 @@ import { tag } from "./formatVersion.js";
 import { sha256Hex } from "./hash.js";
 import type { JsonObject, JsonValue } from "./json.js";
 
-/** What a revision's digest covers: everything that decides what applying it does. Values are canonicalised as they are. */
+/**
+ * The content of a revision that its digest covers: everything that decides the effect of applying it. Values are
+ * canonicalised without changes.
+ */
 export interface RevisionParts {
   /** 32 random bytes as hex: two equal revisions have different digests, and a digest gives nothing away. */
   readonly nonce: string;
@@ -17,12 +20,12 @@ export interface RevisionParts {
   readonly reversibility: JsonValue;
 }
 
-/** What of a planned item a revision's digest covers. Hashes are hex; null: the target does not exist. */
+/** The parts of a planned item that a revision's digest covers. Hashes are hex; null: the target does not exist. */
 export interface PlannedItemParts {
   /** As the proposer numbered it, and its place in the order of execution; both from 1. */
   readonly sequence: number;
   readonly position: number;
-  /** The item as it was written. */
+  /** The item, exactly as its author wrote it. */
   readonly input: JsonValue;
   readonly effects: readonly {
     readonly target: { readonly key: string };
@@ -32,7 +35,10 @@ export interface PlannedItemParts {
   readonly reversibility: string;
 }
 
-/** What an approval covers besides the revision: who had to agree, how risky it was shown to be, what policy said. */
+/**
+ * The facts that an approval covers besides the revision: the people who had to agree, the risk level shown, the
+ * outcome of policy.
+ */
 export interface ApprovalParts {
   /** `revisionDigest`, hex. */
   readonly revision: string;
@@ -87,7 +93,7 @@ export function voteSigningBytes(vote: VoteParts): Buffer {
   return Buffer.from(voteSigningText(vote), "utf8");
 }
 
-/** The same as text, for showing a person what they sign. */
+/** The same as text, to show it to the person who signs. */
 export function voteSigningText(vote: VoteParts): string {
   const { tenant, changeSetId, approvalDigest: digest, decision, voterId, atMs } = vote;
   // INVARIANT: no field holds a line feed, so lines and fields are the same thing.

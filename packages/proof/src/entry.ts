@@ -33,7 +33,7 @@ export type StateDigest = readonly [table: string, id: string, version: number, 
 /** [counter key, amount added]. */
 export type Count = readonly [key: string, add: number];
 
-/** What an entry says, before it has a place in the chain. */
+/** The content of an entry, before it has a place in the chain. */
 export interface EntryContent {
   readonly v: number;
   /** UUIDv7, lower-case. */
@@ -144,7 +144,7 @@ export function entryHashHex(link: Link): string {
   return leafHashHex(linkText(link));
 }
 
-/** What the links of a tenant begin with. */
+/** The beginning of every link of a tenant. */
 export function linkTextStart(tenant: string): string {
   return `${linkTag}\n${tenant}\n`;
 }
@@ -182,7 +182,7 @@ function checkedSalt(salt: Uint8Array): Uint8Array {
   return salt;
 }
 
-/** What is wrong with a content, in a few words; undefined if nothing. Takes anything. */
+/** The error in a content, in a few words; undefined if there is none. Takes any value. */
 function findContentProblem(value: unknown): string | undefined {
   if (!isObject(value)) return "content is not an object";
   const { v, id, nonce, at, actor, action, subject, refs, data, state, counts, body, ...others } = value;

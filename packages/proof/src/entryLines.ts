@@ -1,7 +1,7 @@
 /**
  * Entries of a bundle in the memory they arrived in, followed without making strings and objects of them. `LineReader` knows the
  * one form in which the writer writes an entry without body and proof, byte by byte; `LineLane` asks whether it continues the
- * chain. Everything else is read as JSON and looked at in full.
+ * chain. All other lines are read as JSON and checked in full.
  *
  * INVARIANT: the reader takes a line only if JSON.parse would read the same members from it and no others, and the lane says yes
  * only where `ChainVerifier.add` would find nothing in content, hashes and place. In doubt both say no.
@@ -14,7 +14,10 @@ import type { BundleEntry } from "./bundle.js";
 import { linkTextStart } from "./entry.js";
 import { sha256Hex } from "./hash.js";
 
-/** One entry's line. The object, and what it refers to, are used again for the next one. Places are offsets in `bytes`. */
+/**
+ * One entry's line. The object, and the objects it refers to, are used again for the next line. Places are offsets in
+ * `bytes`.
+ */
 export interface EntryLine {
   /** The line is an entry in the usual form; else only `entry()` means something. */
   readonly isPlain: boolean;
@@ -43,7 +46,7 @@ export interface EntryLines {
 }
 
 const [quote, backslash, newline, zero, closing] = [0x22, 0x5c, 0x0a, 0x30, 0x7d];
-/** What stands between the members of an entry in canonical JSON. */
+/** The text between the members of an entry in canonical JSON. */
 const beforeContent = utf8Bytes('{"content":"');
 const beforeContentHash = utf8Bytes(',"contentHash":"');
 const beforeHash = utf8Bytes('","hash":"');

@@ -1,5 +1,6 @@
 /**
- * What was learnt while reading, for those who judge it. Made by readers (`verdict.ts`, `receipt.ts`) of what they recomputed. Types only.
+ * The facts learnt while reading, for the code that judges them. Readers (`verdict.ts`, `receipt.ts`) make them from
+ * recomputed values. Types only.
  */
 import type { Checkpoint } from "./checkpoint.js";
 import type { Trust } from "./trust.js";
@@ -34,11 +35,11 @@ export interface Evidence {
   /** Entries `from` to `size` − 1 were read in order. */
   readonly from: number;
   readonly size: number;
-  /** The reading ends where the ledger ends (or claims to): whoever knows more entries knows of lost ones. */
+  /** The reading ends where the ledger ends (or claims to): if a place knows more entries, entries were lost. */
   readonly reachesEnd: boolean;
-  /** What was to be read was read: proofs from its end mean something. */
+  /** The reading reached its intended end, so proofs from there are meaningful. */
   readonly complete: boolean;
-  /** When a bundle was exported: what others learnt later is not held against it. Undefined: now. */
+  /** When the bundle was exported: checkpoints that others received later do not count against it. Undefined: now. */
   readonly readAtMs: number | undefined;
   /** A selection: its entries are in this tree. */
   readonly selection: { readonly size: number; readonly root: Uint8Array } | undefined;
@@ -50,11 +51,11 @@ export interface Evidence {
   /** Undefined: there is no table of them. */
   readonly own: readonly Checkpoint[] | undefined;
   readonly ownStatements: readonly string[];
-  /** By size, for own checkpoints larger than what was read: that they continue it. */
+  /** By size, for own checkpoints larger than the part that was read: proofs that they continue it. */
   readonly consistency: ReadonlyMap<number, readonly Uint8Array[]>;
   /** The head that the deployment's ledger recorded. */
   readonly recordedHead: { readonly size: number; readonly root: Uint8Array; readonly seq: number } | undefined;
   readonly restores: readonly Restore[];
-  /** Nothing is wrong with what was read, and all of it was read. */
+  /** Everything was read, and nothing was found. */
   readonly holds: boolean;
 }

@@ -1,6 +1,6 @@
 /**
- * What is gone although its hash is there: contents and bodies. An entry that says they were erased or pruned comes later than
- * they did, so what is missing is kept as ranges and settled at the end. Bounded memory: ranges, not entries.
+ * Contents and bodies that are missing although their hash is there. The entry that says they were erased or pruned
+ * comes later, so missing ones are kept as ranges and settled at the end. Bounded memory: ranges, not entries.
  */
 import { excuseActions } from "./actions.js";
 import type { EntryContent } from "./entry.js";
@@ -8,7 +8,7 @@ import type { Finding, VerifyNote } from "./findings.js";
 
 /** Ranges kept of each kind; beyond them nothing can be decided. 16 MB. */
 const rangesMax = 1_000_000;
-/** Findings for what no entry excuses; the rest is counted in the last. */
+/** Findings for missing contents and bodies that no entry excuses; the last one counts the rest. */
 const findingsMax = 1000;
 
 export type Missing = "content" | "body";
@@ -31,7 +31,7 @@ export class Excuses {
     this.#missing[what].add(seq);
   }
 
-  /** Takes an entry whose action is one of `excuseActions`. Returns what is wrong with it. */
+  /** Takes an entry whose action is one of `excuseActions`. Returns its error, if any. */
   take(seq: number, content: EntryContent): string | undefined {
     return content.action === excuseActions.erased ? this.#takeErased(seq, content) : this.#takePruned(seq, content);
   }
@@ -56,7 +56,7 @@ export class Excuses {
     return undefined;
   }
 
-  /** What nobody excused, and notes on what somebody did. */
+  /** Findings for missing contents that no entry excuses, and notes on those that one does. */
   settle(): {
     readonly findings: readonly Finding[];
     readonly notes: readonly VerifyNote[];
@@ -69,7 +69,7 @@ export class Excuses {
       : { findings, notes };
   }
 
-  /** For whoever brings archives: those named by prunings, the newest last. */
+  /** For verifiers with archives: the archives that prunings named, the newest last. */
   get archives(): readonly { readonly by: number; readonly upTo: number; readonly archive: string }[] {
     return this.#pruned;
   }
@@ -101,7 +101,7 @@ function findingsOf(ranges: Ranges, what: Missing): Finding[] {
 class Ranges {
   #firsts: number[] = [];
   #lasts: number[] = [];
-  /** The last one that found no room; all of those are above what is kept. */
+  /** The last range that found no room; all such ranges are above the kept ones. */
   #lostUpTo = -1;
 
   get isFull(): boolean {

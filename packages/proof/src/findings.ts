@@ -1,5 +1,5 @@
 /**
- * What a verifier can find, and how it ends. The names are part of the format: they are added, never renamed or reused.
+ * The findings and verdicts of a verifier. The names are part of the format: they are added, never renamed or reused.
  */
 
 /** Closed list; `docs/ledger-format.md` says what each means. Every one but MALFORMED means: tampered. */
@@ -53,11 +53,11 @@ export interface Finding {
   readonly between?: readonly [agrees: number, differs: number];
   /** The signed notes that prove it to others. */
   readonly evidence?: readonly string[];
-  /** What exactly, in a few words. */
+  /** The detail, in a few words. */
   readonly detail?: string;
 }
 
-/** Closed list of what is said beside findings: true of a ledger that nobody tampered with. */
+/** Closed list of notes beside findings. A note can be true of a ledger that nobody tampered with. */
 export const noteClasses = [
   "ERASED",
   "PRUNED",
@@ -87,10 +87,10 @@ export interface VerifyNote {
   readonly detail: string;
 }
 
-/** ok · tampered · undecided: could not read, or what was read is malformed. */
+/** ok · tampered · undecided: something could not be read, or is malformed. */
 export type Integrity = "ok" | "tampered" | "undecided";
 
-/** What a place outside the ledger says about it. */
+/** The statement of a place outside the ledger about it. */
 export interface CompletenessSource {
   readonly name: string;
   /** `file`, `git`, `witness`, or `own`: the ledger's (or the bundle's) own checkpoints, which prove nothing by themselves. */
@@ -118,14 +118,17 @@ export interface Completeness {
 
 /** The ledger's own checkpoints: those of its database, or of the bundle. */
 export interface CheckpointSummary {
-  /** How many were held against the entries and agree. */
+  /** How many were compared with the entries and agree. */
   readonly agreeing: number;
   /** Entries that the largest of them covers; null: none. */
   readonly size: number | null;
   readonly signedBy: readonly {
     /** base64url. */
     readonly publicKey: string;
-    /** pinned: by the verifier's policy, or descending from one pinned there. own: by the word of what is verified alone. */
+    /**
+     * pinned: by the verifier's policy, or descending from one pinned there. own: only by the word of the ledger under
+     * verification.
+     */
     readonly trust: "pinned" | "own";
     readonly revokedAtMs?: number;
   }[];
@@ -176,7 +179,7 @@ export const exitCodes = {
   usage: 64,
 } as const;
 
-/** Tampering outweighs everything: whoever looks at the exit code alone must not miss it. */
+/** Tampering outweighs everything: a reader of the exit code alone must not miss it. */
 export function exitCodeOf(result: {
   readonly integrity: Integrity;
   readonly findings: readonly Pick<Finding, "class">[];
@@ -209,7 +212,7 @@ export class Findings {
     this.#max = max;
   }
 
-  /** Adds one made of these; what was read may be of any length. */
+  /** Adds a finding made of these values. Values that were read may be of any length. */
   find(name: FindingClass, seq: number | null, expected: string, actual: string, more: Partial<Finding> = {}): void {
     this.add({ class: name, seq, expected: clip(expected), actual: clip(actual), ...more });
   }

@@ -1,9 +1,9 @@
 /**
- * Sequence numbers that were skipped. Whether an entry was deleted or only stands elsewhere shows when it comes later, so each gap
- * is reported at once and remembered, and its finding changed when it turns out to be something else.
+ * Sequence numbers that were skipped. A skipped entry was deleted, or stands elsewhere and comes later. So each gap is
+ * reported at once and remembered, and its finding is changed if the entry comes later.
  *
- * Promises: `GAP` where nothing came, `ORDER_BROKEN` where something came late, and then a gap of its own for what never came.
- * Memory is bounded: beyond `missingMax` ranges a late entry is taken for one that is there twice.
+ * Promises: `GAP` where no entry came, `ORDER_BROKEN` where one came late, and then a gap of its own for entries that
+ * never came. Memory is bounded: beyond `missingMax` ranges a late entry is taken for one that is there twice.
  */
 import type { Finding, Findings } from "./findings.js";
 
@@ -55,7 +55,7 @@ export class Gaps {
     return true;
   }
 
-  /** At the end: of a gap in which some came late, what never came. */
+  /** At the end: the entries that never came, of a gap in which some came late. */
   close(entriesRead: number): void {
     for (const { first, last, finding } of this.#missing.splice(0)) {
       if (finding.class === "ORDER_BROKEN") this.report({ first, last, actual: "none", entriesRead });

@@ -1,6 +1,7 @@
 /**
- * The only place where this project hashes. SHA-256 everywhere; hex is lower-case. What is hashed is decided by the callers
- * (`entry.ts`, `digests.ts`), always behind a tag, so bytes of one kind can never be taken for another.
+ * The only place where this project hashes. SHA-256 everywhere; hex is lower-case. The callers (`entry.ts`,
+ * `digests.ts`) decide which bytes are hashed. They always put a tag first, so bytes of one kind can never be taken for
+ * another.
  */
 import { createHash, hash, timingSafeEqual as nodeTimingSafeEqual, type Hash } from "node:crypto";
 

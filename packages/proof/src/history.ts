@@ -1,7 +1,7 @@
 /**
- * Whether the entries read are the history that signed checkpoints speak of: that nobody signed two histories, that none is of another one
- * than this, and none of more than is here. INVARIANT: only a claim whose signature counts causes a finding; a place that is away,
- * late, or ahead of an older export causes none.
+ * Checks that the entries read are the history that signed checkpoints describe: nobody signed two histories, no
+ * checkpoint is of another history, and none is of more entries than are here. INVARIANT: only a claim whose signature
+ * counts causes a finding; a place that is away, late, or ahead of an older export causes none.
  */
 import { equalBytes, hexOf } from "./bytes.js";
 import { timeText, type Claim, type Claims, type Found } from "./claims.js";
@@ -34,7 +34,7 @@ export function findEquivocation(claims: Claims): Finding[] {
   return findings;
 }
 
-/** Contradicted, or cut: by anchors, by what the deployment's ledger recorded, by the ledger's own checkpoints. */
+/** Contradicted or cut, according to anchors, the deployment's ledger, or the ledger's own checkpoints. */
 export function checkHistory(evidence: Evidence, claims: Claims): Found {
   const history = new History(evidence, claims);
   history.check();
@@ -119,7 +119,7 @@ class History {
     return true;
   }
 
-  /** A restore gave up what was there beyond a size. */
+  /** A restore gave up the entries beyond a size. */
   #isLost(size: number): boolean {
     return this.#claims.restores.some((restore) => size > restore.size && size <= restore.lostSize);
   }

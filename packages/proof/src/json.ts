@@ -1,4 +1,4 @@
-/** What a JSON text can say, as types. */
+/** Types of JSON values. */
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
 export interface JsonObject {
   readonly [key: string]: JsonValue;

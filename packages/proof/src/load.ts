@@ -1,7 +1,8 @@
 /**
- * Reads what a verifier trusts from where it is: the policy file, and the anchors it names, as folders or git repositories
- * (their layout: docs/anchors.md). Only reads, bounds everything, and says of each place whether it could be read and whether it
- * lies inside what is verified. Not part of the browser's page: this asks Node for files and `git` for commits.
+ * Reads the sources that a verifier trusts: the policy file, and the anchors it names, as folders or git repositories
+ * (their layout: docs/anchors.md). It only reads, bounds everything, and says of each place whether it could be read
+ * and whether it lies inside the data under verification. Not part of the browser's page: this asks Node for files and
+ * `git` for commits.
  */
 import { spawnSync } from "node:child_process";
 import { closeSync, fstatSync, openSync, readdirSync, readSync, realpathSync, statSync } from "node:fs";
@@ -52,7 +53,9 @@ export function readKeyStatements(path: string): string[] {
   return statements;
 }
 
-/** Which ledger's checkpoints are wanted. Without a deployment: of every one that has this tenant. */
+/**
+ * The ledger whose checkpoints are wanted. Without a deployment: the ledgers of every deployment that has this tenant.
+ */
 export interface LedgerName {
   readonly deployment?: string | undefined;
   readonly tenant: string;
@@ -62,7 +65,7 @@ export interface LoadOptions {
   /** Undefined: nothing is trusted. */
   readonly policyPath?: string | undefined;
   readonly ledger: LedgerName;
-  /** Folders that belong to what is verified: what lies in them proves nothing. */
+  /** Folders that belong to the data under verification: files in them prove nothing. */
   readonly forbidden?: readonly string[];
   readonly requireAnchored?: boolean;
   /** Signed key statements that the verifier kept. */
@@ -296,7 +299,7 @@ const gitSettings = [
   "core.fsmonitor=false",
   "core.attributesFile=/dev/null",
   "protocol.allow=never",
-  // It is read, never run; who owns it is the auditor's business.
+  // The repository is read, never run, so its owner does not matter.
   "safe.directory=*",
 ].flatMap((setting) => ["-c", setting]);
 
@@ -389,7 +392,7 @@ function blobsOf(output: Buffer, count: number): (Uint8Array | undefined)[] {
 
 // ---- where things lie ---------------------------------------------------------------------------------------------------
 
-/** By real path, so that no link leads around it. What is not there lies where its folder lies. */
+/** Compared by real path, so no link can hide the place. A missing file counts as lying where its folder lies. */
 function isInside(path: string, folders: readonly string[]): boolean {
   const real = realPathOf(path);
   return folders.some((folder) => {

@@ -1,6 +1,7 @@
 /**
- * Which signatures of the log count. Keys are pinned by the verifier's policy, or descend from a pinned one by signed
- * statements; without a policy they are the ledger's own, and then show nothing but that it agrees with itself.
+ * Decides which signatures of the log count. A key counts if the verifier's policy pins it, or if it descends from a
+ * pinned key by signed statements. Without a policy the keys are the ledger's own; they then show only that the ledger
+ * agrees with itself.
  */
 import { isSignedBy, type Checkpoint } from "./checkpoint.js";
 import { parseNote } from "./note.js";
@@ -29,7 +30,7 @@ export interface LogKeysGiven {
   readonly deployment: string | undefined;
   readonly tenant: string;
   readonly policy: Policy | undefined;
-  /** Statements that the verifier kept: what the ledger brings may continue them, not replace them. */
+  /** Statements that the verifier kept. The ledger's own statements may continue them, but not replace them. */
   readonly kept: readonly string[];
   /** Those of the ledger. */
   readonly statements: readonly string[];
@@ -94,7 +95,7 @@ function pinnedKeys(policy: Policy, origin: string): string[] {
 
 /**
  * Whether both are one chain, of which one may be longer. A key that was stolen and revoked can still sign a chain that forks off before
- * its revocation; whoever kept the true one is not to be led along it.
+ * its revocation; a verifier that kept the true chain must not follow the other.
  */
 function continues(statements: readonly string[], kept: readonly string[]): boolean {
   return statements.slice(0, kept.length).every((text, i) => textOf(text) === textOf(kept[i] as string));

@@ -1,9 +1,10 @@
 /**
- * The Merkle tree of RFC 6962 §2.1 over a ledger's entries: roots, inclusion and consistency proofs, and the right edge, which is
- * all one needs to go on from a size. The leaf hash of an entry is its `hash`; published roots depend on these rules for ever.
+ * The Merkle tree of RFC 6962 §2.1 over a ledger's entries: roots, inclusion and consistency proofs, and the right
+ * edge. The right edge is enough to continue from a size. The leaf hash of an entry is its `hash`; published roots
+ * depend on these rules for ever.
  *
- * Everything that verifies takes what an attacker may have chosen: it answers false, never throws, and does no more work than
- * the number of bits of a size.
+ * Functions that verify take input that an attacker may have chosen. They answer false, never throw, and do no more
+ * work than the number of bits of a size.
  */
 import { nodeHash, nodeHashInto, sha256Bytes } from "./hash.js";
 
@@ -146,7 +147,7 @@ function consistencyRanges(from: number, to: number): Range[] {
       start = middle;
     }
   }
-  // The old tree itself needs no hash: who verifies has its root.
+  // The old tree itself needs no hash: the verifier has its root.
   if (start > 0) ranges.push({ start, end });
   return ranges.reverse();
 }

@@ -2,7 +2,8 @@
  * Signed notes (C2SP signed-note): a text and lines of signatures, each by a named key. Checkpoints, key statements and restore
  * statements are such notes.
  *
- * Whatever is read may be hostile: it is bounded before it is looked at, a reason comes back and nothing is thrown.
+ * Any input may be hostile: its size is checked before it is parsed, errors come back as a reason, and nothing is
+ * thrown.
  */
 import { bytesOfHex, concatBytes, hexOf, isUtf8, textOfUtf8, utf8Bytes, utf8Length } from "./bytes.js";
 import { sha256PartsHex } from "./hash.js";
@@ -17,7 +18,7 @@ const keyNameLengthMax = 256;
 /** 1: Ed25519 over the text · 4: Ed25519 cosignature of a checkpoint (C2SP tlog-cosignature), with its time. */
 export type KeyType = 1 | 4;
 
-/** Who may sign, as a `vkey` writes it: name, key id and key. */
+/** A signer, as a `vkey` writes it: name, key id and key. */
 export interface VerifierKey {
   readonly name: string;
   readonly type: KeyType;
@@ -31,14 +32,14 @@ export interface NoteSignature {
   readonly name: string;
   /** 8 hex digits. */
   readonly keyId: string;
-  /** What follows the key id: 64 bytes, with a cosignature 72. */
+  /** The bytes after the key id: 64, or 72 in a cosignature. */
   readonly signature: Uint8Array;
   /** The line as it stands, without its line feed. */
   readonly line: string;
 }
 
 export interface Note {
-  /** What is signed, with its last line feed. */
+  /** The signed text, with its last line feed. */
   readonly text: string;
   readonly signatures: readonly NoteSignature[];
 }
@@ -98,7 +99,7 @@ export function formatNote(text: string, lines: readonly string[]): string {
   return `${text}\n${lines.map((line) => `${line}\n`).join("")}`;
 }
 
-/** Another signature under a signed note; one that is there already is not added again. */
+/** Adds a signature under a signed note, unless it is there already. */
 export function appendSignature(note: string, line: string): string {
   return note.includes(`\n${line}\n`) ? note : `${note}${line}\n`;
 }
@@ -156,7 +157,10 @@ export function openNote(
   return verified.length === 0 ? no("no signature of a key that is known") : { ok: true, note: parsed.note, verified };
 }
 
-/** What people compare over another channel: SHA-256 of the key's 32 bytes, hex. Undefined: it is no key. */
+/**
+ * The fingerprint that people compare over another channel: SHA-256 of the key's 32 bytes, hex. Undefined: the text is
+ * no key.
+ */
 export function fingerprintOf(publicKey: string): string | undefined {
   const raw = fromBase64Url(publicKey, 32);
   return raw === undefined ? undefined : sha256PartsHex(raw);
@@ -211,7 +215,7 @@ function isKeyName(name: string): boolean {
   return name.length > 0 && name.length <= keyNameLengthMax && !/[\s+]/.test(name) && !deceives(name);
 }
 
-// Listed, not \p{Cf}: that grows with every Unicode, and what verifies today must verify always.
+// Listed, not \p{Cf}: that grows with every Unicode version, and a note that verifies today must verify always.
 const unseen =
   /[\p{Cc}\p{Cs}\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/u;
 

@@ -1,6 +1,6 @@
 /**
- * The ledger's own checkpoints: whether they are signed by keys that count, and what became of those keys. Own checkpoints show that a
- * ledger agrees with itself; that it is whole, only others can say (`sources.ts`).
+ * The ledger's own checkpoints: whether they are signed by keys that count, and whether those keys were revoked. Own
+ * checkpoints show that a ledger agrees with itself. Only others can show that it is whole (`sources.ts`).
  */
 import { timeText, type Claim, type Claims, type Found } from "./claims.js";
 import type { Evidence } from "./evidence.js";
@@ -20,7 +20,8 @@ export function checkOwnKeys(claims: Claims): Found {
     const trust = claims.ownTrustOf(claim);
     if (trust === "trusted") trustedUpTo = claim.size;
     if (trust === "undecided") undecided++;
-    // A revocation from a moment in the past reaches checkpoints that were honestly signed: a later one that counts has the same tree.
+    // A revocation from a moment in the past also hits honestly signed checkpoints. A later checkpoint that counts
+    // covers their tree.
     if (trust === "revoked" && claim.comparison === "agrees" && claims.isVouchedFor(claim.size - 1)) {
       covered++;
       continue;
@@ -76,7 +77,7 @@ export function noteKeys({ keys }: Claims): VerifyNote[] {
   return notes;
 }
 
-/** How far they agree, and who signed them. */
+/** The largest size up to which they agree, and the signers. */
 export function summarizeOwn({ all, keys }: Claims): CheckpointSummary {
   const own = all.filter((claim) => claim.ownNotes.length > 0 && claim.comparison === "agrees");
   const signers = new Set(own.flatMap(({ notes }) => notes.map((note) => keys.signerOf(note))));

@@ -1,8 +1,8 @@
 /**
  * The auditor's policy file: C2SP tlog-policy, and one kind of line more, `anchor NAME KIND LOCATION`, for copies of checkpoints that sign nothing
- * themselves. It says which keys a log may sign with and how many witnesses and anchors must have confirmed what is shown.
+ * themselves. It says which keys a log may sign with, and how many witnesses and anchors must have confirmed a ledger.
  *
- * Names are compared byte for byte. A file is refused as a whole, with everything that is wrong with it.
+ * Names are compared byte for byte. A file is refused as a whole, with all its errors.
  */
 import { isUtf8, textOfUtf8, utf8Length } from "./bytes.js";
 import { deceives, parseVerifierKey, type VerifierKey } from "./note.js";
@@ -40,7 +40,7 @@ export interface Policy {
   readonly logs: readonly PolicyLog[];
   readonly witnesses: readonly PolicyWitness[];
   readonly anchors: readonly PolicyAnchor[];
-  /** In order: each names only what stands before it. */
+  /** In order: each group names only members defined before it. */
   readonly groups: readonly PolicyGroup[];
   /** A witness, an anchor or a group; null: `none`, nothing is demanded. */
   readonly quorum: string | null;
@@ -238,13 +238,13 @@ export function coversOrigin({ key }: PolicyLog, origin: string): boolean {
 }
 
 /**
- * Up to what size the quorum has confirmed a tree: a witness or anchor to the size given for it, a group of k to the k-th largest size of
- * its members. Undefined: to none, or nothing is demanded.
+ * The size up to which the quorum has confirmed a tree: a witness or anchor confirms the size given for it, a group of
+ * k the k-th largest size of its members. Undefined: it confirms no size, or nothing is demanded.
  */
 export function quorumSize(policy: Policy, confirmed: ReadonlyMap<string, number>): number | undefined {
   if (policy.quorum === null) return undefined;
   const sizes = new Map(confirmed);
-  // INVARIANT: a group names what stands before it, so its members are decided.
+  // INVARIANT: a group names only members defined before it, so its members are decided.
   for (const { name, threshold, members } of policy.groups) {
     const reached = members.flatMap((member) => sizes.get(member) ?? []).sort((a, b) => b - a);
     const size = reached[threshold - 1];

@@ -1,7 +1,7 @@
 /**
  * Verifies a receipt: a file that shows that one entry is in a ledger (`tlogProof.ts`), with the leaf's data and key statements in
- * it (`receiptExtra.ts`). Pure. Whom those statements tie to a key of the policy counts, as in a bundle; by itself the receipt names
- * no key that does: without a policy nothing can be decided.
+ * it (`receiptExtra.ts`). Pure. As in a bundle, a key counts if the statements tie it to a key of the policy. The
+ * receipt itself names no key that counts, so without a policy nothing can be decided.
  */
 import { bytesOfHex, hexOf, textOfUtf8 } from "./bytes.js";
 import { parseOrigin } from "./checkpoint.js";
@@ -35,7 +35,7 @@ export interface ReceiptResult extends VerifyResult {
   };
 }
 
-/** Exit code: `exitCodeOf(result)`. Never throws for what is in the receipt. */
+/** Exit code: `exitCodeOf(result)`. Never throws because of the receipt's content. */
 export function verifyReceipt(input: string | Uint8Array, options: ReceiptOptions = {}): ReceiptResult {
   const parsed = parseTlogProof(input);
   if (!parsed.ok) return refused(parsed.problem);
@@ -95,8 +95,9 @@ function verified(read: Read): ReceiptResult {
 }
 
 /**
- * Why it cannot be accepted, though nothing be wrong with it. A bundle's last line covers its statements, a receipt's are covered by
- * nothing: from one that is damaged on they count for nothing, and one of those may have revoked the key that signed.
+ * The reason why a receipt without findings cannot be accepted. A bundle's last line covers its statements; nothing
+ * covers a receipt's. The statements from a damaged one on do not count, and one of those may have revoked the key that
+ * signed.
  */
 function whyUndecided({ policy, keyStatements: kept }: Trust, { undecided, statementsProblem }: Judgement) {
   if (policy === undefined && kept.length === 0)

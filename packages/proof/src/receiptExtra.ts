@@ -1,7 +1,8 @@
 /**
- * What our receipts carry as `extra`: the leaf's data, which is the entry's `link`, and behind it the deployment's key statements,
- * so that a receipt verifies alone after the log's key was rotated. Only the link is hashed into the tree. INVARIANT: the link is
- * the first six lines, so that a receipt of the link alone, as the first ones were, stays what it is.
+ * The `extra` of our receipts: the leaf's data, which is the entry's `link`, and after it the deployment's key
+ * statements. With them a receipt verifies alone after the log's key was rotated. Only the link is hashed into the
+ * tree. INVARIANT: the link is the first six lines, so a receipt with the link alone, like the first receipts, stays
+ * valid.
  */
 import { concatBytes, isUtf8, textOfUtf8, utf8Bytes, utf8Length } from "./bytes.js";
 import { hashPattern, linkTextStart, uuidPattern, type Link } from "./entry.js";
@@ -30,7 +31,7 @@ export interface ReceiptGiven {
 
 export interface WrittenReceipt {
   readonly text: string;
-  /** How many key statements it carries; null: they do not fit, and whoever judges it needs them from elsewhere. */
+  /** How many key statements the receipt carries. Null: they do not fit, and its verifier needs them from elsewhere. */
   readonly keyStatements: number | null;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Entries by which the ledger speaks of itself: erasures, prunings, restores. Found by the first bytes of their content, read
- * strictly, kept in bounded memory; whether they are true is judged at the end.
+ * The ledger's entries about itself: erasures, prunings, restores. They are found by the first bytes of their content,
+ * read strictly, and kept in bounded memory. Whether they are true is judged at the end.
  */
 import { excuseActions, restoredAction } from "./actions.js";
 import { bytesOfHex, equalBytes, utf8Bytes } from "./bytes.js";
@@ -24,8 +24,8 @@ export class LedgerRecords {
   }
 
   /**
-   * Takes every entry in order; its content's hash has been checked. `rootOf`: of the entries before it, if known. Returns
-   * what is wrong with it.
+   * Takes every entry in order; its content's hash has been checked. `rootOf`: the root of the entries before it, if
+   * known. Returns the entry's error, if any.
    */
   take(
     seq: number,

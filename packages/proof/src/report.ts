@@ -1,6 +1,7 @@
 /**
- * A verdict in words, for terminals and logs: the verdict first, integrity and completeness apart, then where it fails and what
- * else is to be said. Whatever comes from what was verified is cleaned: it may hold characters that deceive a terminal.
+ * A verdict in words, for terminals and logs: the verdict first, integrity and completeness apart, then the place of
+ * the failure and the notes. All text from the verified file is cleaned, because it may hold characters that deceive a
+ * terminal.
  */
 import type { BundleHeader } from "./bundle.js";
 import { exitCodeOf, type CompletenessSource, type Finding, type VerifyNote, type VerifyResult } from "./findings.js";
@@ -38,7 +39,7 @@ export function noteTitle({ class: name, by, incarnation }: VerifyNote): string 
   return `${name}${which}${by === undefined ? "" : ` by seq=${by}`}`;
 }
 
-/** What a proof is good for, and what not. */
+/** The note under every verdict, on the limits of the proof. */
 export const notCovered =
   "This shows what was recorded and that nobody changed it since, as far as said above. It does not show that what was recorded is true or wise, that a target outside did what it reported, or who held a key when it was enrolled.";
 
@@ -57,7 +58,7 @@ export function verdictOf(result: VerifyResult): Verdict {
 }
 
 export interface ReportOptions {
-  /** What was verified: a path. */
+  /** The path of the verified file. */
   readonly source: string;
   readonly policySource: string;
   readonly header?: BundleHeader | undefined;
@@ -254,7 +255,7 @@ function wrapped(text: string, indent = ""): string[] {
   return [...lines, line.trimEnd()];
 }
 
-/** Control characters, line ends and what turns the direction of writing are shown as what they are. */
+/** Control characters, line ends and characters that turn the direction of writing are shown by their codes. */
 export function printable(text: string): string {
   return text
     .slice(0, 2000)

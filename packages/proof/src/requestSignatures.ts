@@ -1,6 +1,6 @@
 /**
- * The bytes people sign besides votes: that their key is unlocked there and then (a key proof), and that the key they
- * enrol is theirs. They are checked when the request comes in and are not kept in the ledger.
+ * The bytes that people sign besides votes. A key proof shows that their key is unlocked for one request; an enrolment
+ * shows that the enrolled key is theirs. The signatures are checked when the request comes in.
  */
 import { canonicalize } from "./canonicalJson.js";
 import { sha256Hex } from "./hash.js";

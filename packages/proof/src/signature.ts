@@ -1,7 +1,7 @@
 /**
  * Ed25519 (RFC 8032) with raw keys: public keys are 32 bytes, private keys the 32-byte seed, signatures 64 bytes, all written
  * as base64url without padding. Verification is strict: exactly one text for a key and for a signature, no malleable S, no
- * small-order key. Votes stay verifiable for ever, so what verifies today must verify always.
+ * small-order key. Votes stay verifiable for ever, so a signature that verifies today must verify always.
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type KeyObject } from "node:crypto";
 
@@ -18,7 +18,7 @@ const smallOrderY = new Set<bigint>([0n, 1n, fieldPrime - 1n, orderEightY, field
 export interface SigningKeyPair {
   /** base64url of 32 bytes. */
   readonly publicKey: string;
-  /** base64url of the 32-byte seed: whoever has it can sign. */
+  /** base64url of the 32-byte seed: anybody who has it can sign. */
   readonly privateKey: string;
 }
 

@@ -1,7 +1,7 @@
 /**
- * The places asked of a ledger: its own checkpoints, anchors, witnesses. What each says, how much the policy's quorum of them confirmed,
- * and whether they can be asked at all. INVARIANT: what lies inside what is verified, and what the policy does not trust,
- * confirms nothing.
+ * The places that are asked about a ledger: its own checkpoints, anchors, witnesses. Collects each place's statement,
+ * the size that the policy's quorum confirmed, and whether the place could be asked at all. INVARIANT: a place inside
+ * the data under verification, or one that the policy does not trust, confirms nothing.
  */
 import { cosignedAtMs, type Claim, type Claims } from "./claims.js";
 import type { Evidence } from "./evidence.js";
@@ -59,7 +59,7 @@ export class Sources {
     };
   }
 
-  /** What each of them says: the ledger itself first, then anchors and witnesses as the policy names them. */
+  /** The statement of each place: the ledger itself first, then anchors and witnesses in the order of the policy. */
   list(): CompletenessSource[] {
     const { trust, own } = this.#evidence;
     const anchors = trust.anchors.map((view, place) => this.#sourceOf(view, place));
@@ -109,7 +109,7 @@ export class Sources {
     return { ...found, state: comparison === "agrees" || comparison === "contradicts" ? comparison : "nothing" };
   }
 
-  /** Said if the policy leads back to what is verified. */
+  /** Noted if a place of the policy lies inside the data under verification. */
   noteUntrusted(): VerifyNote | undefined {
     const { trust } = this.#evidence;
     const inside: string[] = trust.anchors.flatMap(({ sameSource, name, location }) =>
@@ -128,8 +128,9 @@ export class Sources {
   }
 
   /**
-   * Said if an anchor of the policy holds later checkpoints of another or a longer ledger, signed by keys nobody told us about. Statements
-   * may be held back so that those do not count. INVARIANT: never a finding, since whoever writes to the anchor could put them there.
+   * Said if an anchor of the policy holds later checkpoints of another or a longer ledger, signed by unknown keys.
+   * Somebody may hold statements back so that those checkpoints do not count. INVARIANT: never a finding, since anybody
+   * who writes to the anchor could put them there.
    */
   noteUnknownKeys(): VerifyNote | undefined {
     const { anchors, policy } = this.#evidence.trust;

@@ -1,6 +1,6 @@
 /**
  * State against ledger: every governed row must be the one that the newest entry about it wrote. Pure: two streams, both sorted
- * by table and id, merged in constant memory. Where they come from (SQL) is the caller's business.
+ * by table and id, merged in constant memory. The caller reads them (by SQL).
  */
 import type { Finding } from "./findings.js";
 
@@ -15,8 +15,8 @@ export interface RowState {
 type Source<T> = AsyncIterable<T> | Iterable<T>;
 
 /**
- * Compares both streams and yields what differs. Both must ascend strictly by (table, id) in UTF-8 byte order, as PostgreSQL's
- * `collate "C"` sorts; throws if one does not, because then nothing could be said.
+ * Compares both streams and yields the differences. Both must ascend strictly by (table, id) in UTF-8 byte order, as
+ * PostgreSQL's `collate "C"` sorts; throws if one does not, because then nothing can be compared.
  */
 export async function* compareStates(
   ledger: Source<RowState>,

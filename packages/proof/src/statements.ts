@@ -1,6 +1,6 @@
 /**
- * What a deployment states about its log: its keys, one after the other, and that an older state was restored. Signed notes, so that they
- * can stand in a ledger entry, beside the key, in every bundle, and be checked wherever they are.
+ * Statements of a deployment about its log: its keys, one after the other, and restores of an older state. They are
+ * signed notes, so they can stand in a ledger entry, beside the key and in every bundle, and be checked in each place.
  *
  *   countersign.log-key.v1 · deployment · number · hash of the statement before · root, rotate or revoke · key · time
  *   countersign.restore.v1 · origin before · incarnation · size kept · its root · size lost · its root · time
@@ -53,7 +53,7 @@ export function keyStatementText({ deployment, number, previous, kind, key, atMs
   return lines(keyTag, deployment, number, previous, kind, toBase64(raw), atMs);
 }
 
-/** What the next statement names as `previous`. */
+/** The hash that the next statement names as `previous`. */
 export function statementHash(text: string): string {
   return sha256Hex(text);
 }
@@ -91,7 +91,7 @@ export function formatKeyStatements(statements: readonly string[]): string {
   return statements.map((statement) => `${utf8Length(statement)}\n${statement}`).join("");
 }
 
-/** Undefined unless the bytes are what `formatKeyStatements` writes of some texts. What those are worth, `readKeyHistory` says. */
+/** Undefined unless the bytes are what `formatKeyStatements` writes of some texts. `readKeyHistory` judges them. */
 export function parseKeyStatements(bytes: Uint8Array): string[] | undefined {
   const statements: string[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -119,7 +119,7 @@ export interface LogKey {
 
 export interface KeyHistory {
   readonly keys: readonly LogKey[];
-  /** Statements that do not follow, with the reason. What comes behind the first of them is untrusted. */
+  /** Statements that do not follow, with the reason. All statements after the first of them are untrusted. */
   readonly problems: readonly string[];
 }
 
@@ -188,7 +188,7 @@ function problemOf(
 }
 
 export interface RestoreStatement {
-  /** Of the ledger as it was before. */
+  /** The origin before the restore. */
   readonly origin: string;
   /** Of the ledger from now on. */
   readonly incarnation: number;

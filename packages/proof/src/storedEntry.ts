@@ -1,4 +1,4 @@
-/** An entry as it is stored, whoever stores it: the verifier's input. */
+/** A stored entry, from a database or a file: the verifier's input. */
 export interface StoredEntry {
   readonly tenantId: string;
   readonly seq: number;
@@ -22,7 +22,7 @@ export class MalformedSourceError extends Error {
   override readonly name = "MalformedSourceError";
 }
 
-/** Fields that cannot be what the format says, whatever the chain is. Wrong digits in a hash are the chain's business. */
+/** Fields that break the format in any chain. Wrong digits in a hash show when the chain is checked. */
 export function findMalformed(entry: StoredEntry): string | undefined {
   if (!isCount(entry.seq) || entry.seq >= Number.MAX_SAFE_INTEGER) return "seq is not a sequence number";
   if (!isCount(entry.timeMs)) return "the time is not milliseconds";

@@ -1,15 +1,15 @@
 /**
- * Reads JSON that somebody else wrote. What is let through means the same to JavaScript, to PostgreSQL's jsonb and to RFC 8785:
- * UTF-8 without errors, no member twice, no U+0000, no lone surrogate, no number that a double cannot keep as the kind of
- * number it is, bounded size, depth and count. Everything that is wrong is named at once, with a code and a JSON pointer.
+ * Reads JSON from others. An accepted text means the same to JavaScript, to PostgreSQL's jsonb and to RFC 8785: UTF-8
+ * without errors, no member twice, no U+0000, no lone surrogate, no number that a double cannot keep as the kind of
+ * number it is, bounded size, depth and count. All errors are named at once, each with a code and a JSON pointer.
  *
- * A good text costs one native parse, one scan and one count of the members; the slow, exact parser runs only to find out what
- * is wrong. INVARIANT: a text is accepted exactly if the slow parser finds no problem in it (tested on every vector).
+ * A good text costs one native parse, one scan and one count of the members; the slow, exact parser runs only to find
+ * the errors. INVARIANT: a text is accepted exactly if the slow parser finds no problem in it (tested on every vector).
  */
 import { hasLoneSurrogate } from "./canonicalJson.js";
 import { pointerStep, type JsonValue } from "./json.js";
 
-/** The closed list of what can be wrong. */
+/** The closed list of errors. */
 export const strictJsonCodes = [
   "body_too_large",
   "malformed_json",
@@ -54,7 +54,7 @@ const numberLengthMax = 1100;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The value of a JSON text, or all that is wrong with it. Never throws for what the text holds. */
+/** The value of a JSON text, or all its errors. Never throws because of the text. */
 export function parseStrictJson(input: string | Uint8Array, limits: Partial<StrictJsonLimits> = {}): StrictJsonResult {
   const bounds = { ...strictJsonLimits, ...limits };
   const bytes = typeof input === "string" ? Buffer.byteLength(input, "utf8") : input.byteLength;
@@ -340,7 +340,7 @@ class ExactParser {
     try {
       text = JSON.parse(this.#text.slice(this.#at, end + 1)) as string;
     } catch {
-      // JSON.parse refuses exactly what RFC 8259 §7 does not allow in a string.
+      // JSON.parse refuses exactly the strings that RFC 8259 §7 does not allow.
       return this.#malformed("a string is not closed, or holds a control character or a bad escape");
     }
     this.#at = end + 1;

@@ -1,6 +1,7 @@
 /**
- * What happened, from entries whose content holds: who approved what with which key, what was applied and rolled back, what was
- * erased, which keys came and went. Bounded lists, each with its total. The verifier says whether it may be believed.
+ * A summary of events, from entries whose content's hash holds: who approved which change-set with which key, which
+ * change-sets were applied and rolled back, erasures, new and revoked keys. Lists are bounded, each with its total. The
+ * verifier's verdict says whether the summary may be believed.
  */
 import { killSwitchActions, logKeyActions, verifiedActions } from "./actions.js";
 import { parseEntryContent, type EntryContent } from "./entry.js";
@@ -12,7 +13,7 @@ interface Happened {
   readonly seq: number;
   readonly atMs: number;
   readonly action: string;
-  /** What it was done to. */
+  /** The subject of the event. */
   readonly subject: { readonly type: string; readonly id: string };
   readonly actor: { readonly type: string; readonly id: string; readonly name?: string };
 }

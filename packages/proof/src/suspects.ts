@@ -1,9 +1,9 @@
 /**
- * Entries whose hash is not the one computed here, and what may have been done to them: chained for another tenant, or exchanged
- * with another entry. One finding that says so then stands in the place of all that follows from it.
+ * Entries whose stored hash differs from the computed one, and a likely cause: chained for another tenant, or exchanged
+ * with another entry. One finding with the cause then replaces all findings that follow from it.
  *
- * Promises: nothing is called foreign or exchanged whose stored hashes do not come true that way. Memory and time are bounded,
- * however many entries a hostile file spoils: beyond the bounds a wrong hash is only called that.
+ * Promises: an entry is called foreign or exchanged only if its stored hashes come true that way. Memory and time are
+ * bounded, however many entries a hostile file spoils: beyond the bounds a wrong hash is only called wrong.
  */
 import { entryHashHex, type Link } from "./entry.js";
 import type { Finding, FindingClass, Findings } from "./findings.js";
@@ -13,7 +13,7 @@ export interface Candidate {
   readonly link: Link;
   readonly stored: string;
   computed: string;
-  /** A finding already says what is wrong here, so its consequences need none. */
+  /** A finding already names the cause, so its consequences need no findings. */
   explained: boolean;
   /** Its link was found broken. */
   linkBroken: boolean;
@@ -25,7 +25,7 @@ const suspectsMax = 64;
 const exchangesTriedMax = 1000;
 const otherTenantsMax = 10_000;
 
-/** What else shows where two entries were exchanged. */
+/** The other findings that appear where two entries were exchanged. */
 const consequences: ReadonlySet<FindingClass> = new Set<FindingClass>([
   "LINK_BROKEN",
   "TIME_REGRESSION",

@@ -1,6 +1,7 @@
 /**
- * Receipts (C2SP tlog-proof): a file that shows that an entry is in the ledger: its index, the path to the root, and the signed checkpoint
- * with that root. What ours carry as `extra`, so that they verify alone: `receiptExtra.ts`.
+ * Receipts (C2SP tlog-proof): a file that shows that an entry is in the ledger. It has the entry's index, the path to
+ * the root, and the signed checkpoint with that root. Our receipts also carry `extra`, so that they verify alone:
+ * `receiptExtra.ts`.
  */
 import { bytesOfHex, isUtf8, textOfUtf8, utf8Bytes } from "./bytes.js";
 import { parseCheckpoint, type Checkpoint } from "./checkpoint.js";
@@ -16,7 +17,7 @@ export interface TlogProof {
   readonly index: number;
   readonly proof: readonly Uint8Array[];
   readonly checkpoint: Checkpoint;
-  /** Not authenticated by itself: what of it hashes to the leaf is, by the proof. */
+  /** Not authenticated as a whole. The proof authenticates only the part that hashes to the leaf. */
   readonly extra?: Uint8Array;
 }
 
@@ -56,7 +57,7 @@ export function parseTlogProof(input: string | Uint8Array): Parsed<"proof", Tlog
   return { ok: true, proof: { ...read, ...(extra === undefined ? {} : { extra }) } };
 }
 
-/** Whether the leaf is in the tree of the checkpoint. Who signed that is another question. */
+/** Whether the leaf is in the tree of the checkpoint. The checkpoint's signatures are checked elsewhere. */
 export function verifyTlogProof({ index, proof, checkpoint }: TlogProof, leafHash: Uint8Array): boolean {
   return verifyInclusion({ index, size: checkpoint.size, leafHash, proof, root: checkpoint.root });
 }

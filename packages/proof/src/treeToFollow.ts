@@ -1,8 +1,9 @@
 /**
- * Which tree the verifier follows while it reads: one whose roots are kept at every size that somebody claims a root for, and
- * whose leaves are held against those that anchors keep. None where nobody asks, since following costs time for every entry.
+ * Chooses the tree that the verifier follows while it reads. The tree keeps its root at every size for which somebody
+ * claims a root, and compares its leaves with those that anchors keep. If nobody claims anything, no tree is followed,
+ * since following costs time for every entry.
  *
- * What is claimed is only collected here; whether the claims hold is `completeness.ts`.
+ * Claims are only collected here; `completeness.ts` judges them.
  */
 import { parseOrigin } from "./checkpoint.js";
 import { TreeFollower, type LeafTiles } from "./tree.js";

@@ -1,6 +1,7 @@
 /**
- * What a verifier brings along: keys, a policy, and what places out of the ledger's reach know of it. Made by a loader
- * (`load.ts`, the page for the browser), never taken from what is verified; where each part came from is printed.
+ * The verifier's own evidence: keys, a policy, and the knowledge of places out of the ledger's reach. A loader makes it
+ * (`load.ts`, the page for the browser). It never comes from the data under verification, and the origin of each part
+ * is printed.
  */
 import type { Checkpoint } from "./checkpoint.js";
 import type { Policy } from "./policy.js";
@@ -24,7 +25,7 @@ export interface AnchorView {
   readonly leafTile?: (index: number, origin: string) => Uint8Array | undefined;
   /** Why nothing could be read. */
   readonly unreadable?: string;
-  /** It lies inside what is verified, so it proves nothing. */
+  /** The place lies inside the data under verification, so it proves nothing. */
   readonly sameSource?: boolean;
 }
 
@@ -32,7 +33,7 @@ export interface Trust {
   readonly policy?: Policy | undefined;
   /** Path of the policy file, or `none`. */
   readonly policySource: string;
-  /** The policy itself lies inside what is verified. */
+  /** The policy itself lies inside the data under verification. */
   readonly policySameSource?: boolean;
   /** Signed key statements the verifier knows besides those of the ledger. */
   readonly keyStatements: readonly string[];

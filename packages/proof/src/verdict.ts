@@ -1,9 +1,9 @@
 /**
- * What is left to say once everything is read: are contents and bodies that are gone accounted for by entries that say so, and
- * does what was read agree with what is known elsewhere (`completeness.ts`)? Asked once, at the end.
+ * The checks that are left when everything is read. Do entries account for all missing contents and bodies? Do the
+ * entries agree with sources elsewhere (`completeness.ts`)? Runs once, at the end.
  *
- * INVARIANT: only what reaches the end of the ledger is blamed for what no entry accounts for: it may come later. Only a reading
- * that was whole can be shown complete.
+ * INVARIANT: a missing content without an excusing entry is a finding only if the reading reaches the end of the
+ * ledger; otherwise the entry may come later. Only a whole reading can be shown complete.
  */
 import { judge, type Evidence, type Judgement } from "./completeness.js";
 import type { Findings, Notes } from "./findings.js";
@@ -12,7 +12,7 @@ import type { TreeFollower } from "./tree.js";
 import { noTrust } from "./trust.js";
 import type { VerifyOptions } from "./verifyOptions.js";
 
-/** A reading that is over. What is found of it is added to its findings and notes. */
+/** A finished reading. New findings are added to its findings and notes. */
 export interface Reading {
   readonly options: VerifyOptions;
   /** Of the entry behind the last. */

@@ -1,9 +1,10 @@
 /**
- * The verifier: takes the stored entries of one tenant in storage order and says whether the chain holds, and if not, what was
- * done to which entry. Here: the place and the link of each entry, and the verdict. What its content says is `contentChecker.ts`,
- * what was done to an entry whose hash is wrong `suspects.ts`, what is missing `gaps.ts`, what is known elsewhere `verdict.ts`.
- * Pure: no clock, no database, no files. Memory is constant, but for the signing keys seen and a bounded list of findings and
- * suspects. Nothing read is trusted; hostile input ends in a finding, never in a crash.
+ * The verifier: takes the stored entries of one tenant in storage order and says whether the chain holds, and if not,
+ * which entry was altered, and how. This file checks the place and the link of each entry, and gives the verdict.
+ * `contentChecker.ts` checks contents, `suspects.ts` finds the cause of a wrong hash, `gaps.ts` tracks missing entries,
+ * and `verdict.ts` compares with sources elsewhere. Pure: no clock, no database, no files. Memory is constant, but for
+ * the signing keys seen and a bounded list of findings and suspects. Nothing read is trusted; hostile input ends in a
+ * finding, never in a crash.
  *
  * INVARIANT: entries that the writer made and nobody touched give no finding. INVARIANT: with every entry from seq 0 at hand,
  * a changed byte in any stored field gives one. What a chain alone cannot show (a cut tail, a rewrite of everything up to the
@@ -29,7 +30,9 @@ import type { EntrySource, VerifyOptions } from "./verifyOptions.js";
 
 export { MalformedSourceError, type StoredEntry };
 
-/** Verifies all of a source. What the source throws is no sign of tampering: it ends the reading, `undecided`. */
+/**
+ * Verifies all of a source. An error thrown by the source is no sign of tampering: it ends the reading as `undecided`.
+ */
 export async function verifyEntries(source: EntrySource, options: VerifyOptions): Promise<VerifyResult> {
   const verifier = new ChainVerifier(options);
   try {
@@ -121,7 +124,7 @@ export class ChainVerifier {
     return true;
   }
 
-  /** What a lane followed continues the chain; what it says is still to be asked. */
+  /** A line that a lane followed continues the chain; its content is still to be checked. */
   #takeFollowed(seq: number, timeMs: number, content: Buffer, lane: Lane | LineLane): void {
     this.#inLane = lane;
     this.#laneMs = timeMs;
@@ -143,7 +146,7 @@ export class ChainVerifier {
     this.#last = [{ link, stored: hash, computed: hash, explained: false, linkBroken: false }];
   }
 
-  /** Takes the next entry in storage order. Never throws for what is in it. */
+  /** Takes the next entry in storage order. Never throws because of its content. */
   add(entry: StoredEntry): void {
     this.#leaveLane();
     this.#entries++;
@@ -170,7 +173,7 @@ export class ChainVerifier {
     else this.#takeInPlace(candidate, candidate.computed !== entry.hash);
   }
 
-  /** Adds what the caller found beside the entries. */
+  /** Adds the caller's findings that are not about entries. */
   report(finding: Finding): void {
     this.#findings.add(finding);
   }
@@ -245,7 +248,10 @@ export class ChainVerifier {
     };
   }
 
-  /** Nothing is wrong with the entry or the one before: nearly always, so it is asked first. Everything else is told apart later. */
+  /**
+   * Nearly always the entry and the one before it are good, so this is checked first. All other cases are told apart
+   * later.
+   */
   #continues({ link, stored, computed }: Candidate): boolean {
     const before = this.#last[0];
     if (before === undefined || this.#last.length !== 1 || link.seq !== this.#next || computed !== stored) return false;
@@ -254,7 +260,7 @@ export class ChainVerifier {
     return !before.explained;
   }
 
-  /** Once it is known what is chained here. */
+  /** Takes a decided entry into the tree, and keeps its hash if somebody wants it. */
   #follow({ link, computed }: Candidate): void {
     if (this.#tree?.size === link.seq) this.#tree.take(bytesOfHex(computed));
     if (link.seq === this.#hashWanted) this.#keepHash(link.seq, computed);
@@ -369,7 +375,7 @@ export class ChainVerifier {
     this.#gaps.report({ first, last, actual, entriesRead: this.#entries });
   }
 
-  /** What comes late has no neighbours to be held against, only its own hash. */
+  /** A late entry has no neighbours to compare with, only its own hash. */
   #checkLate({ link: { seq }, computed, stored }: Candidate): void {
     if (computed !== stored) this.#findings.find("LINK_BROKEN", seq, computed, stored, { suspect: seq });
   }

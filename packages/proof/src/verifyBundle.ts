@@ -1,4 +1,4 @@
-/** Verifies a bundle with nothing but its bytes and what the verifier brings: keys and anchors, or none. */
+/** Verifies a bundle with nothing but its bytes and the verifier's own keys and anchors, or none. */
 import type { BundleHeader, BundleProofs } from "./bundle.js";
 import { readBundleLines, type BundleLines, type BundlePart } from "./bundleReader.js";
 import { parseCheckpoint, parseOrigin, type Checkpoint } from "./checkpoint.js";
@@ -17,7 +17,7 @@ export type VerifyBundleOptions = Pick<
   VerifyOptions,
   "otherTenants" | "hashesAt" | "thorough" | "findingsMax" | "clock" | "onProgress" | "summary"
 > & {
-  /** What the verifier trusts; asked for once it is known which ledger the bundle is of. */
+  /** The verifier's trust; loaded once the bundle's ledger is known. */
   readonly trust?: Trust | ((header: BundleHeader) => Trust | Promise<Trust>);
   /** The tenant the bundle must be of. Default: the one its header names. */
   readonly tenant?: string;
@@ -52,7 +52,7 @@ export async function verifyBundleParts(
   return reading.finish(unreadable);
 }
 
-/** What `verifyBundle` does, part by part: for those who read in their own way. */
+/** The steps of `verifyBundle`, one by one, for callers that read the bundle themselves. */
 class BundleVerifier {
   readonly #options: Omit<VerifyBundleOptions, "trust">;
   readonly #askTrust: (header: BundleHeader) => Trust | Promise<Trust>;
@@ -160,7 +160,7 @@ function rangeOf(
   version: 1 | 2,
 ): Pick<VerifyOptions, "from" | "to" | "headHash" | "reachesEnd" | "readAtMs"> {
   if (selection === "entries") return { from: 0, reachesEnd: false, readAtMs: exportedAtMs };
-  // Version 1 does not say where the ledger ends. What is gone needed an entry then too: there were no erasures.
+  // Version 1 does not say where the ledger ends. A missing content needed an entry then too: there were no erasures.
   const reachesEnd = version === 1 || to === (head?.seq ?? -1);
   return { from, to, reachesEnd, readAtMs: exportedAtMs, ...(head?.seq === to ? { headHash: head.hash } : {}) };
 }
@@ -173,14 +173,17 @@ function checkpointsOf({ checkpoints = [] }: BundleProofs): Checkpoint[] {
   });
 }
 
-/** What the reader could not see: whether checkpoints are checkpoints, of this ledger, in order, with the proofs they need. */
+/**
+ * Checks that the reader could not make: whether checkpoints are valid, of this ledger, in order, and have the proofs
+ * they need.
+ */
 function problemOf(header: BundleHeader, proofs: BundleProofs, read: readonly Checkpoint[]): string | undefined {
   const { checkpoints = [] } = proofs;
   if (read.length < checkpoints.length) return "a checkpoint line holds no checkpoint";
   for (const [i, { size, origin }] of read.entries()) {
     const of = parseOrigin(origin);
     if (of?.tenant !== header.tenant || of.deployment !== header.deployment) return "a checkpoint is of another ledger";
-    // Equal sizes stay possible: two signed trees of one size are proof against whoever signed them.
+    // Equal sizes stay possible: two signed trees of one size are proof against their signer.
     if (size < (read[i - 1]?.size ?? 0)) return "the checkpoints are not in the order of their sizes";
     const beyond = header.selection === "range" && size > header.to + 1;
     if (beyond !== (checkpoints[i]?.consistency !== undefined))

@@ -1,9 +1,9 @@
 /**
- * What the verifier is told and given: which entries must be there, what is known of them from elsewhere, and the entries
- * themselves. Types only; they name what readers of databases, bundles and receipts have in common.
+ * The verifier's input: the entries that must be there, facts about them from elsewhere, and the entries themselves.
+ * Types only, shared by the readers of databases, bundles and receipts.
  *
- * INVARIANT: nothing here says that something holds. What is given is held against what is read, and where it is not given the
- * result says what could not be shown.
+ * INVARIANT: no option asserts that a check holds. A given fact is compared with the entries; if it is not given, the
+ * result says which check could not be made.
  */
 import type { Checkpoint } from "./checkpoint.js";
 import type { EntryRows } from "./entryBytes.js";
@@ -27,7 +27,7 @@ export interface VerifyOptions {
   readonly thorough?: boolean;
   /** Counts commitments whose body is not at hand. Default: false. */
   readonly countBodies?: boolean;
-  /** Every body that was not erased is at hand: one that is not there needs an entry that says so. Default: false. */
+  /** Every body that was not erased is at hand: a missing body needs an entry that excuses it. Default: false. */
   readonly bodiesExpected?: boolean;
   /** Entries whose computed hashes are wanted, ascending: `hashes` of the result. */
   readonly hashesAt?: readonly number[];
@@ -42,19 +42,22 @@ export interface VerifyOptions {
   readonly ownCheckpoints?: readonly Checkpoint[];
   /** The ledger's own key statements, in their order. */
   readonly ownKeyStatements?: readonly string[];
-  /** By size: proofs that own checkpoints larger than what is read continue it. */
+  /** By size: proofs that own checkpoints larger than the part to read continue it. */
   readonly consistency?: ReadonlyMap<number, readonly Uint8Array[]>;
   /** The head of this tenant that the deployment's ledger recorded last, in its entry `seq`. */
   readonly recordedHead?: { readonly size: number; readonly root: Uint8Array; readonly seq: number };
-  /** The right edge of the tree of size `from`: without it a later range cannot be held against checkpoints. */
+  /** The right edge of the tree of size `from`: without it a later range cannot be compared with checkpoints. */
   readonly leftEdge?: readonly Uint8Array[];
-  /** Follows the tree also where nothing is to be held against it: `head.root` is there then. Default false: some 0.7 µs an entry. */
+  /**
+   * Follows the tree even if there is nothing to compare it with: then `head.root` is there. Default false: some 0.7 µs
+   * an entry.
+   */
   readonly withRoot?: boolean;
   /** Default `database`. */
   readonly readFrom?: "database" | "bundle";
   /** The last entry read is the ledger's last, or is claimed to be. Default: if `to` is not given. */
   readonly reachesEnd?: boolean;
-  /** When a bundle was exported: what anchors learnt later is not held against it. */
+  /** When the bundle was exported: checkpoints that anchors received later do not count against it. */
   readonly readAtMs?: number;
   /** Not a range: some entries, each with its proof to this tree. */
   readonly selection?: { readonly size: number; readonly root: Uint8Array };

@@ -1,7 +1,7 @@
 /**
  * Votes are signatures by keys that the ledger itself enrolled. This keeps the keys seen so far and checks each vote against
- * them: enrolled, of the voter, not revoked before, and signing exactly what the entry says.
- * Memory is bounded by the number of keys, and that by `keysMax`.
+ * them: the key must be enrolled, belong to the voter, not be revoked before, and have signed exactly the vote in the
+ * entry. Memory is bounded by the number of keys, and that by `keysMax`.
  */
 import { voteActions } from "./actions.js";
 import { voteSigningBytes } from "./digests.js";
@@ -21,7 +21,7 @@ interface KnownKey {
 export type VoteVerdict =
   { readonly kind: "good" } | { readonly kind: "unknown_key" } | { readonly kind: "forged"; readonly why: string };
 
-/** What an entry means for votes: nothing, a key, or a verdict. */
+/** An entry's meaning for votes: nothing, a key, or a verdict. */
 export type VoteOutcome =
   VoteVerdict | { readonly kind: "none" } | { readonly kind: "malformed"; readonly why: string };
 

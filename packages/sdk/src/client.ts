@@ -1,6 +1,6 @@
 /**
  * The client: one method per operation of the contract, sent with retries and idempotency keys, plus a few helpers for
- * what agents do all day. Runs in Node ≥ 20 and in browsers; needs nothing but `fetch` and `crypto.randomUUID`.
+ * the daily work of agents. Runs in Node ≥ 20 and in browsers; needs nothing but `fetch` and `crypto.randomUUID`.
  */
 import {
   isIn,
@@ -58,7 +58,7 @@ export interface WaitOptions {
 }
 
 export interface FollowOptions extends CallOptions {
-  /** Told when the connection broke and when it is there again. */
+  /** Called when the connection breaks, and when it is back. */
   readonly onConnection?: (state: "connected" | "lost") => void;
 }
 
@@ -78,7 +78,8 @@ class Client {
   async call<K extends OperationId>(id: K, input: Input<K>, options: CallOptions = {}): Promise<OperationOutput<K>> {
     const { response, done } = await this.#send(id, input as Readonly<Record<string, unknown>>, options);
     const answer = await readJson(response, id).finally(done);
-    // Repeated while the first request's run is under way (its answer was lost): wait for the end, as that would have.
+    // The request was repeated because its answer was lost, and the first request's run is still under way. Wait for
+    // the run's end, as the first request would have.
     const { status, job } = operationRow(id);
     if (response.status === 202 && status !== 202 && job === undefined)
       return (await this.#ended(answer as ApplicationAnswer, options)) as OperationOutput<K>;
@@ -126,13 +127,13 @@ class Client {
           code: "unreachable",
           status: 0,
           title: "the answer broke off",
-          detail: `the answer of \`${this.url}\` broke off; what came is incomplete`,
+          detail: `the answer of \`${this.url}\` broke off; the part that came is incomplete`,
           operation: id,
         },
         { cause },
       );
     } finally {
-      // Lets the connection go when the caller stops early; after an error there is nothing left to let go.
+      // Closes the connection when the caller stops early. After an error there is no connection left to close.
       await reader.cancel().catch(() => undefined);
       ended();
     }
@@ -140,8 +141,8 @@ class Client {
 
   /**
    * Entries of the ledger as they are committed, for as long as the caller likes: connects again after a broken connection or a
-   * restart of the server and goes on after the last entry it gave, without a gap or a repeat. Ends by throwing: `aborted` when
-   * the signal says so, `key_revoked` and its like when the key may not read any more.
+   * restart of the server and goes on after the last entry it gave, without a gap or a repeat. Ends by throwing:
+   * `aborted` after the caller's signal, `key_revoked` and similar codes when the key may not read any more.
    */
   async *follow(
     input: Input<"tailAudit"> = {},
@@ -203,12 +204,12 @@ class Client {
     } while (cursor !== null);
   }
 
-  /** Proposes a change-set and submits it: what agents do. The answer says what it waits for. */
+  /** Proposes a change-set and submits it. The answer says whose approval it waits for. */
   async propose(input: Input<"createChangeSet">, options: ProposeOptions = {}): Promise<ChangeSetView> {
     const { submit = true, idempotencyKey = crypto.randomUUID(), ...call } = options;
     const created = await this.call("createChangeSet", input, { ...call, idempotencyKey });
     if (!submit) return created.changeSet;
-    // Derived, so that proposing again with the same key repeats both steps without a second effect.
+    // Derived from the caller's key, so proposing again with the same key repeats both steps without a second effect.
     const submitted = await this.call(
       "submitChangeSet",
       { id: created.changeSet.id },
@@ -217,7 +218,7 @@ class Client {
     return submitted.changeSet;
   }
 
-  /** Looks again and again until the change-set has one of the statuses. Gives up where that cannot happen any more. */
+  /** Reads the change-set repeatedly until it has one of the statuses. Throws when it cannot reach them any more. */
   async waitFor(
     id: string,
     statuses: readonly Status[],
@@ -251,7 +252,7 @@ class Client {
     }
   }
 
-  /** The run that applied (or rolled back) a change-set last. */
+  /** The latest run that applied (or rolled back) a change-set. */
   async lastApplication(id: string, kind: ApplicationView["kind"] = "APPLY"): Promise<ApplicationView | undefined> {
     const { rows } = await this.call("listApplications", { id });
     return rows.findLast((row) => row.kind === kind);
@@ -295,7 +296,7 @@ class Client {
         ...(request.body === undefined ? {} : { body: request.body }),
       });
       if (!response.ok) throw await problemOf(response, id, this.url);
-      // A stream may take as long as it likes, as long as something comes.
+      // A stream may take any time, as long as data keeps coming.
       return { response, alive: () => timeout.begin(), done: () => timeout.end() };
     } catch (cause) {
       timeout.end();
@@ -307,12 +308,12 @@ class Client {
 
 interface Sent {
   readonly response: Response;
-  /** Something came: the time begins again. */
+  /** Data came: the time starts again. */
   readonly alive: () => void;
   readonly done: () => void;
 }
 
-/** Aborts when nothing came for a while. */
+/** Aborts when no data came for `timeoutMs`. */
 class Timeout {
   readonly #controller = new AbortController();
   readonly #ms: number;
@@ -340,7 +341,7 @@ class Timeout {
   }
 }
 
-/** Options for a request that is another one: all but its idempotency key. */
+/** Options for a different request: all but the idempotency key. */
 function passedOn({ signal, timeoutMs }: CallOptions): CallOptions {
   return { ...(signal === undefined ? {} : { signal }), ...(timeoutMs === undefined ? {} : { timeoutMs }) };
 }
@@ -360,12 +361,12 @@ function brokenOff(url: string): CountersignError {
     code: "unreachable",
     status: 0,
     title: "the answer broke off",
-    detail: `the answer of \`${url}\` broke off; what came is incomplete`,
+    detail: `the answer of \`${url}\` broke off; the part that came is incomplete`,
     operation: "stream",
   });
 }
 
-/** A server that stops is tried again; a key that may not read any more is not. */
+/** Connect again to a server that stops, but not with a key that may not read any more. */
 function endOf({ code, message }: EndEvent): CountersignError {
   const { status } = errorCatalogue[code];
   return new CountersignError({ code, status, title: "the stream ended", detail: message, operation: "tailAudit" });
@@ -435,7 +436,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    // Not JSON: the caller says what that means.
+    // Not JSON: the caller decides what that means.
     return undefined;
   }
 }

@@ -4,7 +4,8 @@ import { errorCatalogue, type ErrorCode, type Problem } from "@countersign/contr
 /**
  * Codes the SDK adds to the server's:
  * `unreachable` no answer came · `timed_out` none came in time, or `waitFor` gave up · `aborted` by the caller's signal ·
- * `malformed_answer` what answered is not Countersign · `settled_otherwise` `waitFor`: the change-set can no longer get there.
+ * `malformed_answer` the answer is not Countersign's · `settled_otherwise` `waitFor`: the change-set can no longer get
+ * there.
  */
 export const clientCodes = ["unreachable", "timed_out", "aborted", "malformed_answer", "settled_otherwise"] as const;
 export type ClientCode = (typeof clientCodes)[number];
@@ -20,11 +21,11 @@ export interface CountersignErrorFields {
   readonly legal?: readonly string[];
   readonly retryAfterSeconds?: number;
   readonly requestId?: string;
-  /** Members of the problem document that are none of the above. */
+  /** All other members of the problem document. */
   readonly details?: Readonly<Record<string, unknown>>;
 }
 
-/** `code`, what is wrong, and every problem with its pointer: `error.message` alone says what to do. */
+/** The code, the error, and every problem with its pointer: `error.message` alone says what to do. */
 export class CountersignError extends Error {
   override readonly name = "CountersignError";
   readonly code: ErrorCode | ClientCode;
@@ -32,9 +33,9 @@ export class CountersignError extends Error {
   readonly title: string;
   readonly detail: string;
   readonly operation: string;
-  /** Everything that is wrong with the request, each with a JSON pointer into what was sent. */
+  /** All problems of the request, each with a JSON pointer into the request body. */
   readonly problems: readonly Problem[];
-  /** Commands that are legal in the state the change-set is in. */
+  /** Commands that are legal in the present state of the change-set. */
   readonly legal: readonly string[] | undefined;
   readonly retryAfterSeconds: number | undefined;
   readonly requestId: string | undefined;
@@ -85,7 +86,7 @@ const known = new Set([
   "retryAfterSeconds",
 ]);
 
-/** Reads a problem document (RFC 9457) of the server. `undefined`: it is none. */
+/** Reads a problem document (RFC 9457) of the server. `undefined`: the value is no problem document. */
 export function errorFromProblem(
   document: unknown,
   answer: { readonly status: number; readonly operation: string; readonly retryAfterSeconds?: number },

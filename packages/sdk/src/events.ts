@@ -6,7 +6,7 @@ export interface EntryEvent {
   readonly id: number | undefined;
   readonly entry: EntryView;
 }
-/** Nothing new, but how far the reader has come. */
+/** No new entry; only the reader's position. */
 export interface PlaceEvent {
   readonly kind: "place";
   readonly id: number | undefined;
@@ -19,7 +19,7 @@ export interface EndEvent {
 }
 export type TailEvent = EntryEvent | PlaceEvent | EndEvent;
 
-/** Lines without their line feeds in, events out. What is no event of ours is passed over. */
+/** Takes lines without their line feeds and returns events. Unknown events are skipped. */
 export async function* readEvents(lines: AsyncIterable<string>): AsyncGenerator<TailEvent, void, undefined> {
   let fields = new Map<string, string>();
   for await (const raw of lines) {

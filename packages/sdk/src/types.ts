@@ -1,4 +1,4 @@
-/** How operations look to a caller: derived from the contract, so that neither can drift from the other. */
+/** The types of operations for a caller. They are derived from the contract, so neither can drift from the other. */
 import type { CheckedInput, OperationId, OperationInput, OperationOutput } from "@countersign/contract";
 
 /**
@@ -7,7 +7,7 @@ import type { CheckedInput, OperationId, OperationInput, OperationOutput } from 
  */
 type Member<In, Out> = unknown extends In ? Out : Out extends boolean | undefined ? In | Out : In;
 
-/** What one passes to `client.<operation>(…)`. */
+/** The input of `client.<operation>(…)`. */
 export type Input<K extends OperationId> = {
   [M in keyof OperationInput<K>]: Member<
     OperationInput<K>[M],
@@ -15,7 +15,7 @@ export type Input<K extends OperationId> = {
   >;
 };
 
-/** Operations whose answer is streamed; a test holds this against the contract. */
+/** Operations whose answer is streamed. A test compares this list with the contract. */
 export const streamOperations = ["exportAudit", "tailAudit", "reportAudit"] as const satisfies readonly OperationId[];
 export type StreamOperationId = (typeof streamOperations)[number];
 
@@ -44,7 +44,7 @@ export type RowOf<K extends PagedOperationId> =
   OperationOutput<K> extends { readonly rows: readonly (infer R)[] } ? R : never;
 
 export interface CallOptions {
-  /** One is made by default. Sending the same key again gives the first answer and has no second effect. */
+  /** The SDK makes a key by default. Sending the same key again gives the first answer and has no second effect. */
   readonly idempotencyKey?: string;
   readonly signal?: AbortSignal;
   /** Milliseconds for one attempt; default that of the client. */

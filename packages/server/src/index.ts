@@ -1,2 +1,2 @@
-/** The Countersign server, for who starts it from a program. */
+/** The Countersign server, for programs that start it. */
 export { startServer, type RunningServer, type ServerConfig } from "./server.js";

@@ -1,8 +1,8 @@
 /**
  * The composition root: every module of the server, opened in order and closed in reverse.
  *
- * Promises: when `startServer` resolves, requests are answered and what an earlier process left unfinished is being brought
- * to its end · a stop lets requests finish, then runs under way reach a safe point, then the ledger is flushed, then
+ * Promises: when `startServer` resolves, requests are answered, and work left unfinished by an earlier process is being
+ * finished · a stop lets requests finish, then runs under way reach a safe point, then the ledger is flushed, then
  * PostgreSQL ends.
  */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -46,7 +46,7 @@ export const serverVersion = "0.1.0";
 
 export interface ServerConfig {
   readonly dataDirectory: string;
-  /** A PostgreSQL of one's own; without it the embedded one. */
+  /** The operator's own PostgreSQL; without it the embedded one. */
   readonly databaseUrl?: string;
   readonly applicationDatabaseUrl?: string;
   readonly host?: string;
@@ -54,7 +54,7 @@ export interface ServerConfig {
   readonly port?: number;
   readonly log?: Log;
   readonly sealingKeys?: readonly Uint8Array[];
-  /** How long slow senders and readers are waited for. */
+  /** Time limits for slow senders and readers. */
   readonly timeouts?: HttpTimeouts;
   /** Where archives of prunings are written; by default below the data directory. */
   readonly archives?: string;
@@ -62,13 +62,13 @@ export interface ServerConfig {
   readonly workspaceRoots?: readonly string[];
   /** Anchors, one a line; without them those of the file `anchors` in the data directory. */
   readonly anchors?: readonly string[];
-  /** Below this many confirming anchors the server is degraded; 0. */
+  /** With fewer confirming anchors the server is degraded; default 0. */
   readonly anchorsRequired?: number;
-  /** Minutes between two self-checks; 0: only when asked. */
+  /** Minutes between two self-checks; 0: only on request. */
   readonly selfCheckMinutes?: number;
-  /** Whoever shows it reads /metrics; without it keys of the deployment's tenant alone. */
+  /** A request with it may read /metrics; without it only keys of the deployment's tenant may. */
   readonly metricsToken?: string;
-  /** Where metrics are kept; a new one for each server when left out. */
+  /** The registry of metrics; a new one for each server when left out. */
   readonly metricsRegistry?: Registry;
   /** Of the first tenant, at the first start. */
   readonly mode?: TenantMode;
@@ -103,7 +103,7 @@ const deploymentCodeFile = "deployment-enrolment-code";
 const archivesFolder = "archives";
 const addressFile = "server.json";
 
-/** What was opened so far, to be closed in reverse order. */
+/** The modules opened so far, to be closed in reverse order. */
 class Opened {
   readonly #closers: (() => Promise<void> | void)[] = [];
 
@@ -111,7 +111,7 @@ class Opened {
     this.#closers.push(close);
   }
 
-  /** Closes everything, also when one of them fails; the first failure is thrown at the end. */
+  /** Closes every module, even if closing one of them fails; the first failure is thrown at the end. */
   async close(): Promise<void> {
     const failures: unknown[] = [];
     for (let close = this.#closers.pop(); close !== undefined; close = this.#closers.pop()) {
@@ -138,7 +138,7 @@ export async function startServer(config: ServerConfig): Promise<RunningServer> 
 async function start(config: ServerConfig, opened: Opened): Promise<RunningServer> {
   const log = config.log ?? openLog({ level: "info" });
   const { anchors: lines, anchorsRequired: required } = config;
-  // Before anything is made or migrated: what is wrong in it is put right by editing, and nothing else was begun.
+  // Checked before anything is made or migrated: its errors are corrected by editing, and no other work was begun.
   const specs = await anchorSpecs({
     dataDirectory: config.dataDirectory,
     ...(lines === undefined ? {} : { lines }),
@@ -271,7 +271,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   opened.add(() => removeOwnAddress(file));
   publishing.start();
   selfChecks.start();
-  // Requests are served meanwhile: a run is only ever in one pair of hands.
+  // Requests are served meanwhile: only one process ever works on a run.
   const recovery = startRecovery({ tenants: () => tenancy.tenants(), recover: (of) => changeSets.recover(of), log });
   opened.add(() => recovery.stop());
   const keeper = startKeeper(retention, { tenants: () => tenancy.tenants(), log });
@@ -320,8 +320,8 @@ function userName(): string {
 }
 
 /**
- * While nobody of a tenant can sign in, a one-time code lies in the data directory: whoever may read that is the operator.
- * A code that is still good is left as it is, so that a restart does not spoil one that was just copied.
+ * While nobody of a tenant can sign in, a one-time code lies in the data directory: a person who may read that
+ * directory is the operator. A code that is still valid stays, so a restart does not spoil a code that was just copied.
  */
 async function letFirstHumanIn(
   tenancy: Tenancy,

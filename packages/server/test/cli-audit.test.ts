@@ -256,7 +256,7 @@ test("a receipt after the log's key was rotated: it brings the statements, and s
   const newest = (await run(["audit", "export", "--format", "jsonl"])).stdout.trimEnd().split("\n").at(-1) ?? "";
   const { seq } = JSON.parse(newest) as EntryView;
   const { code, stdout } = await run(["audit", "prove", String(seq), "--out", "after.tlog-proof"]);
-  expect([code, stdout]).toEqual([0, expect.stringContaining("2 statements: whoever pinned an earlier key")]);
+  expect([code, stdout]).toEqual([0, expect.stringContaining("2 statements: an auditor who pinned an earlier key")]);
   const parsed = parsePolicy(readFileSync(at("first-policy")));
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
   const trust = { ...noTrust, policy: parsed.policy };

@@ -229,7 +229,7 @@ describe("refusals end with their code and the command that would help", () => {
       /unknown option '--statsu'[\s\S]*Did you mean --status/,
     ],
     ["a group alone", ["change-set"], 64, /a command is missing[\s\S]*create/],
-    ["nothing to change", ["change-set", "create"], 64, /there is nothing in it/],
+    ["nothing to change", ["change-set", "create"], 64, /the change-set has no items/],
     ["no such change-set", ["change-set", "show", "CS-2026-0101-001"], 1, /not_found/],
     ["no number at all", ["change-set", "show", "x"], 4, /invalid_request: [\s\S]*\/id/],
     [

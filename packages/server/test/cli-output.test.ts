@@ -179,7 +179,7 @@ describe("the command that would help", () => {
   test("what is legal is typed out with the change-set's number", () => {
     expect(helpFor("illegal_transition", ["roll_back", "archive"], { changeSet: "CS-1" })).toEqual([
       "countersign undo CS-1   (bring every target back)",
-      "countersign change-set archive CS-1   (put it away; its backups are released)",
+      "countersign change-set archive CS-1   (archive it; its backups are released)",
     ]);
   });
 });

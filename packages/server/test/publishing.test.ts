@@ -285,7 +285,9 @@ test("what was published by another copy of the key directory binds this one too
   const other = await bench({ database: on.database, tenants: on.tenants, folder: behind });
   await other.fill(1);
   const publishing = other.publisher();
-  expect((await refusal(publishing.publish(on.tenant)))[1]).toMatch(/is not the one of which checkpoint 25 was signed/);
+  expect((await refusal(publishing.publish(on.tenant)))[1]).toMatch(
+    /is not the ledger of which checkpoint 25 was signed/,
+  );
 });
 
 test("a stored tile that is wrong is named, and proofs are right all the same", async () => {

@@ -290,7 +290,7 @@ describe("a principal", () => {
   });
 
   it("nobody erases themselves", async () => {
-    expect(refusal(await eraseIt("principal:alice")).message).toMatch(/nobody erases themselves/);
+    expect(refusal(await eraseIt("principal:alice")).message).toMatch(/nobody can erase themselves/);
   });
 });
 

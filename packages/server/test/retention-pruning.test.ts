@@ -185,7 +185,9 @@ describe("a pruning", () => {
     const other = await createWorld({ storage: database.storage, clock });
     const fresh = retentionDesk(other.desk, other.changeSets, other.dataDirectory);
     const caller = await other.caller(other.people.alice.id);
-    expect(refusal(await previewPruning(fresh, caller, { before: at(0) })).message).toContain("nothing is so old");
+    expect(refusal(await previewPruning(fresh, caller, { before: at(0) })).message).toContain(
+      "no entry before that time",
+    );
     await other.close();
   });
 

@@ -1,4 +1,7 @@
-/** Archives of pruned entries: each verifies by itself, is the one that a pruning named, and ends with the hash the ledger has there. */
+/**
+ * Checks archives of pruned entries. Each archive must verify by itself, be the one that a pruning named, and end with
+ * the hash that the ledger has at that place.
+ */
 import { Sha256Stream, verifyBundle, type BundleResult, type Finding } from "@countersign/proof";
 
 export interface Archive {
@@ -30,7 +33,7 @@ export function endsOf(archives: readonly Archive[]): number[] {
   return [...new Set(ends)].sort((a, b) => a - b);
 }
 
-/** What is wrong with the archives as archives of this ledger. */
+/** Problems of the archives as archives of this ledger. */
 function compareArchives(archives: readonly Archive[], ledger: BundleResult): Finding[] {
   const named = ledger.notes.flatMap(({ archive }) => (archive === undefined ? [] : [archive]));
   return archives.flatMap((archive): Finding[] => {

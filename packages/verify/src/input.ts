@@ -1,11 +1,14 @@
-/** Opens what is to be verified and tells bundles from receipts by their first bytes. Nothing is held but a piece at a time. */
+/**
+ * Opens the file to verify, and tells bundles from receipts by their first bytes. Only one piece of the file is in
+ * memory at a time.
+ */
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 
 export interface Input {
   readonly kind: "bundle" | "receipt";
   readonly bytes: AsyncIterable<Uint8Array>;
-  /** Of a file; undefined for standard input. */
+  /** The size of a file; undefined for standard input. */
   readonly size: number | undefined;
 }
 
@@ -44,7 +47,7 @@ async function* rest(first: readonly Uint8Array[], reader: AsyncIterator<Uint8Ar
   for (let next = await reader.next(); next.done !== true; next = await reader.next()) yield next.value;
 }
 
-/** All of it, unless it is larger. */
+/** All bytes of the file, unless it is larger than the limit. */
 export async function readWhole(bytes: AsyncIterable<Uint8Array>, bytesMax: number): Promise<Uint8Array | undefined> {
   const pieces: Uint8Array[] = [];
   let length = 0;

@@ -1,6 +1,7 @@
 /**
- * `countersign-verify`: a verdict on a bundle or a receipt, from nothing but the file and what the auditor brings. It trusts no key
- * and no anchor that comes with what it verifies, asks no network, and says what it could not see.
+ * `countersign-verify`: a verdict on a bundle or a receipt, from nothing but the file and the auditor's own policy,
+ * keys and anchors. It trusts no key and no anchor that comes with the file, uses no network, and says which checks it
+ * could not make.
  */
 import { createReadStream, readFileSync } from "node:fs";
 import {
@@ -30,7 +31,7 @@ import { progress } from "./progress.js";
 import type { World } from "./world.js";
 
 export async function main(): Promise<void> {
-  // A reader that goes away (`| head`) is no error of ours.
+  // It is no error when the reader of our output goes away (`| head`).
   process.stdout.on("error", () => undefined);
   process.exitCode = await run({
     args: process.argv.slice(2),
@@ -59,14 +60,14 @@ export async function run(world: World): Promise<number> {
   }
 }
 
-/** Of a policy that is none there is one a line. */
+/** A file that is no policy has one problem for each line. */
 const problemsShown = 10;
 
 async function verify(world: World, options: Options): Promise<number> {
   const { policy, keys, requireAnchored } = options;
   let trustOf: (ledger: LedgerName) => Trust;
   try {
-    // Asked before anything is read: whoever mistyped a path wants to know now.
+    // Checked before anything is read, so a mistyped path is reported at once.
     if (policy !== undefined) readPolicyFile(policy);
     const keyStatements = keys === undefined ? [] : readKeyStatements(keys);
     trustOf = (ledger) => loadTrust({ policyPath: policy, ledger, requireAnchored, keyStatements });

@@ -1,4 +1,4 @@
-/** What the command was asked, from its arguments. Pure. */
+/** Parses the command's arguments into options. Pure. */
 import { parseArgs } from "node:util";
 
 export interface Options {

@@ -1,4 +1,7 @@
-/** A line that is written over while a large file is read; nothing where nobody watches or it is over at once. */
+/**
+ * A progress line that is overwritten while a large file is read. It is not shown if nobody watches a terminal, or if
+ * reading is over at once.
+ */
 import type { World } from "./world.js";
 
 export interface Progress {

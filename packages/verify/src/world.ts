@@ -1,4 +1,4 @@
-/** What the command talks to. */
+/** The command's connections to the outside: arguments, files, output. */
 export interface World {
   readonly args: readonly string[];
   readonly stdin: AsyncIterable<Uint8Array>;

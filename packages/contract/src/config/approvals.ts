@@ -22,10 +22,10 @@ export const approvalsConfiguration = z
     auto: z.boolean().meta({ description: "Low risk that policy allows needs nobody's approval." }),
     mintedKeys: z.enum(["by_mode", "exclude", "exclude_resets"]).meta({
       description:
-        "Whether a person counts whose signing key was enrolled with a code from the author's human: never (exclude), or only with their first key (exclude_resets). by_mode: organisation exclude, team exclude_resets.",
+        "Whether a vote counts if its signing key was enrolled with a code from the author's human: never (exclude), or only if it is the voter's first key (exclude_resets). by_mode: organisation exclude, team exclude_resets.",
     }),
     onCallRole: roleName.meta({
-      description: "Who may undo inside the undo window besides the author's human and the approvers.",
+      description: "The role that may roll back inside the undo window, besides the author's human and the approvers.",
     }),
   })
   .meta({ id: "ApprovalsConfiguration" });

@@ -39,7 +39,7 @@ export const freezeConfiguration = z
       )
       .max(50),
   })
-  .meta({ id: "FreezeConfiguration", description: "When nothing is applied. Undoing goes on." });
+  .meta({ id: "FreezeConfiguration", description: "Times in which nothing is applied. Rollbacks go on." });
 
 /** Holds while the document is absent. */
 export const freeze = configurationDocument(freezeConfiguration, { windows: [], weekly: [] });

@@ -6,11 +6,11 @@ export const ledgerConfiguration = z
   .strictObject({
     public: z.boolean().default(false).meta({
       description:
-        "Whether anybody may read the checkpoints and the tree of hashes at `/ledger/<tenant>/…`. They hold hashes and times, no content.",
+        "True: anybody may read the checkpoints and the tree of hashes at `/ledger/<tenant>/…`. They hold hashes and times, no content.",
     }),
     retainDays: z.int().min(1).max(36_500).optional().meta({
       description:
-        "Entries older than this are archived and pruned once a day (docs/retention.md); left out, nothing is pruned by itself.",
+        "Entries older than this are archived and pruned once a day (docs/retention.md); when left out, nothing is pruned by itself.",
     }),
   })
   .meta({ id: "LedgerConfiguration", description: "What is shown of the tenant's ledger." });

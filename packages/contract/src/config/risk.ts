@@ -57,7 +57,7 @@ export const riskConfiguration = z
           lowest: z.int().min(-100).max(0),
           highest: percent,
         })
-        .meta({ description: "Points by the outcomes of the author's last 50 finished change-sets." }),
+        .meta({ description: "Points for the outcomes of the author's last 50 finished change-sets." }),
     }),
     scope: z.strictObject({ categories: z.partialRecord(z.enum(categories), percent), otherwise: percent }),
     quantity: z.strictObject({ steps, otherwise: percent }),

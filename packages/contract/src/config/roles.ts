@@ -59,7 +59,7 @@ export const roles = configurationDocument(rolesConfiguration, {
       ],
     },
     agent: {
-      description: "What agents and services do; grants say on which targets.",
+      description: "For agents and services; grants say on which targets.",
       permissions: [
         "change_sets.read",
         "change_sets.propose",
@@ -73,7 +73,7 @@ export const roles = configurationDocument(rolesConfiguration, {
     auditor: { description: "Reads and verifies.", permissions: [...reading, "keys.read"] },
   },
   groups: {
-    reviewers: { description: "Approves what no other group is named for." },
+    reviewers: { description: "Approves change-sets whose category names no other group." },
     ui: { description: "User interfaces." },
     design: { description: "The design system." },
     backend: { description: "Services, APIs, infrastructure, security." },

@@ -1,4 +1,4 @@
-/** Reading the ledger as people ask about it: what was recorded, exports that verify elsewhere. */
+/** Operations that read the ledger: entries, exports that verify elsewhere, receipts, reports, live tails. */
 import { z } from "zod";
 import { changeSetRef, timestamp } from "../changeSets.js";
 import { jsonObject } from "../json.js";
@@ -46,9 +46,11 @@ export const auditOperations = {
         .meta({ description: "Last sequence number; the head when left out." }),
       since: timestamp.optional().meta({ description: "By time instead of `from`." }),
       until: timestamp.optional().meta({ description: "By time instead of `to`; exclusive." }),
-      changeSet: changeSetRef.optional().meta({ description: "Its whole story, with the keys of its voters." }),
-      actor: z.string().optional().meta({ description: "Id or name of a principal: all it did." }),
-      subject: z.string().optional().meta({ description: "Id of a subject: all that was done to it." }),
+      changeSet: changeSetRef
+        .optional()
+        .meta({ description: "All entries of this change-set, with the keys of its voters." }),
+      actor: z.string().optional().meta({ description: "Id or name of a principal: all entries by it." }),
+      subject: z.string().optional().meta({ description: "Id of a subject: all entries about it." }),
       bodies: z.stringbool().default(true).meta({ description: "With the texts people read." }),
       format: z
         .enum(["bundle", "jsonl"])
@@ -67,7 +69,7 @@ export const auditOperations = {
     method: "GET",
     path: "/api/ledger/entries/{entry}/proof",
     summary:
-      "A receipt: a tlog-proof file that shows that the entry is in the ledger of a signed checkpoint. It verifies offline, alone.",
+      "A receipt: a tlog-proof file that proves that the entry is in the ledger under a signed checkpoint. It verifies offline, without other files.",
     tag: "Audit",
     input: z.strictObject({
       entry: z.string().min(1).max(40).meta({ description: "Sequence number or id of the entry.", example: "4711" }),
@@ -84,7 +86,7 @@ export const auditOperations = {
     method: "GET",
     path: "/api/ledger/audit/policy",
     summary:
-      "A policy file for an auditor to start from: the log's key, the witnesses and anchors configured here, a quorum. It is the server's word until its keys were compared over another channel.",
+      "A policy file for an auditor to start from: the log's key, the witnesses and anchors configured here, a quorum. It is the server's word until you compare its keys over another channel.",
     tag: "Audit",
     input: z.strictObject({
       anchors: z
@@ -103,14 +105,16 @@ export const auditOperations = {
     method: "GET",
     path: "/api/ledger/audit/tail",
     summary:
-      "New entries as they are committed, as server-sent events. An event's `id` is its sequence number: `Last-Event-ID` goes on after it, without a gap or a repeat.",
+      "New entries as they are committed, as server-sent events. An event's `id` is its sequence number: `Last-Event-ID` continues after it, without a gap or a repeat.",
     tag: "Audit",
     input: z.strictObject({
       actor: z.string().optional().meta({ description: "Id or name of a principal." }),
       action: several(z.string()),
       subject: z.string().optional().meta({ description: "Id of the subject." }),
       changeSet: changeSetRef.optional(),
-      since: timestamp.optional().meta({ description: "Begin with the entries of this time; else with the next one." }),
+      since: timestamp
+        .optional()
+        .meta({ description: "Begin with the entries of this time; with the next entry when left out." }),
       after: z.coerce.number().int().min(-1).optional().meta({ description: "Begin after this entry." }),
     }),
     output: entryView,
@@ -141,7 +145,7 @@ export const auditOperations = {
       since: timestamp.optional(),
       until: timestamp.optional().meta({ description: "Exclusive." }),
       verify: z.enum(["ledger", "range", "none"]).default("ledger").meta({
-        description: "What is verified for the verdict: the whole ledger with its state, the period's chain, nothing.",
+        description: "Verify for the verdict: the whole ledger with its state, the period's chain, or nothing.",
       }),
     }),
     output: reportLine,

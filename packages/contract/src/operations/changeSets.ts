@@ -113,7 +113,7 @@ export const changeSetOperations = {
     method: "PUT",
     path: "/api/ledger/changesets/{id}",
     summary:
-      "Make a new revision; votes on the old one are dismissed. Without `items` the old ones are planned again (rebase).",
+      "Make a new revision; votes on the old one are dismissed. Without `items` the old items are planned again (rebase).",
     tag,
     input: z.strictObject({
       id: changeSetRef,
@@ -121,7 +121,7 @@ export const changeSetOperations = {
         .number()
         .int()
         .min(1)
-        .meta({ description: "Revision this was made from (header `If-Match`)." }),
+        .meta({ description: "Revision that the changes are based on (header `If-Match`)." }),
       title: changeSetFields.title.optional(),
       description: z.string().max(limits.descriptionLengthMax).optional(),
       category: changeSetFields.category,
@@ -146,7 +146,7 @@ export const changeSetOperations = {
   getChangeSetStatus: operation({
     method: "GET",
     path: "/api/ledger/changesets/{id}/status",
-    summary: "Where a change-set stands, and which commands are legal now.",
+    summary: "The status of a change-set, and the commands that are legal now.",
     tag,
     input: byId,
     output: changeSetSummary.extend({ legalCommands: z.array(z.enum(commands)), applicationId: uuid.nullable() }),
@@ -290,7 +290,7 @@ export const changeSetOperations = {
   applyChangeSet: operation({
     method: "POST",
     path: "/api/ledger/changesets/{id}/apply",
-    summary: "Change the targets. Answers when every item is verified, compensated or named.",
+    summary: "Change the targets. Answers when every item is verified or compensated, or its state is reported.",
     tag,
     input: z.strictObject({ id: changeSetRef }),
     output: applicationAnswer,
@@ -322,7 +322,7 @@ export const changeSetOperations = {
   rollbackChangeSet: operation({
     method: "POST",
     path: "/api/ledger/changesets/{id}/rollback",
-    summary: "Bring every target back to exactly what it was.",
+    summary: "Bring every target back to exactly its earlier state.",
     tag,
     input: reasonInput.extend({
       id: changeSetRef,
@@ -372,7 +372,7 @@ export const changeSetOperations = {
   resolveChangeSet: operation({
     method: "POST",
     path: "/api/ledger/changesets/{id}/resolve",
-    summary: "A person says, with evidence, what became of a partly applied change-set.",
+    summary: "A person states, with evidence, the outcome of a partly applied change-set.",
     tag,
     input: z.strictObject({
       id: changeSetRef,
@@ -393,7 +393,7 @@ export const changeSetOperations = {
   archiveChangeSet: operation({
     method: "POST",
     path: "/api/ledger/changesets/{id}/archive",
-    summary: "Put a finished change-set away; its backups are released.",
+    summary: "Archive a finished change-set; its backups are released.",
     tag,
     input: byId,
     output: changeSetAnswer,
@@ -423,7 +423,7 @@ export const changeSetOperations = {
   getApplication: operation({
     method: "GET",
     path: "/api/ledger/applications/{applicationId}",
-    summary: "One run: which items are verified, compensated or named.",
+    summary: "One run, with the state of every item.",
     tag,
     input: z.strictObject({ applicationId: uuid }),
     output: applicationView,
@@ -436,7 +436,7 @@ export const changeSetOperations = {
   listPendingApprovals: operation({
     method: "GET",
     path: "/api/ledger/approvals/pending",
-    summary: "Change-sets that wait for a vote; `mine`: for the caller's.",
+    summary: "Change-sets that wait for a vote; `mine`: those that wait for the caller's.",
     tag,
     input: z.strictObject({ mine: z.stringbool().default(false), ...page }),
     output: paged(

@@ -22,9 +22,9 @@ export type Operations = typeof operations;
 export type OperationId = keyof Operations;
 export const operationIds = Object.keys(operations) as readonly OperationId[];
 
-/** What a caller passes. */
+/** The input that a caller passes. */
 export type OperationInput<K extends OperationId> = z.input<Operations[K]["input"]>;
-/** What the handler gets, checked and with defaults. */
+/** The input that the handler gets, checked and with defaults. */
 export type CheckedInput<K extends OperationId> = z.output<Operations[K]["input"]>;
 export type OperationOutput<K extends OperationId> = z.output<Operations[K]["output"]>;
 

@@ -50,17 +50,20 @@ export interface Operation<
   readonly idempotent?: true;
   /** Member that is sent in `If-Match`. */
   readonly ifMatch?: string;
-  /** A person must show their key unlocked: member `proof`. `for_rules`: where it changes what governs the tenant. */
+  /**
+   * A person must prove that their signing key is unlocked, in the member `proof`. `for_rules`: only where the
+   * operation changes the tenant's governance.
+   */
   readonly proof?: true | "for_rules";
   /** The answer is text streamed line by line; `output` describes one line, of server-sent events the `data` of one. */
   readonly stream?: S;
   /** Member that `Last-Event-ID` stands for: what a browser sends when it connects again. It wins over the query. */
   readonly resume?: string;
-  /** Where the answer is only begun: the address of the job, which makes the answer a 202. */
+  /** For a job that goes on after the answer: its address, which makes the answer a 202. */
   readonly job?: (answer: z.output<O>) => string | undefined;
-  /** Codes beyond those every operation may answer. */
+  /** Codes that this operation may answer, besides those of every operation. */
   readonly errors: readonly ErrorCode[];
-  /** The command that does it, as typed. */
+  /** The command that runs the operation, as a person types it. */
   readonly cli: string | null;
 }
 

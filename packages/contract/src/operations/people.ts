@@ -64,7 +64,7 @@ export const peopleOperations = {
     method: "POST",
     path: "/api/ledger/agents",
     summary:
-      "Add an agent or service and mint its first API key. The caller accepts to be answerable unless another human is named who accepted.",
+      "Add an agent or service and mint its first API key. The caller becomes answerable for it, unless the request names another human who accepted.",
     tag,
     input: z.strictObject({
       name,
@@ -86,7 +86,7 @@ export const peopleOperations = {
   acceptAgent: operation({
     method: "POST",
     path: "/api/ledger/principals/{id}/accept",
-    summary: "The calling human accepts to be answerable for an agent or service, in place of the one before.",
+    summary: "The calling human becomes answerable for an agent or service, in place of its present human.",
     tag,
     input: z.strictObject({ id: uuid, proof }),
     output: principalAnswer,
@@ -241,7 +241,7 @@ export const peopleOperations = {
   listSigningKeys: operation({
     method: "GET",
     path: "/api/ledger/signing-keys",
-    summary: "Public keys people vote with.",
+    summary: "People's public keys, which verify their votes.",
     tag,
     input: z.strictObject({ principal: uuid.optional() }),
     output: z.object({ rows: z.array(signingKeyView) }),
@@ -350,7 +350,7 @@ export const peopleOperations = {
   removeWorkspace: operation({
     method: "DELETE",
     path: "/api/ledger/workspaces/{id}",
-    summary: "Remove a workspace from the register; its files stay as they are.",
+    summary: "Remove a workspace from the register; its files stay unchanged.",
     tag: "Targets",
     input: z.strictObject({ id: uuid }),
     output: z.object({ workspace: workspaceView, receipts }),
@@ -378,7 +378,7 @@ export const peopleOperations = {
     method: "POST",
     path: "/api/ledger/kill-switch/engage",
     summary:
-      "Stop every apply of the tenant: by the order of the ledger no item starts after this. An agent's is a hold of 15 minutes that a person confirms.",
+      "Stop every apply of the tenant: no item starts after this entry of the ledger. An agent's stop is a hold of 15 minutes, which a person can confirm.",
     tag: "Kill-switch",
     input: z.strictObject({ reason: z.string().min(1).max(limits.reasonLengthMax) }),
     output: z.object({ killSwitch: killSwitchView, receipts }),
@@ -392,7 +392,7 @@ export const peopleOperations = {
   releaseKillSwitch: operation({
     method: "POST",
     path: "/api/ledger/kill-switch/release",
-    summary: "Release it: two people, each with their key (solo: the one).",
+    summary: "Release the kill-switch: two people, each with their key (solo: the one).",
     tag: "Kill-switch",
     input: z.strictObject({ proof }),
     output: z.object({ killSwitch: killSwitchView, receipts }),

@@ -1,4 +1,7 @@
-/** What is published of a ledger. The tree itself is at `/ledger/<tenant>/…`, as tlog-tiles has it (docs/ledger-format.md). */
+/**
+ * Operations that read a ledger's checkpoints, keys and publishing state. The tree itself is at `/ledger/<tenant>/…`,
+ * as tlog-tiles has it (docs/ledger-format.md).
+ */
 import { z } from "zod";
 import { timestamp } from "../changeSets.js";
 import { operation } from "./operation.js";
@@ -9,7 +12,7 @@ export const publishingOperations = {
     method: "GET",
     path: "/api/ledger/checkpoint",
     summary:
-      "The newest signed checkpoint of the tenant's ledger, with its cosignatures, and whether more will follow.",
+      "The newest signed checkpoint of the tenant's ledger, with its cosignatures, and whether the server will sign more.",
     tag: "Audit",
     input: z.strictObject({}),
     output: z
@@ -35,7 +38,7 @@ export const publishingOperations = {
   getPublishing: operation({
     method: "GET",
     path: "/api/ledger/publishing",
-    summary: "Whether the tenant's ledger is signed as it grows, and how far each anchor has confirmed it.",
+    summary: "Whether the tenant's ledger is signed as it grows, and the size that each anchor has confirmed.",
     tag: "Audit",
     input: z.strictObject({}),
     output: z
@@ -43,13 +46,15 @@ export const publishingOperations = {
         state: z.enum(["published", "waiting", "stopped", "starting", "elsewhere"]).meta({
           description: "`stopped`: nothing more is signed until somebody acts; `elsewhere`: another process signs.",
         }),
-        reason: z.string().nullable().meta({ description: "Why it waits or is stopped, and the way out." }),
-        entries: z.int().meta({ description: "Of the ledger, signed or not." }),
+        reason: z.string().nullable().meta({ description: "Why signing waits or is stopped, and the way out." }),
+        entries: z.int().meta({ description: "Entries in the ledger, signed or not." }),
         checkpoint: z
           .object({ size: z.int(), signedAt: timestamp, incarnation: z.int() })
           .nullable()
-          .meta({ description: "The newest; null: nothing was ever signed." }),
-        anchorsDegraded: z.boolean().meta({ description: "Fewer confirm than are required, or one contradicts." }),
+          .meta({ description: "The newest checkpoint; null: none was ever signed." }),
+        anchorsDegraded: z
+          .boolean()
+          .meta({ description: "Fewer anchors confirm than are required, or one contradicts." }),
         anchors: z.array(
           z.object({
             name: z.string(),
@@ -57,9 +62,11 @@ export const publishingOperations = {
             standing: z.enum(["new", "ok", "failing", "contradicts"]),
             confirmed: z.int().meta({ description: "Entries it has confirmed." }),
             behind: z.int().meta({ description: "Entries it has not." }),
-            checkpointAt: timestamp.nullable().meta({ description: "When the checkpoint was signed that it has." }),
-            nextAttemptAt: timestamp.nullable().meta({ description: "Null: when there is something new." }),
-            since: timestamp.nullable().meta({ description: "Since when it fails or contradicts." }),
+            checkpointAt: timestamp
+              .nullable()
+              .meta({ description: "When the checkpoint that the anchor has was signed." }),
+            nextAttemptAt: timestamp.nullable().meta({ description: "Null: as soon as there is a new checkpoint." }),
+            since: timestamp.nullable().meta({ description: "The time since which the anchor fails or contradicts." }),
             lastError: z.string().nullable(),
           }),
         ),

@@ -48,7 +48,7 @@ export const recordOperations = {
   getResource: operation({
     method: "GET",
     path: "/api/ledger/resource",
-    summary: "One JSON resource as it is now, or as it was at a revision.",
+    summary: "One JSON resource in its present state, or at a revision.",
     tag: "Targets",
     input: z.strictObject({ ...resourceName, revision: z.coerce.number().int().min(1).optional() }),
     output: resourceView,

@@ -1,4 +1,7 @@
-/** What may be taken out of the ledger, by whom and on whose word: erasures, legal holds, prunings and their archives. */
+/**
+ * Operations that remove texts and contents from the ledger, or forbid it: erasures, legal holds, prunings and their
+ * archives.
+ */
 import { z } from "zod";
 import { principalSummary, receipts, timestamp, uuid } from "../changeSets.js";
 import { limits } from "../limits.js";
@@ -23,12 +26,12 @@ const reason = z.string().min(1).max(limits.reasonLengthMax);
 export const policyName = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/)
-  .meta({ description: "Name of the rule it is done by; it stands in the ledger.", example: "gdpr-art-17" });
+  .meta({ description: "Name of the rule that requires it; recorded in the ledger.", example: "gdpr-art-17" });
 
 const subject = z.object({
   type: z.string(),
   id: z.string(),
-  label: z.string().nullable().meta({ description: "What people call it; null once that is erased." }),
+  label: z.string().nullable().meta({ description: "The name people know it by; null once the name is erased." }),
 });
 
 const erasedPart = z.object({
@@ -41,13 +44,12 @@ export const erasureReport = z
   .object({
     subject,
     erased: z.array(erasedPart),
-    keys: z.int().meta({ description: "Keys by which its texts were sealed, gone with the commit." }),
-    notReached: z.array(z.string()).meta({ description: "Where the same texts may stand still, in plain words." }),
+    keys: z.int().meta({ description: "Keys that sealed its texts; the commit deletes them." }),
+    notReached: z.array(z.string()).meta({ description: "Places that may still have the same texts, in plain words." }),
     finished: z.boolean().meta({
-      description:
-        "False: what the keys sealed cannot be read any more, and its bytes are removed as soon as that is possible.",
+      description: "False: the sealed texts cannot be read any more, and their bytes are removed as soon as possible.",
     }),
-    alreadyBy: seq.nullable().meta({ description: "The entry that erased it before; nothing was left to do." }),
+    alreadyBy: seq.nullable().meta({ description: "The earlier entry that erased it; nothing was left to do." }),
   })
   .meta({ id: "ErasureReport" });
 export type ErasureReport = z.infer<typeof erasureReport>;
@@ -77,9 +79,9 @@ export const pruningPreview = z
     from: seq.meta({ description: "First entry of the archive: where the last pruning ended." }),
     upTo: seq,
     emptied: z.int().meta({ description: "Entries that lose their content." }),
-    kept: z.int().meta({ description: "Entries before `upTo` that keep it." }),
+    kept: z.int().meta({ description: "Entries before `upTo` that keep their content." }),
     bodies: z.int().meta({ description: "Texts that are removed." }),
-    keptSubjects: z.int().meta({ description: "Change-sets that are not finished, and what is under legal hold." }),
+    keptSubjects: z.int().meta({ description: "Unfinished change-sets and subjects under legal hold." }),
     checkpoint: z
       .int()
       .nullable()
@@ -99,8 +101,10 @@ export const archiveView = z
     bytes: z.int(),
     emptied: z.int(),
     kept: z.int(),
-    done: z.boolean().meta({ description: "False: the entry is there, and what it names is about to be emptied." }),
-    file: z.string().nullable().meta({ description: "Where the server wrote it, if it is there still." }),
+    done: z
+      .boolean()
+      .meta({ description: "False: the entry is recorded, and the entries it names are about to be emptied." }),
+    file: z.string().nullable().meta({ description: "Where the server wrote it, if it is still there." }),
   })
   .meta({ id: "Archive" });
 export type ArchiveView = z.infer<typeof archiveView>;
@@ -109,7 +113,7 @@ export const retentionOperations = {
   previewErasure: operation({
     method: "GET",
     path: "/api/ledger/retention/erasures/preview",
-    summary: "What erasing a subject would take away, and what it would not reach.",
+    summary: "The texts that erasing a subject would remove, and the copies it would not reach.",
     tag,
     input: z.strictObject({ subject: subjectRef }),
     output: erasureReport,
@@ -145,7 +149,7 @@ export const retentionOperations = {
   listLegalHolds: operation({
     method: "GET",
     path: "/api/ledger/retention/holds",
-    summary: "Legal holds: what is neither erased nor pruned.",
+    summary: "Legal holds: their subjects are neither erased nor pruned.",
     tag,
     input: z.strictObject({ released: z.stringbool().default(false).meta({ description: "Released ones too." }) }),
     output: z.object({ rows: z.array(legalHoldView) }),
@@ -187,7 +191,7 @@ export const retentionOperations = {
   previewPruning: operation({
     method: "GET",
     path: "/api/ledger/retention/prunings/preview",
-    summary: "What pruning would take away.",
+    summary: "The entries that pruning would empty.",
     tag,
     input: z.strictObject({
       upTo: z.coerce.number().int().min(0).optional(),
@@ -236,7 +240,7 @@ export const retentionOperations = {
   listArchives: operation({
     method: "GET",
     path: "/api/ledger/retention/archives",
-    summary: "Prunings, and the archives that hold what they took away.",
+    summary: "Prunings, and the archives that hold the removed contents.",
     tag,
     input: z.strictObject({}),
     output: z.object({ rows: z.array(archiveView) }),

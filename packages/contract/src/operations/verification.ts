@@ -1,4 +1,7 @@
-/** Verification by the server. It is only as good as the server's word: for more there are bundles and `countersign audit verify`. */
+/**
+ * Verification by the server. The verdict is only the server's word; for your own, use bundles and `countersign audit
+ * verify`.
+ */
 import { z } from "zod";
 import { uuid } from "../changeSets.js";
 import { verification, verifyReport } from "../ledger.js";
@@ -9,7 +12,7 @@ export const verificationOperations = {
     method: "GET",
     path: "/api/ledger/chain/verify",
     summary:
-      "The tenant's ledger as the server's last self-check found it, and what came since, verified now. `full`: everything, as a job (202 with its address). For a verdict that does not trust the server: `countersign audit verify`, or a bundle.",
+      "The result of the server's last self-check of the tenant's ledger; newer entries are verified now. `full`: verify everything, as a job (202 with its address). For a verdict that does not trust the server: `countersign audit verify`, or a bundle.",
     tag: "Audit",
     input: z.strictObject({
       from: z.coerce.number().int().min(0).optional().meta({ description: "The chain alone, from this entry on." }),
@@ -22,7 +25,7 @@ export const verificationOperations = {
         selfCheck: verification
           .omit({ report: true, progress: true })
           .nullable()
-          .meta({ description: "The check that this stands on; null: none, all was verified now." }),
+          .meta({ description: "The earlier check that this one continues; null: everything was verified now." }),
       }),
       z.object({ kind: z.literal("job"), verification }),
     ]),
@@ -36,7 +39,7 @@ export const verificationOperations = {
   getVerification: operation({
     method: "GET",
     path: "/api/ledger/chain/verifications/{id}",
-    summary: "One verification: its state, how far it is, and what it found.",
+    summary: "One verification: its state, its progress and its findings.",
     tag: "Audit",
     input: z.strictObject({ id: uuid }),
     output: verification,
@@ -49,7 +52,7 @@ export const verificationOperations = {
   listVerifications: operation({
     method: "GET",
     path: "/api/ledger/chain/verifications",
-    summary: "What the server verified lately, newest first, without the findings.",
+    summary: "The server's verifications, newest first, without their findings.",
     tag: "Audit",
     input: z.strictObject({ limit: z.coerce.number().int().min(1).max(200).default(50) }),
     output: z.object({

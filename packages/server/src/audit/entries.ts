@@ -1,4 +1,4 @@
-/** The ledger as operations show it: entries with names beside ids, verification, bundles. */
+/** The ledger's operations: entries with names beside ids, verification, bundles. */
 import {
   type CheckedInput,
   type EntryView,
@@ -63,7 +63,7 @@ export async function listAudit(
   return { rows: await named(desk, caller.tenant, page.entries), nextCursor: page.next ?? null };
 }
 
-/** An id as it is; a name by the principals; null when nobody has it. */
+/** An id is taken unchanged; a name is looked up among the principals; null when no principal has it. */
 export async function actorOf(
   ledger: Pick<Ledger, "snapshot">,
   tenant: TenantId,
@@ -146,7 +146,7 @@ function entryView(
 
 // ── Tails ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** What tails ask for: entries with names, written once for all who follow. */
+/** The source of tails: entries with names, written once for all readers. */
 export function tailSource(desk: Naming): Pick<TailOptions, "read" | "head"> {
   return {
     read: async (tenant, after, limit) => {
@@ -226,7 +226,8 @@ async function* tailEvents(
       checkedMs = desk.now();
     }
     const events = turn.entries.filter(wanted).map(({ seq, text }) => `id: ${seq}\nevent: entry\ndata: ${text}\n\n`);
-    // The id alone is remembered by the reader too: whoever connects again goes on from there, also after what was not for them.
+    // The reader also remembers an id without data. So it continues from there after connecting again, even after
+    // entries that its filter left out.
     yield `${begun ? "" : "retry: 2000\n"}${events.length === 0 ? ": nothing new\n" : `${events.join("")}`}id: ${turn.upTo}\n\n`;
     begun = true;
   }

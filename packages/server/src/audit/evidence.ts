@@ -1,4 +1,4 @@
-/** What leaves the server as evidence: bundles, receipts, and a policy file to begin with. */
+/** Evidence that leaves the server: bundles, receipts, and a policy file to begin with. */
 import {
   type AuditPolicy,
   type CheckedInput,
@@ -53,7 +53,7 @@ export async function proveEntry(
   const { ledger, verification, publishing } = desk;
   const place = await ledger.snapshot(tenant, (snapshot) => verification.findEntry(snapshot, entry));
   if (place === undefined)
-    return refused("not_found", `there is no entry \`${entry}\`; \`countersign audit log\` shows what there is`);
+    return refused("not_found", `there is no entry \`${entry}\`; \`countersign audit log\` shows the entries`);
   const known = await publishing.keyStatements();
   const look = () => ledger.snapshot(tenant, (snapshot) => verification.receiptOf(snapshot, place, known));
   let receipt = await look();
@@ -84,8 +84,9 @@ export async function proveEntry(
 }
 
 /**
- * Of the checkpoint's deployment. Asked for once the checkpoint is there, so that none of its key is missing. In a copied database
- * it may still be of the deployment that was copied: what is stated of another tells nothing of it.
+ * The statements of the checkpoint's deployment. Read after the checkpoint, so no statement about its key is missing.
+ * In a copied database the checkpoint may still be of the original deployment; statements of another deployment say
+ * nothing about it.
  */
 async function keyStatementsOf({ publishing }: EvidenceDesk, origin: string): Promise<readonly string[]> {
   const statements = await publishing.keyStatements();
@@ -94,7 +95,7 @@ async function keyStatementsOf({ publishing }: EvidenceDesk, origin: string): Pr
   return isOfOrigin ? statements : [];
 }
 
-/** Names of those that confirm a checkpoint as soon as there is one, and are worth waiting for. */
+/** Names of the witnesses and anchors that confirm a checkpoint at once, so they are worth waiting for. */
 function promptAnchors({ anchors, publishing }: EvidenceDesk, tenant: TenantId): string[] {
   const standings = publishing.status().anchors.filter((one) => one.tenant === tenant);
   const good = (name: string): boolean =>
@@ -139,7 +140,7 @@ function checkRange({ from, to, since, until }: CheckedInput<"exportAudit">): Re
   return undefined;
 }
 
-/** Name and keys of the deployment, with a checkpoint that covers what is exported, if there is one to be had. */
+/** Name and keys of the deployment, with a checkpoint that covers the exported entries, if there is one. */
 async function publishedUpTo(
   { publishing }: EvidenceDesk,
   tenant: TenantId,
@@ -156,7 +157,7 @@ async function publishedUpTo(
   } catch (error) {
     if (!isUnpublished(error)) throw error;
     const unproven = error.refusal.code;
-    // What was signed before it stopped is still worth carrying.
+    // Checkpoints signed before publishing stopped are still worth including.
     const none = (): Promise<readonly string[]> => Promise.resolve([]);
     return { ...(await named().catch(() => ({ deployment: unpublishedName, keyStatements: none }))), unproven };
   }
@@ -288,7 +289,7 @@ function policyText(given: {
   const lines = [
     `# A policy for the ledgers of ${deployment}, to begin with.`,
     "#",
-    "# WARNING: this is the word of the server that is to be verified. Whoever forges a ledger also forges the keys that come",
+    "# WARNING: this is the word of the server that is to be verified. A forger of a ledger also forges the keys that come",
     "# with it. Compare every fingerprint below (SHA-256 of the key's 32 bytes) with its owner over another channel: a phone",
     "# call, a letter, a contract. Then keep the file; never take a newer one from the server without doing so again.",
     "",
@@ -314,7 +315,7 @@ function witnessLine(key: AuditPolicy["keys"][number], witnesses: readonly { nam
   return `witness ${key.name} ${key.vkey}${url === undefined ? "" : ` ${url}`}`;
 }
 
-/** More than half of the witnesses; without witnesses one of the places; without those nothing can be demanded. */
+/** More than half of the witnesses; without witnesses, one of the anchors; without anchors nothing can be demanded. */
 function quorumOf(
   witnesses: readonly { readonly name: string }[],
   places: readonly { readonly name: string }[],

@@ -1,7 +1,8 @@
 /**
- * What one change-set's entries mean, for the report of an audit. Pure: entries in, what people ask for out.
+ * Reads one change-set's entries for the report of an audit. Pure: it takes entries, and returns the answers that
+ * people ask for.
  *
- * INVARIANT: everything a report says happened, an entry says; columns that hold a status are shown beside it, never instead.
+ * INVARIANT: every event in a report comes from an entry; status columns are shown beside it, never instead.
  */
 import {
   type Action,
@@ -41,7 +42,7 @@ export interface ItemFacts {
 export interface StoryFacts {
   readonly id: string;
   readonly entries: readonly ToldEntry[];
-  /** The row, held against the ledger; undefined when it is gone. */
+  /** The row, compared with the ledger; undefined when it is missing. */
   readonly row:
     | { readonly number: string; readonly title: string; readonly status: string; readonly revisionId: string }
     | undefined;
@@ -53,7 +54,7 @@ export interface StoryFacts {
   readonly period: { readonly from: number; readonly to: number };
   /** Entries that a checkpoint covers; undefined when nothing is published. */
   readonly covered: number | undefined;
-  /** What did not agree, one line each. */
+  /** Disagreements, one line each. */
   readonly mismatches: readonly { readonly seq: number | null; readonly message: string }[];
   /** Whether an entry of the ledger says that this content was pruned or erased. */
   readonly excused: (seq: number) => "content_pruned" | "content_erased" | undefined;
@@ -142,7 +143,7 @@ function momentOf(facts: StoryFacts, entry: ToldEntry | undefined) {
 function targetsOf({ items, wanted, row }: StoryFacts): { shown: ReportChangeSet["targets"]; others: number } {
   const now = items.filter((item) => item.revisionId === row?.revisionId);
   const about = (some: readonly ItemFacts[]): ItemFacts[] => some.filter((item) => item.keys.some(wanted));
-  // It may have been about the target in an earlier revision alone: then that is what is shown.
+  // Perhaps only an earlier revision was about the target: then that revision is shown.
   const [those, of] = about(now).length > 0 ? [about(now), now] : [about(items), items];
   const shown = those.slice(0, targetsMax);
   return {
@@ -196,7 +197,7 @@ const outcomes: Partial<Record<string, ReportRun["outcome"]>> = {
   "change_set.partially_applied": "partial",
 } satisfies Partial<Record<ChangeSetAction, ReportRun["outcome"]>>;
 
-/** Runs in their order: begun by an intent, ended by an outcome; what lies between and failed is why. */
+/** Runs in their order: a run begins with an intent and ends with an outcome; failures between them are the reason. */
 function runsOf(facts: StoryFacts): ReportRun[] {
   const runs = new Map<string, ReportRun>();
   for (const entry of facts.entries) {
@@ -234,7 +235,7 @@ function rolledBackOf(facts: StoryFacts, runs: readonly ReportRun[]): ReportChan
   const entry = facts.entries.findLast((one) => isOf(one, "change_set.rolled_back"));
   if (entry === undefined) return null;
   const run = runs.find(({ application }) => application === entry.data["application"]);
-  // Who asked for it is who began it; the end is written by whoever carried it out.
+  // The actor of the first entry requested the run; the end may be written by another process.
   return {
     ...placed(facts, entry),
     by: run?.started.by ?? personOf(facts, entry.actor.id),
@@ -290,7 +291,7 @@ export function gap(kind: ReportGap["kind"], seqs: readonly number[], message: s
   return { kind, seqs: seqs.slice(0, gapSeqsMax), count: seqs.length, message };
 }
 
-/** What the lines of a report add up to. */
+/** The totals of a report's lines. */
 export class ReportTally {
   readonly #counts = {
     changeSets: 0,
@@ -308,7 +309,7 @@ export class ReportTally {
   };
   readonly #gaps = new Map<ReportGap["kind"], { seqs: number[]; count: number; message: string }>();
 
-  /** Counts what happened within the period: a change-set may have been applied before it and rolled back in it. */
+  /** Counts events within the period: a change-set may have been applied before it and rolled back in it. */
   take(line: ReportChangeSet, { from, to }: { readonly from: number; readonly to: number }): void {
     const counts = this.#counts;
     const within = (one: { readonly seq: number } | null): number =>

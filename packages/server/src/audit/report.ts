@@ -1,8 +1,9 @@
 /**
- * The report of an audit: all changes to some targets in a period, told by the ledger's entries, each proven as it is shown.
+ * The report of an audit: all changes to some targets in a period, made from the ledger's entries, each proven as it is
+ * shown.
  *
- * Promises: constant memory, whatever there is to report (identifiers apart) · no connection to the database is held while
- * the reader is slow · the same question about the same period gives the same answer, but for what was erased since.
+ * Promises: constant memory, however long the report (identifiers apart) · no connection to the database is held while
+ * the reader is slow · the same question about the same period gives the same answer, except for texts erased since.
  */
 import {
   type Action,
@@ -52,9 +53,9 @@ export interface ReportParts {
   readonly nowMs: number;
   /** The newest checkpoint; undefined when nothing is published. */
   readonly checkpoint: () => Promise<ReportSummary["checkpoint"]>;
-  /** Verifies what the report stands on; undefined when that was not asked for. */
+  /** Verifies the ledger behind the report; undefined when that was not asked for. */
   readonly verify: ((range: { readonly from: number; readonly to: number }) => Promise<VerifyReport>) | undefined;
-  /** Entries that bear on all change-sets, as they are shown. */
+  /** Entries that concern all change-sets, in the form that is shown. */
   readonly events: (entries: readonly AuditEntry[]) => Promise<readonly ReportEvent["entry"][]>;
   /** Change-sets listed at most; 50,000. */
   readonly listedMax?: number;
@@ -69,7 +70,7 @@ const probedAtOnce = 1_000;
 /** More are not listed, and the summary says so: a report nobody reads is asked for a shorter period. */
 const listedMaxDefault = 50_000;
 
-/** The first millisecond of a quarter and of the one after it; undefined for what is none. */
+/** The first millisecond of a quarter and of the one after it; undefined if the text is no quarter. */
 export function quarterOf(text: string): { readonly sinceMs: number; readonly untilMs: number } | undefined {
   const match = quarterPattern.exec(text);
   if (match === null) return undefined;
@@ -77,7 +78,7 @@ export function quarterOf(text: string): { readonly sinceMs: number; readonly un
   return { sinceMs: Date.UTC(year, month, 1), untilMs: Date.UTC(year, month + 3, 1) };
 }
 
-/** What is wrong with a period, with JSON pointers. */
+/** The problems of a period, with JSON pointers. */
 export function checkPeriod(asked: {
   readonly quarter?: string | undefined;
   readonly since?: string | undefined;
@@ -253,7 +254,7 @@ class Teller {
     });
   }
 
-  /** The keys of a voter are those their own entries enrolled, hashed again like all the others. */
+  /** A voter's keys are those that the voter's own entries enrolled. These entries are hashed again like all others. */
   async #learnKeys(snapshot: Snapshot, voter: string): Promise<void> {
     if (this.#voters.has(voter)) return;
     this.#voters.add(voter);
@@ -273,7 +274,7 @@ class Teller {
     if (vote === undefined)
       return {
         signature: "unreadable",
-        detail: "the entry could not be believed or is not there any more",
+        detail: "the entry does not verify or is missing",
         fingerprint: null,
       };
     const key = this.#keys.get(textOf(vote.content.data["key"]));
@@ -390,7 +391,7 @@ async function* eventsOf(
 /** Erasures remembered at most, one by one. */
 const erasedMax = 1_000_000;
 
-/** What was pruned and erased by entries, whenever that was: what they name is missing for a reason. */
+/** Prunings and erasures by entries, at any time: the contents that they name are missing for a reason. */
 async function whatIsGone(ledger: Pick<Ledger, "auditLog">, tenant: TenantId): Promise<Gone> {
   const erased = new Set<number>();
   let prunedBefore = 0;

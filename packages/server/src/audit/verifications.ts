@@ -1,4 +1,4 @@
-/** What the server says of its own ledger: the last self-check and what came since, or everything as a job. */
+/** The server's verdict on its own ledger: the last self-check and the entries since, or everything as a job. */
 import {
   type CheckedInput,
   type OperationOutput,
@@ -45,7 +45,7 @@ export async function verifyChain(
   const { report, check } = await selfChecks.tail(tenant);
   const view = verifyView(report);
   const last = check ?? (await selfChecks.last(tenant));
-  // What the last check found is not gone because the tail is good.
+  // A finding of the last check stays, even if the tail is good.
   const found = last?.report?.integrity === "tampered" ? last.report : undefined;
   return {
     kind: "report",

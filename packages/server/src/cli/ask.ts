@@ -1,4 +1,4 @@
-/** Questions to a person. Without one at the terminal each names the flag that answers it. */
+/** Questions to a person. Without a person at the terminal, each question names the flag that answers it. */
 import { confirm, isCancel, password, select, text } from "@clack/prompts";
 import { CliError } from "./exit.js";
 import type { Shown } from "./text.js";

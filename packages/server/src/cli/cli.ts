@@ -1,4 +1,4 @@
-/** What a command works with: the client, the person's key, questions, and the ways to answer. */
+/** The tools of a command: the client, the person's key, questions, and the ways to answer. */
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { OperationOutput } from "@countersign/contract";
@@ -44,7 +44,7 @@ export class Cli {
     return this.options.json === true;
   }
 
-  /** The answer of the command: the document with `--json`, else what `human` makes of it. */
+  /** Prints the answer of the command: the document with `--json`, else the text that `human` makes of it. */
   async answer(document: unknown, human: () => Shown): Promise<void> {
     await this.terminal.out(this.json ? `${JSON.stringify(document, null, 2)}\n` : `${human().text}\n`);
   }

@@ -1,6 +1,7 @@
 /**
- * Who the CLI speaks as: `credentials.json` with a server, an API key and names per profile. The file is of its owner
- * alone (0600, folder 0700), written whole or not at all. An API key is only ever sent to the server it was given for.
+ * The CLI's logins: `credentials.json` with a server, an API key and names for each profile. Only its owner can read
+ * the file (0600, folder 0700), and it is written whole or not at all. An API key is only ever sent to the server it
+ * was given for.
  */
 import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
@@ -13,7 +14,7 @@ const profile = z.strictObject({
   key: z.string().min(1),
   tenant: z.string(),
   principal: z.string(),
-  /** For people; what counts is what the server says. */
+  /** For people only; the server's answer counts. */
   name: z.string().default(""),
   /** The signing key that is used unless another is named. */
   signingKey: z.string().optional(),
@@ -51,7 +52,7 @@ export function writeProfile(folder: string, name: string, value: Profile | unde
   writePrivateFile(folder, "credentials.json", `${JSON.stringify({ version: 1, profiles }, null, 2)}\n`);
 }
 
-/** Written beside and renamed: whoever reads sees the old file or the new one. */
+/** Written beside and renamed: a reader sees the old file or the new one. */
 export function writePrivateFile(folder: string, name: string, text: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   chmodSync(folder, 0o700);
@@ -89,7 +90,7 @@ export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    // The caller says what was expected where.
+    // The caller reports which form was expected where.
     return undefined;
   }
 }

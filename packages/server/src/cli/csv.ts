@@ -1,6 +1,7 @@
 /**
- * CSV (RFC 4180) for spreadsheets. A cell that a spreadsheet would run as a formula is defused: one that begins with
- * `=`, `+`, `-`, `@`, a tab or a carriage return gets a single quote before it. Numbers of ours are written as they are.
+ * CSV (RFC 4180) for spreadsheets. A cell that a spreadsheet would run as a formula is defused: a cell that begins with
+ * `=`, `+`, `-`, `@`, a tab or a carriage return gets a single quote before it. Numbers of ours are written as they
+ * are.
  */
 const runs = /^[=+\-@\t\r]/;
 const special = /[",\r\n]/;

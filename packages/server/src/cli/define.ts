@@ -1,4 +1,4 @@
-/** How commands are declared: a summary, options, examples, and what runs with a `Cli` at hand. */
+/** Declares commands: a summary, options, examples, and the function that runs with a `Cli`. */
 import { Command } from "commander";
 import { Cli, type GlobalOptions } from "./cli.js";
 import type { ExitCode } from "./exit.js";
@@ -36,7 +36,7 @@ export class CommandSet {
     return command;
   }
 
-  /** As `add`; it is what the group does when no command is named. */
+  /** Like `add`; the group runs this command when none is named. */
   addDefault(parent: Command, usage: string, summary: string, examples: readonly string[] = []): Command {
     return this.#describe(parent.command(usage, { isDefault: true }), summary, examples);
   }
@@ -45,7 +45,7 @@ export class CommandSet {
     return parent.command(name).description(summary);
   }
 
-  /** What the command does. Missing optional names arrive as empty texts. */
+  /** Sets the function that runs the command. Missing optional names arrive as empty texts. */
   does<O = object>(command: Command, handler: Handler<O>): void {
     command.action(async (...given: unknown[]) => {
       const { run } = this;

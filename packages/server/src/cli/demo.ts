@@ -1,8 +1,10 @@
 /**
  * `countersign demo`: recorded histories replayed through a real server on a temporary data directory. Everything goes
- * through the SDK, as any user's would; what is claimed at the end was read back from the disk, the API and an exported bundle.
+ * through the SDK, as any user's would; the results at the end are read back from the disk, the API and an exported
+ * bundle.
  *
- * INVARIANT: it ends with success only if the ledger verifies, twice, and every target that was taken back is what it was.
+ * INVARIANT: it ends with success only if the ledger verifies, twice, and every target that was rolled back has its
+ * earlier state.
  */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** How the program ends, and the failures that happen on this side of the wire. Exit codes are stable. */
+/** The program's exit codes, and the failures that happen on this side of the wire. Exit codes are stable. */
 import type { ErrorCode } from "@countersign/contract";
 import { errorCodes } from "@countersign/contract";
 import type { CountersignError } from "@countersign/sdk";
@@ -11,9 +11,9 @@ export const exit = {
   incomplete: 2,
   /** Nothing could be decided: server or database away, no answer in time. */
   unreachable: 3,
-  /** What was given is malformed: a file, a document, a request. */
+  /** The input is malformed: a file, a document, a request. */
   malformed: 4,
-  /** The command line itself is wrong, or what is needed to run it is missing. */
+  /** The command line itself is wrong, or something that the command needs is missing. */
   usage: 64,
 } as const;
 export type ExitCode = (typeof exit)[keyof typeof exit];
@@ -41,7 +41,7 @@ export const localCodes = {
 } as const satisfies Record<string, ExitCode>;
 export type LocalCode = keyof typeof localCodes;
 
-/** A failure found by the CLI: what is wrong with the culprit in backticks, and the command that would help. */
+/** A failure found by the CLI: a message with the culprit in backticks, and the command that would help. */
 export class CliError extends Error {
   override readonly name = "CliError";
   readonly code: LocalCode;
@@ -99,7 +99,7 @@ export function exitCodeOfCode(code: string, status: number): ExitCode {
   if (Object.hasOwn(localCodes, code)) return localCodes[code as LocalCode];
   if (malformed.has(code as ErrorCode)) return exit.malformed;
   if (undecided.has(code as ErrorCode) || status === 503 || code === "internal") return exit.unreachable;
-  // `unreachable`, `timed_out` and what else the SDK says of the way to the server.
+  // `unreachable`, `timed_out` and the SDK's other codes for the way to the server.
   return (errorCodes as readonly string[]).includes(code) ? exit.refused : exit.unreachable;
 }
 

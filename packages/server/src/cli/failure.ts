@@ -1,4 +1,4 @@
-/** How a failure is told: code, message, every problem with its pointer, and the command that would help. */
+/** Prints a failure: code, message, every problem with its pointer, and the command that would help. */
 import { RefusalError, errorCatalogue, type ErrorCode } from "@countersign/contract";
 import { CountersignError } from "@countersign/sdk";
 import { CliError, exit, exitCodeOfCode, exitCodeOfError, localCodes, type ExitCode } from "./exit.js";

@@ -1,5 +1,5 @@
 /**
- * How targets and changes are typed on the command line. Documented in docs/cli.md; every form has its JSON in
+ * Parses targets and changes typed on the command line. Documented in docs/cli.md; every form has its JSON in
  * docs/targets.md, which takes what the short forms cannot say (ids with `#`, members with `=`).
  *
  *   TARGET      CONFIG:shop/checkout               resource of type CONFIG in the environment of --environment
@@ -22,7 +22,7 @@ export function parseTarget(text: string, environment: string): Target {
   return parsed.target;
 }
 
-/** What the options said, in the order they were typed. */
+/** The changes of the options, in the order they were typed. */
 export type QuickForm =
   | { readonly form: "set" | "add" | "unset" | "delete"; readonly text: string }
   | { readonly form: "put" | "file" | "rename"; readonly text: string; readonly operand: string | undefined };
@@ -55,7 +55,7 @@ export class QuickForms {
       );
     for (const form of this.#forms) {
       if ("operand" in form && form.operand === undefined)
-        throw new CliError("usage", `\`--${form.form} ${form.text}\` needs \`${operandOf(form)}\` behind it`);
+        throw new CliError("usage", `\`--${form.form} ${form.text}\` needs \`${operandOf(form)}\` after it`);
     }
     return this.#forms;
   }

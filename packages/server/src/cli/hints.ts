@@ -1,4 +1,7 @@
-/** The command that would help, for every refusal a command line can meet. A test holds this against the catalogue. */
+/**
+ * The command that would help, for every refusal a command line can meet. A test compares this table with the
+ * catalogue.
+ */
 import type { Command, ErrorCode } from "@countersign/contract";
 import { commandsFor } from "./render/changeSet.js";
 import type { ClientCode } from "@countersign/sdk";
@@ -22,7 +25,7 @@ const about =
   (context) =>
     templates.map((template) => template.replaceAll("ID", id(context)));
 
-const wait = own("wait a moment and give the command again; nothing is lost");
+const wait = own("wait a moment and run the command again; nothing is lost");
 const login = own("countersign login   (with another API key)", "countersign enrol   (a person, with a one-time code)");
 const access = own("countersign whoami", "countersign human grant NAME --role ROLE   (by an administrator)");
 const rules = own(
@@ -30,15 +33,15 @@ const rules = own(
   "countersign config push DIR --submit   (by a person, after changing them)",
 );
 const show = about("countersign change-set show ID");
-const fix = own("correct the item at the pointer and give the command again; docs/targets.md has the operations");
-const file = own("correct it at the pointer and give the command again");
+const fix = own("correct the item at the pointer and run the command again; docs/targets.md has the operations");
+const file = own("correct the value at the pointer and run the command again");
 const enrol = own(
   "countersign key list --signing",
   "countersign enrol   (with a one-time code of `countersign human code NAME`)",
 );
 const rebase = about(
   "countersign change-set diff ID",
-  "countersign change-set revise ID --rebase   (plans again on the targets as they are)",
+  "countersign change-set revise ID --rebase   (plans again on the targets' present state)",
 );
 /** Where a name that was not found is listed. */
 const lists: Hint = ({ group }) =>
@@ -49,7 +52,7 @@ const lists: Hint = ({ group }) =>
       : ["countersign change-set list", "countersign resource list", "countersign agent list"];
 const server = own("countersign start   (its last lines say what is wrong)");
 
-/** Codes where no command of the CLI would help: what to do stands in the message. */
+/** Codes where no command of the CLI would help: the message says what to do. */
 export const withoutHint: readonly (ErrorCode | ClientCode)[] = [
   "method_not_allowed",
   "unsupported_media_type",
@@ -73,7 +76,7 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   overloaded: wait,
   shutting_down: wait,
   not_ready: wait,
-  clock_behind: own("set the server's clock right (its ledger is ahead of it), then give the command again"),
+  clock_behind: own("set the server's clock right (its ledger is ahead of it), then run the command again"),
   unauthenticated: login,
   key_malformed: login,
   key_unknown: login,
@@ -89,10 +92,10 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   json_too_large: own("split the change-set into several"),
   text_unstorable: file,
   invalid_request: file,
-  limit_exceeded: own("split the change-set into several, or shorten what the pointer names"),
-  unknown_configuration: own("countersign config pull DIR --all   (its file names are the names there are)"),
+  limit_exceeded: own("split the change-set into several, or shorten the value at the pointer"),
+  unknown_configuration: own("countersign config pull DIR --all   (its file names are the known names)"),
   not_found: lists,
-  idempotency_key_reused: own("give the command again without your own idempotency key"),
+  idempotency_key_reused: own("run the command again without your own idempotency key"),
   idempotency_in_flight: wait,
   precondition_required: own("countersign enrol   (the operation needs your signing key on this machine)"),
   precondition_failed: about("countersign change-set show ID   (somebody revised it; look again, then repeat)"),
@@ -107,14 +110,17 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   signing_key_revoked: enrol,
   signature_invalid: enrol,
   illegal_transition: show,
-  erased: about("countersign change-set show ID", "countersign change-set create   (propose what is needed anew)"),
-  legal_hold: own("countersign audit holds   (why, and by whom)", "countersign audit release HOLD --reason TEXT"),
-  checkpoint_missing: own("wait a moment and give the command again", "countersign keys list"),
+  erased: about("countersign change-set show ID", "countersign change-set create   (propose the change anew)"),
+  legal_hold: own(
+    "countersign audit holds   (shows who placed the hold, and why)",
+    "countersign audit release HOLD --reason TEXT",
+  ),
+  checkpoint_missing: own("wait a moment and run the command again", "countersign keys list"),
   archive_unusable: own(
-    "countersign audit prune --archive OTHER   (a name that is not taken)",
+    "countersign audit prune --archive OTHER   (a file that does not exist yet)",
     "countersign audit archives",
   ),
-  ledger_mismatch: own("countersign audit verify   (names the row or entry that was altered)"),
+  ledger_mismatch: own("countersign audit verify   (names the altered row or entry)"),
   kill_switch_engaged: own(
     "countersign kill status",
     "countersign kill release   (by a person with their signing key)",
@@ -122,15 +128,15 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   item_invalid: fix,
   operation_unsupported: fix,
   target_not_found: own("countersign resource list", "countersign workspace list"),
-  target_exists: own("use UPDATE in place of CREATE, or `--put`, which takes either"),
+  target_exists: own("use UPDATE in place of CREATE, or `--put`, which creates or updates"),
   schema_violation: fix,
   schema_unsupported: own("docs/targets.md says which JSON Schema keywords can be used"),
   patch_failed: fix,
-  no_effect: own("leave the item out: the target is already as it says"),
+  no_effect: own("leave the item out: the target already has this state"),
   dependency_cycle: fix,
   dependency_unmet: about(
     "countersign change-set show ID",
-    "countersign change-set apply OTHER   (the one it depends on, first)",
+    "countersign change-set apply OTHER   (first apply the change-set that this one depends on)",
   ),
   path_refused: fix,
   path_denied: own("choose another path: data directories, `.git`, keys and tokens are denied to everybody"),
@@ -147,25 +153,25 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
     "countersign tenant show   (solo mode lets one person approve their own agents)",
   ),
   not_an_approver: about(
-    "countersign change-set show ID   (its route says who is asked)",
+    "countersign change-set show ID   (its route names the approvers)",
     "countersign human grant NAME --group GROUP   (by an administrator)",
   ),
   agents_never_vote: about("countersign change-set approve ID   (by a person, with their signing key)"),
   reason_required: own('give --reason "…"'),
-  digest_mismatch: about("countersign change-set approve ID   (look at it as it is now, then sign that)"),
-  risk_increased: about("countersign change-set revise ID --rebase   (asks for approval of the risk as it is now)"),
+  digest_mismatch: about("countersign change-set approve ID   (look at the current revision, then sign it)"),
+  risk_increased: about("countersign change-set revise ID --rebase   (asks for approval of the present risk)"),
   approvals_missing: about(
     "countersign change-set show ID",
-    "countersign change-set approve ID   (by those it waits for)",
+    "countersign change-set approve ID   (by the people it waits for)",
   ),
   expired: about("countersign change-set revise ID --rebase --submit"),
   drift: rebase,
-  conflict: own("give the command again: somebody was faster"),
+  conflict: own("run the command again: somebody else was faster"),
   application_in_flight: about("countersign change-set show ID   (wait until the application has ended)"),
   attempts_exhausted: rebase,
   frozen: own("countersign config pull DIR   (freeze.json says until when)"),
   rate_limited: own(
-    "wait as long as it says, then give the command again",
+    "wait as long as the refusal says, then run the command again",
     "countersign config pull DIR --all   (limits.json has the limits)",
   ),
   rollback_blocked: about("countersign change-set rollback ID --cascade   (rolls back the later ones first)"),
@@ -176,11 +182,11 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   backup_unusable: own("countersign audit verify", "restore the server's data directory from your backup"),
   kill_not_engaged: own("countersign kill status"),
   release_needs_another: own("the same command, by another person with their own signing key"),
-  disk_full: own("make room on the server's disk, then give the command again"),
+  disk_full: own("make room on the server's disk, then run the command again"),
   workspace_invalid: own(
     "countersign workspace add NAME FOLDER   (an existing folder that is not your home, the root or the data directory)",
   ),
-  configuration_invalid: own("correct the variable or the file that the message names, then give the command again"),
+  configuration_invalid: own("correct the variable or the file that the message names, then run the command again"),
   data_directory_in_use: own("countersign status   (a server runs already; talk to it, or stop it)"),
   data_directory_unusable: own("export COUNTERSIGN_DATA=…   (a folder of your own)"),
   postgres_unsupported: own(
@@ -192,7 +198,7 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   migration_newer: own("install the version of countersign that made the database newer"),
   migration_failed: own("countersign migrate status"),
   log_key_unusable: own(
-    "countersign keys list   (what the key directory holds)",
+    "countersign keys list   (shows the keys in the key directory)",
     "countersign keys repair   (takes statements from the deployment's ledger)",
   ),
   publishing_stopped: own(
@@ -208,7 +214,7 @@ export const hints: Partial<Record<ErrorCode | ClientCode, Hint>> = {
   sealed_unreadable: own("restore the data directory's sealing key from your backup, or set COUNTERSIGN_SEALING_KEY"),
 };
 
-/** What is legal now, typed out; else the hint of the code. */
+/** The legal commands, typed out; else the hint of the code. */
 export function helpFor(code: string, legal: readonly string[] | undefined, context: HintContext): readonly string[] {
   const typed = (legal ?? [])
     .flatMap((command) => commandsFor(command as Command, id(context)))

@@ -121,7 +121,10 @@ function derive(passphrase: string, kdf: KeyFile["kdf"]): Promise<Buffer> {
   return hashRaw(passphrase.normalize("NFKC"), options);
 }
 
-/** What the encryption vouches for besides the key: exchanging the public key or weakening the parameters breaks it. */
+/**
+ * Data that the encryption authenticates besides the key: exchanging the public key or weakening the parameters breaks
+ * it.
+ */
 function bound(publicKey: string, kdf: KeyFile["kdf"]): Buffer {
   return Buffer.from(canonicalize({ format: "countersign.keyfile.v1", publicKey, kdf }), "utf8");
 }
@@ -203,7 +206,7 @@ function realFolder(path: string): string {
   try {
     return realpathSync(path);
   } catch {
-    // Not there yet: what counts is where it would be made.
+    // The folder does not exist yet: the place where it would be made counts.
     const parent = dirname(path);
     return parent === path ? path : join(realFolder(parent), relative(parent, path));
   }

@@ -10,7 +10,7 @@ import { painter } from "./text.js";
 export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
   const run = new Run(terminal);
   const program = buildProgram(run);
-  // What commander says of a mistyped command line, kept until it is known how to say it.
+  // Commander's complaint about a mistyped command line, kept until the form of the output is known.
   let complaint = "";
   const shown: Promise<void>[] = [];
   const output = {

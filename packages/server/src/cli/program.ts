@@ -27,7 +27,7 @@ First steps (one terminal for the server, one for you):
   countersign change-set approve ID      signed with your key
   countersign change-set apply ID
   countersign audit log                  what happened
-  countersign undo                       every byte as it was
+  countersign undo                       restores every byte
   countersign audit verify               the record is whole
 
 Every command takes --json. Exit codes: 0 done, 1 refused (or tampered), 2 completeness not shown,
@@ -46,7 +46,7 @@ export function buildProgram(run: Run): Command {
     .option("-y, --yes", "answer yes to questions")
     .option(
       "--passphrase-file <file>",
-      "passphrase of your signing key, its first line (COUNTERSIGN_PASSPHRASE_FILE, COUNTERSIGN_PASSPHRASE)",
+      "file whose first line is the passphrase of your signing key (COUNTERSIGN_PASSPHRASE_FILE, COUNTERSIGN_PASSPHRASE)",
     )
     .option("--no-color", "no colours (NO_COLOR)")
     .configureHelp({ showGlobalOptions: false, sortSubcommands: false })

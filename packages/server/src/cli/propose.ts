@@ -46,17 +46,17 @@ export function proposalOptions(command: Command): QuickForms {
     .option("--set <target#/pointer=value>", "set a property: VALUE is JSON, what is not JSON is text", collect("set"))
     .option("--add <target#/pointer=value>", "add a member, or an element (`/list/-` appends)", collect("add"))
     .option("--unset <target#/pointer>", "remove a member or element", collect("unset"))
-    .option("--put <target>", "write the whole document or file, from the `--from` behind it", collect("put"))
-    .option("--file <workspace:path>", "write a whole file, from the `--from` behind it", collect("file"))
+    .option("--put <target>", "write the whole document or file; its content is the `--from` after it", collect("put"))
+    .option("--file <workspace:path>", "write a whole file; its content is the `--from` after it", collect("file"))
     .option(
       "--from <file>",
       "local file for the `--put` or `--file` before it; `-` is the standard input",
       operand("--from"),
     )
     .option("--delete <target>", "delete a document or file", collect("delete"))
-    .option("--rename <target>", "give it another id or path, the `--to` behind it", collect("rename"))
+    .option("--rename <target>", "give the target another id or path, the `--to` after it", collect("rename"))
     .option("--to <id-or-path>", "new id or path for the `--rename` before it", operand("--to"))
-    .option("-e, --environment <name>", "environment of resources typed without one", "development")
+    .option("-e, --environment <name>", "environment of resources that name none", "development")
     .option("--category <name>", "raise the category derived from the targets")
     .option("--priority <level>", "LOW, NORMAL, HIGH or CRITICAL: sets the deadline")
     .option("--apply-mode <mode>", "AUTO: applied by the engine as soon as it is approved; MANUAL")
@@ -74,7 +74,7 @@ export interface Draft {
   readonly items: readonly DraftItem[];
 }
 
-/** What the command line says. `items` is empty when it says nothing of items. */
+/** The change-set of the command line. `items` is empty when no option names an item. */
 export async function readDraft(cli: Cli, options: ProposalOptions, forms: QuickForms): Promise<Draft> {
   const quick = forms.all();
   // The standard input can be read once; two forms that ask for it get the same bytes.
@@ -93,7 +93,7 @@ export async function readDraft(cli: Cli, options: ProposalOptions, forms: Quick
   return { fields: { ...file, ...given } as Proposal, items };
 }
 
-/** A whole change-set, a list of items, or one item. What is in them is for the server to check, all at once. */
+/** A whole change-set, a list of items, or one item. The server checks their content, all at once. */
 function changesOf(value: unknown, shown: string): Proposal {
   if (Array.isArray(value)) return { items: value as ItemInput[] };
   if (typeof value !== "object" || value === null)

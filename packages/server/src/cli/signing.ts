@@ -1,4 +1,7 @@
-/** Votes and key proofs: what a person signs, shown, recomputed and signed with their own key, unlocked there and then. */
+/**
+ * Votes and key proofs. The content to sign is shown, its digest is recomputed, and the person signs it with their own
+ * key, unlocked for this command.
+ */
 import {
   operationRow,
   type ChangeSetView,
@@ -66,7 +69,10 @@ async function workspaceRoots(cli: Cli): Promise<string[]> {
   return rows.filter((row) => row.status === "ACTIVE").map((row) => row.root);
 }
 
-/** The input with a key proof, if the caller is a person with a key here; else as it is, and the server says what it misses. */
+/**
+ * The input with a key proof, if the caller is a person with a key here; else unchanged, and the server says what is
+ * missing.
+ */
 export async function proven<K extends OperationId>(
   cli: Cli,
   operation: K,
@@ -75,7 +81,7 @@ export async function proven<K extends OperationId>(
 ): Promise<Input<K>> {
   const me = await cli.me();
   if (me.principal.kind !== "human" || (await keyOf(cli)) === undefined) return input;
-  // With its defaults written out: what is hashed here is what the server hashes.
+  // With its defaults written out, so the server hashes the same input.
   const checked = operationRow(operation).input.safeParse(input);
   if (!checked.success) return input;
   const key = await unlock(cli, why);
@@ -87,7 +93,7 @@ export async function proven<K extends OperationId>(
   return { ...whole, proof: { keyId: key.keyId, atMs, signature } } as unknown as Input<K>;
 }
 
-/** What of a policy decision is signed: outcomes, no names of rules and no versions. */
+/** The part of a policy decision that is signed: outcomes, without names of rules and versions. */
 function policyOutcome(decision: PolicyDecision): JsonObject {
   return {
     outcome: decision.outcome,
@@ -97,8 +103,8 @@ function policyOutcome(decision: PolicyDecision): JsonObject {
 }
 
 /**
- * The digest to sign, recomputed from what is shown. INVARIANT: nothing is signed whose items, states before and after,
- * route, risk level and policy outcome are not the ones on the screen.
+ * The digest to sign, recomputed from the shown content. INVARIANT: only the items, states before and after, route,
+ * risk level and policy outcome on the screen are signed.
  */
 export function checkedDigest(set: ChangeSetView): string {
   const { approvalDigest: said, revisionDigest: revision, route, riskLevel, policy } = set;
@@ -120,7 +126,7 @@ export function checkedDigest(set: ChangeSetView): string {
 }
 
 function differs(what: "revision" | "approval", said: string, computed: string): CliError {
-  const message = `the server's ${what} digest \`${said}\` is not that of what it shows (\`${computed}\`); nothing was signed`;
+  const message = `the server's ${what} digest \`${said}\` is not the digest of the content it shows (\`${computed}\`); nothing was signed`;
   return new CliError("digest_differs", message, {
     help: ["countersign audit verify", "look at the versions of server and CLI: `countersign --version`"],
   });

@@ -1,4 +1,4 @@
-/** What the process gives: streams, environment, folder, time. Everything else in the CLI takes it from here. */
+/** The process's streams, environment, folder and time. All other code of the CLI takes them from here. */
 import { homedir } from "node:os";
 
 export interface Terminal {

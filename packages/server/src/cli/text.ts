@@ -1,11 +1,11 @@
 /**
- * Text for a terminal. INVARIANT: what the CLI prints for people is `Shown`, and a `Shown` is only made here: of our own
- * words, of colours, and of foreign text neutralised by `visible`. So no name, title or document steers a terminal.
+ * Text for a terminal. INVARIANT: the CLI prints only `Shown` texts for people, and a `Shown` is only made here: of our
+ * own words, of colours, and of foreign text neutralised by `visible`. So no name, title or document steers a terminal.
  */
 import { visible, visibleLines } from "@countersign/contract";
 import colors from "picocolors";
 
-/** Text that may be printed as it is. */
+/** Text that may be printed unchanged. */
 export class Shown {
   readonly text: string;
   constructor(text: string, key: symbol) {
@@ -18,7 +18,7 @@ const make = (text: string): Shown => new Shown(text, making);
 
 export type Showable = Shown | string | number;
 
-/** One line: strings are neutralised, `Shown` goes in as it is. */
+/** One line: strings are neutralised, a `Shown` goes in unchanged. */
 export function inline(value: Showable): Shown {
   return value instanceof Shown ? value : make(visible(String(value)));
 }

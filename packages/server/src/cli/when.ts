@@ -1,4 +1,4 @@
-/** Points in time as people type them: `7d`, `90m`, `2026-11-20`, `2026-11-20T12:00Z`. */
+/** Parses points in time that people type: `7d`, `90m`, `2026-11-20`, `2026-11-20T12:00Z`. */
 import { CliError } from "./exit.js";
 
 const unitMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const;

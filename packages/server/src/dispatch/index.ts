@@ -1,9 +1,9 @@
 /**
- * The one way in: authenticate → permit → validate → replay or proof → handler. Every edge (HTTP now, others later) hands a
- * request here and sends what comes back.
+ * The one way in: authenticate → permit → validate → replay or proof → handler. Every edge (HTTP now, others later)
+ * hands a request here and sends the answer.
  *
- * Promises: an operation that is not permitted does nothing · everything wrong with a request is said at once · of equal
- * requests with one idempotency key one has an effect · what the program itself got wrong is answered without its inside,
+ * Promises: an operation that is not permitted does nothing · all problems of a request are reported at once · of equal
+ * requests with one idempotency key one has an effect · errors of the program itself are answered without internals,
  * and logged under the request's id.
  */
 import {
@@ -202,11 +202,12 @@ function isStream(answer: object): answer is TextStream {
   return Symbol.asyncIterator in answer;
 }
 
-/** With its first piece read: what is refused before that is still answered as a problem. */
+/** Its first piece is read here, so a refusal before that is still answered as a problem. */
 async function begun(lines: AsyncIterable<string>): Promise<AsyncIterable<string>> {
   const iterator = lines[Symbol.asyncIterator]();
   let first: IteratorResult<string> | undefined = await iterator.next();
-  // No generator around it: one that is given up before it began would not give the snapshot and its connection back.
+  // No generator around it: a generator that is dropped before it began would not give back the snapshot and its
+  // connection.
   const again: AsyncIterator<string> = {
     next: () => {
       const result = first;
@@ -234,7 +235,7 @@ function idempotencyOf(row: Operation, caller: Caller, request: DispatchRequest)
       ),
     );
   }
-  // The proof is not part of what is asked: a repeat may be signed anew.
+  // The proof is not part of the input: a repeat may be signed anew.
   const { proof: _, ...input } = request.input as JsonObject;
   const fingerprint = sha256Hex(canonicalize([row.method, row.path, input]));
   return { scope: { principalId: caller.principal.id, operation, key }, fingerprint };
@@ -246,7 +247,7 @@ async function provenBy(
   given: { request: DispatchRequest; sent: JsonObject; idempotency: Idempotency | undefined },
 ): Promise<CheckedProof> {
   const { idempotency, request } = given;
-  // A repeat is answered from what is stored, also when its proof is stale by now.
+  // A repeat is answered from the stored response, even if its proof is stale by now.
   const stored =
     idempotency === undefined
       ? undefined
@@ -337,7 +338,7 @@ function refusalOf(error: unknown, { operation, requestId }: DispatchRequest, lo
   return internalError(requestId);
 }
 
-/** Where the database is and why it does not answer is the operator's to know: it goes to the log. */
+/** Only the operator may know where the database is and why it does not answer: that goes to the log. */
 function shownRefusal(
   refusal: Refusal,
   about: { operation: OperationId; requestId: string },
@@ -348,7 +349,7 @@ function shownRefusal(
   return { ...refusal, message: "the database does not answer; it is tried again with every request" };
 }
 
-/** Refusals of governed decisions are entries: who was refused what. */
+/** Refusals of governed decisions are entries: they record who was refused, and with which code. */
 function record(ledger: Ledger, caller: Caller, request: DispatchRequest, refusal: Refusal): void {
   if (!isRecorded(refusal.code)) return;
   ledger.recordRefusal(caller.tenant, {

@@ -1,4 +1,4 @@
-/** Refusals as problem documents (RFC 9457). Nothing of the inside of the program is in one. */
+/** Refusals as problem documents (RFC 9457). They contain no internals of the program. */
 import { type ErrorEntry, errorCatalogue, refused, type Refusal } from "@countersign/contract";
 
 export const problemTypeBase = "https://countersign.dev/problems/";

@@ -1,6 +1,6 @@
 /**
- * Key proofs: a person shows that their own signing key is unlocked there and then, over exactly this request. What a
- * stored command-line login may not do by itself asks for one.
+ * Key proofs: a person shows that they unlocked their own signing key for exactly this request. Operations that a
+ * stored command-line login must not do alone require one.
  *
  * INVARIANT: a proof is good once: its digest is written in the commit it is for, under a guard that it was not there.
  */
@@ -15,7 +15,7 @@ export const proofMinutes = 10;
 const aheadMinutes = 2;
 
 export interface CheckedProof {
-  /** SHA-256 of the signed bytes: what may not come twice. */
+  /** SHA-256 of the signed bytes, which may not come twice. */
   readonly digest: string;
   readonly expiresMs: number;
   /** The key was enrolled and not revoked. */
@@ -76,7 +76,7 @@ export async function checkProof(
   if (!verifySignature(key.publicKey, bytes, proof.signature)) {
     return refused(
       "signature_invalid",
-      "the proof's signature does not verify over this request; sign exactly what is sent (docs/authentication.md)",
+      "the proof's signature does not verify over this request; sign exactly the request that is sent (docs/authentication.md)",
     );
   }
   if (nowMs - proof.atMs > proofMinutes * minuteMs || proof.atMs - nowMs > aheadMinutes * minuteMs) {

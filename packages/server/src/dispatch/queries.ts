@@ -44,7 +44,7 @@ export async function readStoredResponse(
   return storedOf(rows);
 }
 
-/** The same for whoever holds an API key, while it is not known yet who that is. By api_keys_pkey and idempotency_keys_pkey. */
+/** The same for the holder of an API key, before the holder is known. By api_keys_pkey and idempotency_keys_pkey. */
 export async function readResponseStoredFor(
   snapshot: Snapshot,
   scope: Omit<IdempotencyScope, "principalId"> & { readonly apiKeyId: string },
@@ -123,7 +123,10 @@ export function sweepProofs(tenant: TenantId, nowMs: number): Query {
   };
 }
 
-/** Responses of commits before the subject of one of their entries was erased. Reads all that are stored: those of three days. */
+/**
+ * Responses of commits before the subject of one of their entries was erased. Reads all stored responses: those of
+ * three days.
+ */
 export const forgetErasedResponses = `with erased as materialized (
   select e.subject_id, max(e.seq) as seq from countersign.entries as e where e.tenant_id = $1 and e.action = 'subject.erased' group by 1
 ), forgotten as (

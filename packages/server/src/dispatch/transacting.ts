@@ -3,7 +3,7 @@
  * idempotency key and uses up its proof, in the same commit.
  *
  * Promises: of any number of equal requests one has an effect; the others are ended here with the stored answer, wherever
- * they are in their handler. A retry of the decision looks at the caller again.
+ * they are in their handler. A retry of the decision reads the caller again.
  *
  * If we die before the commit, nothing is stored and a repeat does the work; if we die after it, a repeat finds the answer.
  */
@@ -49,7 +49,10 @@ export class Replayed extends Error {
 }
 
 export interface Held extends HeldSnapshot {
-  /** What the snapshot has under the request's idempotency key; undefined when it carries none. */
+  /**
+   * The response stored under the request's idempotency key, in the snapshot; undefined when the request carries no
+   * key.
+   */
   readonly stored: Promise<StoredResponse | undefined> | undefined;
 }
 
@@ -65,7 +68,7 @@ export interface Transacting {
   readonly subjectId: string | undefined;
   readonly idempotency: Idempotency | undefined;
   readonly proof: CheckedProof | undefined;
-  /** What the caller was read in, for the first decision to be loaded in. */
+  /** The snapshot in which the caller was read. The first decision is loaded in it. */
   readonly held: Held | undefined;
   readonly nowMs: () => number;
 }
@@ -121,7 +124,7 @@ export function transactFor(request: Transacting): Ledger["transact"] {
   };
 }
 
-/** What decides the request before its handler does. */
+/** The checks that may decide the request before its handler. */
 async function before(
   { idempotency, proof, nowMs }: Transacting,
   snapshot: Snapshot,
@@ -210,8 +213,9 @@ function responseRow(
 }
 
 /**
- * As the answer is sent: without members that are undefined. Copied is only what holds one; through JSON and back, every answer
- * was built twice to be stored once (a change-set of three items: 139 µs against 8).
+ * The answer in the form that is sent: without members that are undefined. Only values that hold one are copied;
+ * through JSON and back, every answer was built twice to be stored once (a change-set of three items: 139 µs against
+ * 8).
  */
 function asSent(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;

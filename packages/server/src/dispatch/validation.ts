@@ -1,4 +1,4 @@
-/** What was sent against what the operation takes: everything that is wrong at once, with JSON pointers. */
+/** Checks a request against the operation's schema, and reports all problems at once, with JSON pointers. */
 import {
   type ErrorCode,
   errorCatalogue,

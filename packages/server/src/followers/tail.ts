@@ -1,19 +1,19 @@
 /**
  * Live tails: many readers follow a tenant's ledger as it grows.
  *
- * Promises: a reader gets every entry after the one it names, once, in order · however many readers there are, one question
- * a turn goes to the database for a tenant; a reader that is behind what is kept in memory asks for itself, a few at a time ·
- * nothing is kept for a slow reader: it is asked for when it comes for it.
+ * Promises: a reader gets every entry after the one it names, once, in order · with any number of readers, one question
+ * a turn goes to the database for each tenant; a reader that is behind the entries in memory asks the database itself,
+ * a few readers at a time · nothing is kept for a slow reader: entries are read when the reader asks for them.
  */
 import { refused, RefusalError, type TenantId } from "@countersign/contract";
 
-/** An entry as it is handed to every reader: made once. */
+/** The form of an entry for every reader: made once. */
 export interface Followed {
   readonly seq: number;
   readonly actorId: string;
   readonly action: string;
   readonly subjectId: string;
-  /** What readers get, as JSON. */
+  /** The entry for readers, as JSON. */
   readonly text: string;
 }
 
@@ -32,7 +32,7 @@ export interface TailOptions {
   readonly readersMax?: number;
 }
 
-/** What a reader gets: entries (none when it was idle) up to and including `upTo`; or the end. */
+/** A reader's next turn: entries (none when it was idle) up to and including `upTo`; or the end. */
 export type TailTurn =
   | { readonly kind: "entries"; readonly entries: readonly Followed[]; readonly upTo: number }
   | { readonly kind: "stopped" };
@@ -51,7 +51,7 @@ export interface Tails {
 
 /** Entries of one look, and of one turn. */
 const turnMax = 200;
-/** What is kept of a tenant for readers that are nearly up to date. */
+/** The newest entries of a tenant, kept for readers that are nearly up to date. */
 const keptEntriesMax = 1_000;
 const keptCharactersMax = 4_000_000;
 /** Readers that are behind and ask for themselves, at once. */
@@ -128,7 +128,7 @@ class AllTails implements Tails {
     return undefined;
   }
 
-  /** What comes after `at`; nothing when the reader was idle for a while. */
+  /** The entries after `at`; none when the reader was idle for a while. */
   async #next(feed: Feed, at: number, reader: Reader): Promise<readonly Followed[]> {
     const { idleMs = idleMsDefault } = this.options;
     if (feed.head === undefined || feed.head <= at) {
@@ -200,7 +200,10 @@ class Feed {
     this.look();
   }
 
-  /** Looks now; once more if it is looking already, because what is new may have come too late for that. */
+  /**
+   * Reads now. If a reading is under way, reads once more after it, because new entries may have come too late for the
+   * first.
+   */
   look(): void {
     if (this.#stopped) return;
     if (this.#looking) {
@@ -226,7 +229,7 @@ class Feed {
         this.#wake();
       } while (this.#again && !this.#stopped);
     } catch (error) {
-      // Readers stay: they hear of what is new when the database is back.
+      // Readers stay: they get new entries when the database is back.
       this.#again = false;
       this.#options.report?.("tail.look_failed", { tenant: this.tenant, message: messageOf(error) });
     }
@@ -245,7 +248,7 @@ class Feed {
     if (drop > 0) this.#kept = this.#kept.slice(drop);
   }
 
-  /** What comes after `at`, if all of it is kept. */
+  /** The entries after `at`, if all of them are kept. */
   after(at: number): readonly Followed[] | undefined {
     const first = this.#kept[0];
     if (first === undefined || first.seq > at + 1) return undefined;
@@ -273,7 +276,7 @@ class Feed {
   }
 }
 
-/** Somebody who follows, and may leave at any time. */
+/** A reader that follows, and may leave at any time. */
 class Reader {
   left = false;
   #wake: (() => void) | undefined;

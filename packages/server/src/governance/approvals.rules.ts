@@ -1,6 +1,6 @@
 /**
- * Who must approve, who may, and whether they have. The route is part of what people sign, so it is made once at submit
- * and has one canonical form; who is eligible is looked at anew whenever votes are counted. `docs/approvals.md` explains it.
+ * Decides who must approve, who may, and whether they have. People sign the route too, so it is made once at submit and
+ * has one canonical form. Eligibility is checked anew whenever votes are counted. `docs/approvals.md` explains it.
  *
  * INVARIANT: only people count; a human root of the author counts in mode solo alone, and is labelled there.
  * INVARIANT: any REJECTED rejects; ABSTAINED never approves.
@@ -39,11 +39,14 @@ export interface Voter {
   readonly active: boolean;
   readonly roles: readonly string[];
   readonly groups: readonly string[];
-  /** Active signing keys. `mintedBy`: human roots of who issued the code it was enrolled with; `first`: the person's first key ever. */
+  /**
+   * Active signing keys. `mintedBy`: human roots of the issuer of the enrolment code; `first`: the person's first key
+   * ever.
+   */
   readonly keys: readonly { readonly id: string; readonly mintedBy: readonly string[]; readonly first: boolean }[];
 }
 
-/** Who proposed, and the humans answerable for it then and now. */
+/** The proposer, and the humans answerable for it then and now. */
 export interface AuthorFacts {
   readonly id: string;
   readonly humansAtProposal: readonly string[];
@@ -78,7 +81,7 @@ export interface CastVote {
 
 // ── The route ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The route a change-set needs now. At apply it is made again: the votes given must satisfy that one too. */
+/** The route a change-set needs now. At apply the route is made again, and the votes must satisfy that one too. */
 export function makeRoute(input: RouteInput, context: ApprovalContext): ApprovalRoute {
   const { routes, approvals } = context.configuration;
   const additional = routes.additional.filter((rule) => appliesTo(rule.when, input));
@@ -143,7 +146,7 @@ function cap(route: ApprovalRoute, context: ApprovalContext): ApprovalRoute {
 
 // ── Who counts ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** People who do not count, and why. Empty in mode solo. */
+/** People whose votes do not count, and why. Empty in mode solo. */
 export function excludedVoters(context: ApprovalContext): ReadonlyMap<string, string> {
   const excluded = new Map<string, string>();
   if (context.mode === "solo") return excluded;
@@ -161,7 +164,7 @@ function rootsOf(author: AuthorFacts): ReadonlySet<string> {
   return new Set([author.id, ...author.humansAtProposal, ...author.humansNow]);
 }
 
-/** The key came from somebody who is excluded: whoever holds it may be them. */
+/** The key was enrolled with an excluded person's code, so that person may hold it. */
 function isTainted(key: Voter["keys"][number], context: ApprovalContext): boolean {
   if (context.mode === "solo") return false;
   const { mintedKeys } = context.configuration.approvals;
@@ -183,7 +186,10 @@ function isMember(voter: Voter, groups: readonly string[]): boolean {
   );
 }
 
-/** Who counts in each stage, in the order of the stages. In mode solo everybody belongs to every group. */
+/**
+ * The people whose votes count in each stage, in the order of the stages. In mode solo everybody belongs to every
+ * group.
+ */
 function stageMembers(route: ApprovalRoute, context: ApprovalContext): ReadonlySet<string>[] {
   return route.stages.map((stage) => membersOf(stage.groups, context));
 }
@@ -300,8 +306,8 @@ function countStage(stage: RouteStage, route: ApprovalRoute, ballot: Ballot, con
 }
 
 /**
- * Where the votes stand, with the people as they are now. Votes of people who do not count any more do not count.
- * A vote counts in every stage its voter belongs to.
+ * The tally of the votes, by the present state of the people. A vote does not count any more if its voter does not. A
+ * vote counts in every stage its voter belongs to.
  */
 export function tally(route: ApprovalRoute, votes: readonly CastVote[], context: ApprovalContext): RouteTally {
   const ballot = latest(votes);
@@ -378,7 +384,7 @@ export function checkVote(
   const placed = checkPlace(voter, attempt.decision, route, votes, context);
   if (placed !== undefined) return placed;
   if (attempt.decision === "REJECTED" && (attempt.reason ?? "").trim() === "")
-    return refused("reason_required", "a rejection needs `reason`, so that the author can do better", {
+    return refused("reason_required", "a rejection needs `reason`: tell the author what to improve", {
       problems: [{ code: "reason_required", pointer: "/reason", message: "a rejection needs `reason`" }],
     });
   return undefined;

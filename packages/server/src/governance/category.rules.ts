@@ -1,8 +1,8 @@
 /**
- * What a change-set is about, from the names of its targets. The category picks approvers and weighs in the risk, so it is
- * derived, not claimed: the proposer may raise it, never lower it.
+ * Derives a change-set's category from the names of its targets. The category picks approvers and counts in the risk.
+ * So it is derived, not claimed: the proposer may raise it, but never lower it.
  *
- * INVARIANT: whatever is in the environment `system` is SECURITY, whatever configuration says.
+ * INVARIANT: a target in the environment `system` is SECURITY, whatever the configuration says.
  */
 import {
   categories,

@@ -2,7 +2,8 @@
  * Configuration of a tenant: reads the documents `system.config/<name>`, checks them, fills in the defaults.
  *
  * INVARIANT: a stored document that cannot be read is a problem of the whole configuration, and policy denies everything
- * while there is one. A document can only become so when it was edited past the server or written for another version.
+ * while there is one. A document can become unreadable only if it was edited past the server or written for another
+ * version.
  */
 import {
   configurationDefaults,
@@ -36,9 +37,9 @@ type Values = { readonly [N in ConfigurationName]: ConfigurationValue<N> };
 export interface Configuration extends Values {
   /** `grants@3 policy@1`: name and revision of each written document; `built-in` without any. */
   readonly version: string;
-  /** Why policy denies everything, if it does. */
+  /** The reason why policy denies everything, if it does. */
   readonly problems: readonly Problem[];
-  /** What is probably not meant: groups nobody defined, documents nobody reads. */
+  /** Likely mistakes: groups that nobody defined, documents that nobody reads. */
   readonly warnings: readonly Problem[];
   readonly sources: { readonly [N in ConfigurationName]: ConfigurationSource };
 }
@@ -212,14 +213,20 @@ function unknownName(name: string): string {
   return `\`${configurationPrefix}${name}\` is no configuration; there are ${configurationNames.map((known) => `\`${known}\``).join(", ")}`;
 }
 
-// The text of the documents is the key, so what is remembered cannot be stale.
+// The text of the documents is the key, so a remembered configuration cannot be stale.
 const remembered = new Map<string, Configuration>();
 const rememberedMax = 256;
 
-/** A snapshot sees one state: what it was asked for once (by authentication, then by the command) is not read again. */
+/**
+ * A snapshot sees one state. So the configuration is read once for a snapshot, although both authentication and the
+ * command ask for it.
+ */
 const loaded = new WeakMap<Snapshot, Promise<Configuration>>();
 
-/** What is in force in the snapshot. A decision that used it guards the epoch `config`, which every change of it moves. */
+/**
+ * The configuration in force in the snapshot. A decision that used it guards the epoch `config`, which every change of
+ * the configuration moves.
+ */
 export function loadConfiguration(snapshot: Snapshot): Promise<Configuration> {
   const known = loaded.get(snapshot);
   if (known !== undefined) return known;
@@ -229,7 +236,8 @@ export function loadConfiguration(snapshot: Snapshot): Promise<Configuration> {
 }
 
 async function readEffective(snapshot: Snapshot): Promise<Configuration> {
-  // Who decides by it guards its epoch: asked for now, it travels with what authentication asks instead of in a round trip of its own.
+  // A decision by the configuration guards its epoch. Reading the epoch now shares a round trip with authentication's
+  // questions.
   const [rows] = await Promise.all([readConfiguration(snapshot), snapshot.epoch("config")]);
   const key = JSON.stringify(rows);
   const known = remembered.get(key);
@@ -242,7 +250,10 @@ async function readEffective(snapshot: Snapshot): Promise<Configuration> {
   return configuration;
 }
 
-/** For the resource kind: what is wrong with a document about to be stored as configuration; null is its deletion. */
+/**
+ * For the resource kind: the problems of a document that is about to be stored as configuration. Null: the document is
+ * deleted.
+ */
 export function checkConfiguration(
   resourceId: string,
   document: JsonValue | null,

@@ -1,4 +1,7 @@
-/** What erasing a principal leaves in the configuration: names in rules, which keep meaning whoever bears the name. */
+/**
+ * Erasing a principal leaves its name in the rules of the configuration. Such a rule then holds for the next bearer of
+ * the name.
+ */
 import type { ErasureSubject, ModuleErasure, Snapshot } from "../ledger/index.js";
 import { loadPeople } from "../tenancy/index.js";
 import { loadConfiguration } from "./config.js";
@@ -19,9 +22,9 @@ export async function eraseSubject(snapshot: Snapshot, subject: ErasureSubject):
       ...(naming.length === 0
         ? []
         : [
-            `the configuration ${naming.map((document) => `\`${document}\``).join(", ")}, which names them: a rule for that name holds for whoever bears it next; change it with \`countersign config push\``,
+            `the configuration ${naming.map((document) => `\`${document}\``).join(", ")}, which names them: a rule for that name holds for the next bearer of the name; change it with \`countersign config push\``,
           ]),
-      "reasons they gave when they stopped everything with the kill-switch",
+      "reasons they gave when they engaged the kill-switch",
     ],
   };
 }

@@ -1,6 +1,6 @@
 /**
- * Governance: what is it about, how risky, is it permitted, who must agree, is it stopped, who may undo it. Decisions over
- * values; configuration and the kill-switch are the only things it reads. It writes nothing: it returns changes.
+ * Governance decides category, risk, policy, approval routes, the kill-switch, and who may roll back. Its decisions are
+ * over values; configuration and the kill-switch are the only things it reads. It writes nothing: it returns changes.
  */
 export { type AgentHistory, assessRisk, noHistory, type RiskInput, type RiskItem, riskHigher } from "./risk.rules.js";
 export {

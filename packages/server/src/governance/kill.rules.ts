@@ -1,9 +1,9 @@
 /**
- * The kill-switch of a tenant: who may engage, confirm and release it, and what becomes of it then. `kill.ts` makes
- * changes for the door of it.
+ * The kill-switch of a tenant: who may engage, confirm and release it, and its next state. `kill.ts` turns the decision
+ * into changes for the door.
  *
- * INVARIANT: whatever makes the switch bite or lets go moves the epoch `kill`, which guards every `item.started`: by the
- * order of the ledger no item starts after the entry that engaged it.
+ * INVARIANT: every step that engages or releases the switch moves the epoch `kill`, which guards every `item.started`:
+ * by the order of the ledger no item starts after the entry that engaged it.
  * INVARIANT: it stops forward steps only; the callers that compensate, recover or undo do not ask here.
  */
 import {
@@ -49,7 +49,7 @@ export interface KillCommand {
   readonly proof?: KeyProof;
 }
 
-/** What becomes of the switch. */
+/** The next state of the switch. */
 export interface KillStep {
   readonly action:
     | "kill_switch.engaged"
@@ -151,7 +151,9 @@ function confirm(held: KillRow, command: KillCommand): KillStep {
   return { action: "kill_switch.confirmed", row, from: held.version, ended: [], moves: true };
 }
 
-/** One of the people who release it; with the last of them it lets go. One person ends an agent's hold. */
+/**
+ * The release vote of one person. The last required vote releases the switch. For an agent's hold one vote is enough.
+ */
 export function release(
   rows: readonly KillRow[],
   command: KillCommand,

@@ -1,6 +1,6 @@
 /**
- * How much one principal may do in an hour. Counted by counter guards, which the database evaluates in the commit, so a
- * limit is exact however many processes there are.
+ * Limits on the work of one principal in an hour. Counter guards count it, and the database evaluates them in the
+ * commit, so a limit is exact with any number of processes.
  */
 import { refused, type ConfigurationValue, type Refusal } from "@countersign/contract";
 import { dayMs, hourMs } from "../platform/index.js";
@@ -10,7 +10,7 @@ export type LimitedCommand = "propose" | "submit" | "apply";
 type Counter = Extract<Guard, { kind: "counter" }>;
 
 export interface LimitQuestion {
-  /** Id of who does it. */
+  /** Id of the acting principal. */
   readonly principal: string;
   readonly type: "human" | "agent" | "service";
   readonly nowMs: number;
@@ -21,7 +21,7 @@ export interface LimitQuestion {
 export interface LimitCheck {
   /** For the commit of the command. */
   readonly guards: readonly Counter[];
-  /** What to say when the guard of this key did not hold. */
+  /** The message for a guard of this key that did not hold. */
   refusal(key: string): Refusal;
 }
 
@@ -71,7 +71,10 @@ export function holdGuard(agentId: string, nowMs: number, limits: ConfigurationV
   };
 }
 
-/** For counters as they were loaded: refuses before the door would, so that the caller learns which limit and until when. */
+/**
+ * Checks the loaded counters and refuses before the door would, so the caller learns which limit it is and when it
+ * ends.
+ */
 export function checkLimits(
   guards: readonly Counter[],
   used: ReadonlyMap<string, number>,
@@ -81,7 +84,7 @@ export function checkLimits(
   return over === undefined ? undefined : limitRefusal(over, nowMs);
 }
 
-/** What is said when a counter guard did not hold. */
+/** The refusal for a counter guard that did not hold. */
 export function limitRefusal(guard: Counter, nowMs: number): Refusal {
   const daily = /:d\d+$/.test(guard.key);
   const span = daily ? dayMs : hourMs;

@@ -1,6 +1,6 @@
 /**
- * Target patterns: which targets a grant, a rule, a window is about. `docs/policy.md` has the grammar and a table of examples,
- * which `test/governance-patterns.test.ts` reads and runs.
+ * Target patterns: they say which targets a grant, a rule or a window covers. `docs/policy.md` has the grammar and a
+ * table of examples, which `test/governance-patterns.test.ts` reads and runs.
  *
  * INVARIANT: matching takes at most (|pattern| + 1) · (|name| + 1) steps; there is no backtracking beyond the last star.
  * INVARIANT: a permitting pattern reaches the environment `system` only by naming it.
@@ -113,7 +113,7 @@ function parsePath(raw: string, what: string): Part | PatternError {
   return segments;
 }
 
-/** Text as it is compared: composed, and for restrictions on files without case. */
+/** The form of a text for comparison: composed (NFC), and without case for restrictions on files. */
 function normal(text: string): string {
   return text.normalize("NFC");
 }
@@ -199,8 +199,8 @@ function matchesSegment(segment: Segment, text: string, meter: Meter): boolean {
 }
 
 /**
- * `**` takes any number of segments, none included; at the end at least one. On a mismatch only the last `**` takes one
- * segment more: what stood before it need not be tried again.
+ * `**` takes any number of segments, or none; at the end at least one. On a mismatch only the last `**` takes one more
+ * segment: the part before it need not be tried again.
  */
 export function matchesPath(pattern: readonly Segment[], segments: readonly string[], meter: Meter): boolean {
   let p = 0;
@@ -278,7 +278,7 @@ export function knownPattern(text: string): Pattern {
 const parsed = new Map<string, Pattern>();
 const parsedMax = 10_000;
 
-/** The same, remembering what it parsed: configurations repeat their patterns from decision to decision. */
+/** The same, with a memory of parsed patterns: configurations repeat their patterns from decision to decision. */
 export function cachedPattern(text: string): Pattern {
   const known = parsed.get(text);
   if (known !== undefined) return known;

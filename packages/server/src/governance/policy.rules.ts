@@ -1,6 +1,7 @@
 /**
- * May this principal do this to these targets? Grants and rules in, a decision with its reasons out. `docs/policy.md` has
- * the semantics. Another engine can stand behind `decidePolicy` without its callers noticing.
+ * Decides whether a principal may run an operation on some targets: it takes grants and rules, and returns a decision
+ * with its reasons. `docs/policy.md` has the semantics. Another engine can stand behind `decidePolicy` without its
+ * callers noticing.
  *
  * INVARIANT: default is deny; forbid beats require_approval beats permit; without a readable policy everything is denied;
  * no item, no permission.
@@ -37,7 +38,7 @@ export interface PolicyPrincipal {
   readonly agentType?: string;
   readonly roles: readonly string[];
   readonly groups: readonly string[];
-  /** From their roles: what people may propose. Agents propose under grants alone. */
+  /** The operations that people may propose under their roles. Agents propose under grants alone. */
   readonly permissions: ReadonlySet<Permission> | readonly Permission[];
 }
 
@@ -64,7 +65,7 @@ export interface PolicySet {
   readonly unreadable?: string;
 }
 
-/** What of the effective configuration decides: a document of them that cannot be read denies everything. */
+/** The documents of the effective configuration that decide. If one of them cannot be read, everything is denied. */
 export function policySet(configuration: {
   readonly version: string;
   readonly policy: ConfigurationValue<"policy">;
@@ -187,7 +188,7 @@ function permitsFor(operation: GrantOperation, target: TargetFacts, request: Pol
   return [...grants.map((grant) => `grants/${grant.id}`), ...ids(rules), ...personalPermits(operation, principal)];
 }
 
-/** People propose, and have planned, what their roles let them; agents and services hold nothing but grants. */
+/** People may propose and plan the operations of their roles. Agents and services have only grants. */
 function personalPermits(operation: GrantOperation, principal: PolicyPrincipal): string[] {
   if (principal.type !== "human") return [];
   const held = new Set<Permission>(principal.permissions);
@@ -232,8 +233,8 @@ export function mergeStages(stages: readonly (StageConfiguration | StageRequest)
 }
 
 /**
- * What people sign of a decision: outcomes, neither versions nor names, so that another version of the policy with the
- * same outcome voids no approval, and another outcome does.
+ * The part of a decision that people sign: outcomes, without versions and names of rules. So another version of the
+ * policy voids an approval only if its outcome differs.
  */
 export function policyOutcome(decision: PolicyDecision): JsonObject {
   return {

@@ -34,7 +34,10 @@ export async function readConfiguration(snapshot: Snapshot): Promise<Configurati
     }));
 }
 
-/** Ids of the rows behind the configuration, deleted ones and schemas too: what is held against the ledger. */
+/**
+ * Ids of the rows behind the configuration, including deleted ones and schemas. These rows are compared with the
+ * ledger.
+ */
 export async function configurationRows(snapshot: Snapshot): Promise<string[]> {
   const query: Query = {
     name: "governance_configuration_rows",

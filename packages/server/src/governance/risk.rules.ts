@@ -42,7 +42,7 @@ export interface RiskInput {
   readonly items: readonly RiskItem[];
 }
 
-/** What became of the author's earlier change-sets. */
+/** The outcomes of the author's earlier change-sets. */
 export interface AgentHistory {
   /** Applied ever. 0 makes the change-set the first change of a new agent. */
   readonly appliedEver: number;
@@ -90,7 +90,7 @@ export function assessRisk(input: RiskInput, history: AgentHistory, profile: Ris
   };
 }
 
-/** Whether the risk is higher now than what was approved. */
+/** Whether the risk is higher now than the approved risk. */
 export function riskHigher(now: RiskLevel, approved: RiskLevel): boolean {
   return riskLevels.indexOf(now) > riskLevels.indexOf(approved);
 }
@@ -208,11 +208,11 @@ function quantityFactor(items: number, profile: RiskProfile): Factor {
 const floorReasons: Record<RiskFloorName, string> = {
   irreversible: "it cannot be undone",
   destructive: "it destroys what was there",
-  delete_sensitive: "it deletes something of a sensitive type or in a protected namespace",
+  delete_sensitive: "it deletes a target of a sensitive type or in a protected namespace",
   protected_target: "the target is protected",
   code_bearing: "the file decides what runs on people's machines",
   production: "the environment is production",
-  moves_referenced: "something refers to what is moved",
+  moves_referenced: "another document refers to the moved target",
   security: "category SECURITY",
   infrastructure: "category INFRASTRUCTURE",
   compliance: "category COMPLIANCE",

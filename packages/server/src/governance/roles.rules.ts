@@ -1,4 +1,4 @@
-/** What roles let one do. A role that configuration does not know permits nothing. */
+/** The permissions that roles carry. A role that the configuration does not define permits nothing. */
 import type { ConfigurationValue, Permission } from "@countersign/contract";
 
 export function permissionsOf(

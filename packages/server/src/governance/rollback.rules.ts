@@ -1,6 +1,7 @@
 /**
- * Who may undo what, at once or by a route. An exact undo soon after, with nothing built on it, only restores what people
- * knew: the author's human, an approver of it or the on-call role need nobody else.
+ * Decides who may roll back a change-set, without a new approval or by a route. An exact rollback soon after the apply,
+ * with nothing built on it, only restores a known state. So the author's human, an approver of it or the on-call role
+ * need nobody else.
  */
 import { refused, type ConfigurationValue, type Permission, type Refusal } from "@countersign/contract";
 import type { AuthorFacts } from "./approvals.rules.js";
@@ -17,7 +18,7 @@ export interface RollbackQuestion {
   readonly author: AuthorFacts;
   /** People whose approvals counted. */
   readonly approvers: readonly string[];
-  /** Every item restores exactly what was there. */
+  /** Every item restores exactly the earlier state. */
   readonly exact: boolean;
   /** Later change-sets on its targets, by number. */
   readonly laterOnTop: readonly string[];
@@ -47,7 +48,7 @@ export function mayRollBack(question: RollbackQuestion): RollbackAuthority | Ref
   if (as === undefined)
     return {
       kind: "route",
-      why: `only the author's human, an approver of it or role \`${approvals.onCallRole}\` may undo it at once`,
+      why: `only the author's human, an approver of it or role \`${approvals.onCallRole}\` may roll it back without a new approval`,
     };
   const words = {
     author_human: "answerable for its author",
@@ -72,7 +73,7 @@ function routeReasons(question: RollbackQuestion): string[] {
     ...(question.exact ? [] : ["not every item can be undone exactly"]),
     ...(question.laterOnTop.length === 0
       ? []
-      : [`later change-sets stand on its targets: ${question.laterOnTop.map((number) => `\`${number}\``).join(", ")}`]),
+      : [`later change-sets changed its targets: ${question.laterOnTop.map((number) => `\`${number}\``).join(", ")}`]),
     ...(question.nowMs < untilMs
       ? []
       : [`the undo window of ${approvals.undoWindowHours} h ended at ${new Date(untilMs).toISOString()}`]),

@@ -1,6 +1,6 @@
 /**
- * The configuration `countersign init` writes: short documents one can read and change. What is not written here keeps its
- * built-in default.
+ * The configuration `countersign init` writes: short documents that a person can read and change. All other documents
+ * keep their built-in defaults.
  */
 import {
   configurationId,
@@ -16,7 +16,7 @@ export interface StartingDocument {
   readonly document: ConfigurationDocument<ConfigurationName>;
 }
 
-/** What the first human is bound to. */
+/** The roles and groups of the first human. */
 export function startingBindings(mode: TenantMode): {
   readonly roles: readonly string[];
   readonly groups: readonly string[];

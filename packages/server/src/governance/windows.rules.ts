@@ -1,5 +1,5 @@
 /**
- * Freeze windows: when nothing is applied. They stop forward steps only; undoing goes on. All times are UTC.
+ * Freeze windows: times in which nothing is applied. They stop forward steps only; rollbacks go on. All times are UTC.
  */
 import {
   type Category,

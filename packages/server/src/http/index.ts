@@ -1,9 +1,10 @@
 /**
- * The HTTP edge: routes made from the contract's table, bodies through the strict parser, everything else dispatch's.
+ * The HTTP edge: routes made from the contract's table, bodies through the strict parser, everything else is left to
+ * dispatch.
  *
- * Promises: every answer that is no success is a problem document (RFC 9457), also for what the router or the parser of
- * Node refuses · nothing is served to other origins unless a proxy says so · a body, a header, a slow sender and a slow
- * reader have limits · a stop lets requests in flight finish.
+ * Promises: every answer that is no success is a problem document (RFC 9457), also for requests that the router or
+ * Node's parser refuses · nothing is served to other origins unless a proxy says so · a body, a header, a slow sender
+ * and a slow reader have limits · a stop lets requests in flight finish.
  */
 import { Readable } from "node:stream";
 import { type Server, STATUS_CODES } from "node:http";
@@ -37,7 +38,7 @@ export interface HttpOptions {
   /** The tree of hashes of a ledger. */
   readonly tree: ServeLog;
   readonly readiness: () => Promise<{ readonly ready: boolean; readonly checks: readonly object[] }>;
-  /** What a monitoring system reads, for whoever may. */
+  /** The metrics that a monitoring system reads, for permitted callers. */
   readonly metrics?: {
     read(credential: string | undefined): Promise<{ readonly type: string; readonly text: string } | Refusal>;
     answered(what: {
@@ -55,7 +56,7 @@ export interface HttpOptions {
 
 export interface HttpServer {
   listen(at: { readonly host: string; readonly port: number }): Promise<string>;
-  /** No new requests; resolves when those in flight are answered. */
+  /** Accepts no new requests; resolves when the requests in flight are answered. */
   close(): Promise<void>;
 }
 
@@ -147,7 +148,7 @@ export function openHttp(options: HttpOptions): HttpServer {
   app.setNotFoundHandler((request, reply) =>
     sendRefusal(
       reply,
-      refused("not_found", `there is nothing at \`${pathOf(request)}\`; \`/api/openapi.json\` lists what there is`),
+      refused("not_found", `there is nothing at \`${pathOf(request)}\`; \`/api/openapi.json\` lists the operations`),
       request.id,
     ),
   );
@@ -167,8 +168,8 @@ export function openHttp(options: HttpOptions): HttpServer {
 }
 
 /**
- * Which connections have a request in flight. Node ends those that had one and are idle; one that never had any would hold
- * up the stop until its headers are overdue.
+ * The connections that have a request in flight. Node ends idle connections that had a request; a connection that never
+ * had one would hold up the stop until its headers are overdue.
  */
 class Connections {
   readonly #inFlight = new Map<Socket, number>();
@@ -203,7 +204,7 @@ class Connections {
   }
 }
 
-/** What the log says about a request beside its route. */
+/** The log's facts about a request, besides its route. */
 const outcomes = new WeakMap<FastifyRequest, Pick<DispatchAnswer, "tenant" | "principal" | "code">>();
 
 function addOperation(app: FastifyInstance, id: OperationId, { dispatch }: HttpOptions): void {
@@ -229,7 +230,7 @@ function addOperation(app: FastifyInstance, id: OperationId, { dispatch }: HttpO
         input: mapped.kind === "refused" ? {} : mapped.input,
         idempotencyKey: Array.isArray(key) ? key[0] : key,
       });
-      // Who is not known is told so before what the request lacks.
+      // An unknown caller is refused before problems of the request are reported.
       if (mapped.kind === "refused" && answer.status !== 401 && answer.status !== 403)
         return sendRefusal(reply, mapped, request.id);
       return send(reply, answer, { request, row });
@@ -264,7 +265,7 @@ async function send(
   }
 }
 
-/** Streams with backpressure: what the reader does not take is not read from the database. */
+/** Streams with backpressure: rows that the reader does not take are not read from the database. */
 async function sendLines(
   reply: FastifyReply,
   lines: AsyncIterable<string>,
@@ -316,7 +317,7 @@ function addOwnRoutes(app: FastifyInstance, { openApi, readiness, metrics }: Htt
 
 const everyMethod: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
 
-/** A path that is known with a method that is not: 405 with what it takes, instead of 404. */
+/** A known path with an unknown method: 405 with the methods that it takes, instead of 404. */
 function addMethodsNotAllowed(app: FastifyInstance): void {
   const taken = new Map<string, Set<string>>(
     ["/healthz", "/readyz", "/api/openapi.json", eventsPath, treePath].map((path) => [path, new Set(["GET", "HEAD"])]),
@@ -358,7 +359,7 @@ function pathOf(request: FastifyRequest): string {
   return (request.raw.url ?? "").split("?", 1)[0]?.slice(0, 200) ?? "";
 }
 
-/** What Fastify refuses by itself. */
+/** Requests that Fastify itself refuses. */
 function frameworkRefusal(error: { readonly code?: string; readonly statusCode?: number }): Refusal {
   switch (error.code) {
     case "FST_ERR_CTP_BODY_TOO_LARGE":
@@ -368,7 +369,7 @@ function frameworkRefusal(error: { readonly code?: string; readonly statusCode?:
     case "FST_ERR_ASYNC_CONSTRAINT":
       return refused(
         "not_found",
-        "the path is not percent-encoded UTF-8 or too long; `/api/openapi.json` lists what there is",
+        "the path is not percent-encoded UTF-8 or too long; `/api/openapi.json` lists the operations",
       );
     case "FST_ERR_CTP_INVALID_CONTENT_LENGTH":
       return refused("malformed_json", "the body is shorter or longer than `Content-Length` says");
@@ -382,7 +383,7 @@ function frameworkRefusal(error: { readonly code?: string; readonly statusCode?:
   }
 }
 
-/** What never became a request: Node's parser refused it, or it came too slowly. */
+/** Bytes that never became a request: Node's parser refused them, or they came too slowly. */
 function refuseConnection(error: NodeJS.ErrnoException, socket: Socket, requestId: string): void {
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();

@@ -1,7 +1,7 @@
 /**
- * Do the rows a decision stands on agree with the ledger? The entries of one subject are hashed again and held against
- * their neighbours in the chain; the rows are held against their newest digests. Whoever only edited tables is found.
- * Votes' signatures are checked by whoever asks: the entries come back parsed.
+ * Checks that the rows a decision depends on agree with the ledger. The entries of one subject are hashed again and
+ * compared with their neighbours in the chain; the rows are compared with their newest digests. So an edit of tables
+ * alone is found. The caller checks the votes' signatures: the entries come back parsed.
  */
 import {
   compareStates,
@@ -32,7 +32,7 @@ export interface Attestation {
   readonly entries: readonly AttestedEntry[];
   /** Empty: database and ledger agree about this subject. */
   readonly mismatches: readonly Finding[];
-  /** The rows that were held against it, as they are now: with no mismatch, what the ledger says. */
+  /** The present rows that were compared with the ledger. Without a mismatch they agree with it. */
   readonly rows: readonly AttestedRow[];
 }
 
@@ -55,8 +55,8 @@ export interface AttestationQuestion {
 }
 
 /**
- * `rows` are those the decision read; every row that the subject's entries wrote is checked too, unless `onlyThese`. So a row
- * that was changed, a row that was added by hand and one that was removed are all found.
+ * `rows` are the rows that the decision read. Every row that the subject's entries wrote is checked too, unless
+ * `onlyThese`. So changed rows, rows added by hand and removed rows are all found.
  */
 export async function attest(
   catalogue: Catalogue,
@@ -111,7 +111,7 @@ const sharedTables: ReadonlySet<string> = new Set<GovernedTable>(["epochs", "tar
 function newestStates(entries: readonly AttestedEntry[], subjectId: string): Map<string, RowState> {
   const newest = new Map<string, RowState>();
   for (const { content } of entries) {
-    // The index is over what the database made of the content; what counts is what the content says.
+    // The index is over columns that the database made from the content; only the content itself counts.
     if (content.subject.id !== subjectId) continue;
     for (const [table, id, version, digest] of content.state) {
       if (sharedTables.has(table)) continue;

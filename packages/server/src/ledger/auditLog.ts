@@ -1,4 +1,6 @@
-/** The ledger as people ask it: by actor, action, subject, change-set, time; newest or oldest first; page by page. */
+/**
+ * Searches the ledger for people: by actor, action, subject, change-set, time; newest or oldest first; page by page.
+ */
 import type { TenantId } from "@countersign/contract";
 import { parseEntryContent, type EntryContent, type JsonObject } from "@countersign/proof";
 import { auditEntries, seqNotBefore, type AuditRow } from "./queries.js";
@@ -36,7 +38,7 @@ export interface AuditEntry {
   /** Null: there is none, or `bodyState` says why. */
   readonly body: JsonObject | null;
   readonly bodyState: BodyState;
-  /** The content itself is gone, or is not in the format: what the entry says is not known, only that it was there. */
+  /** The content is missing, or not in the format: only the entry's existence is known. */
   readonly contentMissing?: true;
 }
 
@@ -95,7 +97,7 @@ const highest = (a: number | undefined, b: number | undefined): number | undefin
 const lowest = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined ? b : b === undefined ? a : Math.min(a, b);
 
-/** What an entry says, for showing. Content that was erased or is not in the format is shown as what the columns say. */
+/** An entry in the form that is shown. If its content was erased or is not in the format, the columns are shown. */
 function auditEntry(tenant: TenantId, row: AuditRow, openBody: OpenBody): AuditEntry {
   const parsed = row.content === null ? undefined : parseEntryContent(row.content);
   const content: Pick<EntryContent, "actor" | "action" | "subject" | "refs" | "data" | "at"> =
@@ -140,7 +142,7 @@ function openedBody(
     const text = Buffer.from(opened).toString("utf8");
     return { body: JSON.parse(text) as JsonObject, bodyState: "present" };
   } catch {
-    // The sealing key is not here, or the bytes were altered: the rest of the entry is still worth showing, and it is said.
+    // The sealing key is missing, or the bytes were altered. The rest of the entry is still shown, with a note.
     return { body: null, bodyState: "unreadable" };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What the door knows of the tables it writes, read from the database once at start: columns and their types, unique keys,
- * and an order in which referenced rows are inserted before those that refer to them.
+ * The door's knowledge of the tables it writes, read from the database once at start: columns and their types, unique
+ * keys, and an order in which referenced rows are inserted before those that refer to them.
  */
 import type { JsonValue } from "@countersign/proof";
 import type { TenantId } from "@countersign/contract";
@@ -63,7 +63,7 @@ export function makeCatalogue(records: readonly TableRecord[]): Catalogue {
   );
 }
 
-/** What a key of a row is called among the things a group may touch only once. */
+/** The name of a row's key, among the keys that a group may touch only once. */
 export function keyName(tenant: TenantId, index: string, values: readonly (JsonValue | undefined)[]): string {
   return `${tenant} ${index} ${JSON.stringify(values)}`;
 }

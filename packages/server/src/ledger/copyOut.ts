@@ -2,9 +2,10 @@
  * Rows of `copy (select …) to stdout (format binary)` as batches, in constant memory: the server is read no
  * faster than the batches are taken. Formats: PostgreSQL docs, "COPY", binary; "Message Formats", CopyData.
  *
- * The driver makes an object, an event and a copy of every row; 1.2 µs of 3.9 an entry went there. So while a copy runs, what
- * comes from the socket is looked at here first: rows stay where they arrived, every other message goes to the driver whole.
- * Measured with 300,000 entries (docs/performance.md): 225,000 entries a second by way of the driver, 370,000 to 400,000 so.
+ * The driver makes an object, an event and a copy of every row; 1.2 µs of 3.9 an entry went there. So while a copy
+ * runs, this code reads the bytes from the socket first: rows stay where they arrived, every other message goes to the
+ * driver whole. Measured with 300,000 entries (docs/performance.md): 225,000 entries a second by way of the driver,
+ * 370,000 to 400,000 so.
  */
 import type { Socket } from "node:net";
 import type pg from "pg";
@@ -155,7 +156,7 @@ class CopyOut {
   }
 
   handleCommandComplete(): void {
-    // What counts is that the connection is ready again.
+    // Only the connection's readiness counts.
   }
   handleCopyData(): void {
     // Rows do not come this way.
@@ -267,7 +268,7 @@ interface Part {
   filled: number;
 }
 
-/** A copy: what is left of a piece must not keep all of it. */
+/** A copy: the rest of a piece must not keep the whole piece in memory. */
 function partOf(rest: Buffer): Part {
   const size = rest.length < messageStart ? messageStart : 1 + lengthOf(rest, 0);
   const buffer = Buffer.allocUnsafe(size);

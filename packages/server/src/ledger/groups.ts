@@ -2,11 +2,27 @@
  * Group commit: while one group is in flight the next collects, without an artificial wait.
  *
  * Promises:
- * - Whoever is told "committed" is in the database for ever; whoever is told "moved" or gets an error left nothing behind.
+ * - A change that is told "committed" is in the database for ever. A change that is told "moved", or gets an error,
+ *   leaves nothing behind.
  * - A lost reply to a commit is resolved by looking for the entries' ids, after the old connection is known to be dead,
  *   before anybody is answered. The same entry ids cannot be committed twice (entries_entry_id_key).
  * - One failing change does not take its group down; a tenant whose lock is stuck does not hold up the others for long.
  * - The hashes of receipts are computed here and compared with the database's: a function that lies there is noticed at once.
+ *
+ * The door is always in one of four modes:
+ * - *Idle*: it has no group in flight. A submitted change is sent at the end of the event loop's turn.
+ * - *Sending*: it has up to `groupsInFlight` groups in flight. New changes wait in the queue and become the next group.
+ * - *Recovering* (`#recovering`): the connection is gone. The door waits until every group of the old connection has ended,
+ *   connects again, ends the old connection in the database, and looks up the ids of the changes in `#lost`. Committed ones
+ *   get their receipts; the others go back into the queue. Between two attempts it pauses; a new change ends the pause
+ *   (`#hurry`). After `awayMsMax` waiting changes are refused; after `uncertainMsMax` those in `#lost` are, as unknown.
+ * - *Closing* (`#closing`): it refuses new changes, and ends once all that it has are answered.
+ *
+ * A change waits in the queue, travels in a group, and is answered. Three things can happen in between:
+ * - Its group fails: all changes of the group return to the queue as `alone`, so that the bad one fails by itself.
+ * - A tenant's lock is held by another writer: the tenant's changes go in groups of their own that wait only
+ *   `lockMsImpatient` for the lock (`impatient`), and are refused after `stuckMsMax`.
+ * - The reply is lost: the change is `uncertain` from then on. It is refused only after its ids were looked up once more.
  */
 import { randomUUID } from "node:crypto";
 import { limits, refused, RefusalError, type Refusal, type TenantId } from "@countersign/contract";
@@ -34,9 +50,9 @@ export interface DoorOptions {
   nowMs(): number;
   /** Groups on their way at once. Two pay when one process has the database for itself, one when several share it. */
   readonly groupsInFlight?: number;
-  /** Told of everything an operator should know. */
+  /** Called with every event that an operator should know. */
   report?(event: string, details: Readonly<Record<string, unknown>>): void;
-  /** Told whose ledgers may have new entries, once a group. Must not throw. */
+  /** Called once for each group, with the tenants whose ledgers may have new entries. Must not throw. */
   committed?(tenants: readonly TenantId[]): void;
 }
 
@@ -58,15 +74,15 @@ export interface DoorStats {
 
 /** Wait for the lock of a tenant that was stuck; otherwise the connection's lock_timeout holds. */
 const lockMsImpatient = 15;
-/** A tenant whose lock is stuck this long is told so. */
+/** Changes of a tenant whose lock is stuck this long are refused. */
 const stuckMsMax = 5_000;
 /** The database may be away this long before waiting changes are answered 503. */
 const awayMsMax = 2_000;
 /** A change that may have been committed waits this long for the database to say so. */
 const uncertainMsMax = 60_000;
-/** A reply later than this means that the connection is dead: above the door's statement_timeout. */
 /** Groups until plans are made again: then at 4, 16, … times as many. */
 const planAgainFirst = 16;
+/** A reply later than this means that the connection is dead: above the door's statement_timeout. */
 const replyMsMax = 40_000;
 const returnsMax = 10;
 const reconnectMsMin = 20;
@@ -102,7 +118,7 @@ export class Door {
   readonly #options: DoorOptions;
   readonly #queue = new Queue<Waiting>();
   readonly #inFlight = new Set<readonly Waiting[]>();
-  /** Changes whose reply was lost, until the database says what became of them. */
+  /** Changes whose reply was lost, until the database says whether they were committed. */
   readonly #lost: Waiting[] = [];
   /** Connections given up that may still commit: name → process id. */
   readonly #deadConnections = new Map<string, number>();
@@ -118,7 +134,7 @@ export class Door {
   #sent = 0;
   #planAt = planAgainFirst;
   #pumpDue = false;
-  /** Set while the next attempt to connect is waited for. */
+  /** Ends the pause before the next attempt to connect; set only during the pause. */
   #hurry: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stats = {
@@ -204,7 +220,10 @@ export class Door {
     this.#tellIdle();
   }
 
-  /** With two groups in flight a group takes at most half of what is outstanding, or the second would always be small. */
+  /**
+   * With two groups in flight a group takes at most half of the outstanding changes, or the second would always be
+   * small.
+   */
   #share(): number {
     if (this.#groupsInFlight === 1) return limits.groupChangesMax;
     let outstanding = this.#queue.length;
@@ -229,8 +248,9 @@ export class Door {
 
   /**
    * Plans are made once a connection, those of foreign keys too. Made while tables were empty, all indexes looked alike to
-   * the planner, and it takes ones that read the whole tenant; without this, proposals slowed down from 440/s to 130/s over
-   * the first 4,000, until autovacuum had looked at the tables. Plans made when they have grown are right, and stay so.
+   * the planner, and it chose indexes that read the whole tenant. Without this, proposals slowed down from 440/s to
+   * 130/s over the first 4,000, until autovacuum had looked at the tables. Plans made when they have grown are right,
+   * and stay so.
    */
   #planAgain(client: pg.Client): void {
     this.#sent += 1;
@@ -314,7 +334,7 @@ export class Door {
     }
   }
 
-  /** What a change that failed alone is told. */
+  /** The error for a change that failed alone. */
   #verdict(error: unknown): Error {
     const { code = "", constraint, message } = error as pg.DatabaseError;
     if (code === "CS001")
@@ -336,7 +356,7 @@ export class Door {
     for (const job of tired)
       job.reject(
         new RefusalError(
-          refused("overloaded", "the database could not order this change among others; try again", {
+          refused("overloaded", "the database could not order this change among concurrent changes; try again", {
             retryAfterSeconds: 1,
           }),
         ),
@@ -367,7 +387,7 @@ export class Door {
     }
   }
 
-  /** The connection is gone with a group on it: nobody knows yet what became of it. */
+  /** The connection is gone with a group on it: nobody knows yet whether the group was committed. */
   #lose(client: pg.Client, group: readonly Waiting[], error: unknown): void {
     for (const job of group) job.uncertain = true;
     if (this.#client === client) {
@@ -388,7 +408,7 @@ export class Door {
     });
   }
 
-  /** Ends when it is connected, or when nobody waits any more: whoever comes next begins again. */
+  /** Ends when it is connected, or when no change waits any more. The next change begins again. */
   async #reconnect(): Promise<void> {
     let delayMs = reconnectMsMin;
     const sinceMs = performance.now();
@@ -407,7 +427,10 @@ export class Door {
     }
   }
 
-  /** Between two attempts to connect; a new change cuts it short, so that nobody is refused by what was true before. */
+  /**
+   * The pause between two attempts to connect. A new change cuts it short, so no change is refused because of an old
+   * failure.
+   */
   async #pause(ms: number): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, reconnectMsMin));
     if (ms <= reconnectMsMin) return;
@@ -457,7 +480,7 @@ export class Door {
     this.#awaySinceMs = undefined;
   }
 
-  /** Ended by whoever logged in: where that is not the application's role itself, the role could not. */
+  /** The login user ends it: if the connection switched to the application's role, that role may not end it. */
   async #endDeadConnections(client: pg.Client): Promise<void> {
     if (this.#deadConnections.size === 0) return;
     await client.query("set role none");
@@ -466,7 +489,7 @@ export class Door {
     this.#deadConnections.clear();
   }
 
-  /** Which of these were committed? Their receipts if so; the others go back into the queue. */
+  /** Committed changes get their receipts; the others go back into the queue. */
   async #judge(client: pg.Client, jobs: readonly Waiting[]): Promise<void> {
     if (jobs.length === 0) return;
     const found = await findReceipts(client, jobs);
@@ -484,7 +507,7 @@ export class Door {
     return true;
   }
 
-  /** A change that may have been committed before was refused now: perhaps because it is there already. */
+  /** A change that may have been committed before is refused now, perhaps because its entries are already there. */
   async #confirm(jobs: readonly Waiting[], otherwise: Error | (CommitResult & { kind: "moved" })): Promise<void> {
     const client = new pg.Client({ ...this.#options.login, connectionTimeoutMillis: 5_000 });
     client.on("error", () => undefined); // The query in flight reports it.
@@ -615,7 +638,7 @@ function receiptsOf(
   return { receipts, lies };
 }
 
-/** Entries of these jobs that are in the ledger, by id. Waits for whoever is committing for their tenants. */
+/** Entries of these jobs that are in the ledger, by id. Waits for commits in progress for their tenants. */
 async function findReceipts(client: pg.Client, jobs: readonly Job[]): Promise<Map<string, Receipt>> {
   const tenants = [...new Set(jobs.map((job) => job.change.tenant))].sort();
   const ids = jobs.flatMap((job) => job.change.entries.map((entry) => entry.id));

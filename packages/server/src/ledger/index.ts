@@ -1,8 +1,8 @@
 /**
  * The ledger: the one door through which governed state changes, and the ways to read what went through it.
  *
- * Promises: nothing governed changes without an entry in the same commit; an entry, once receipted, is never changed or
- * lost; whoever is refused left nothing behind.
+ * Promises: no governed row changes without an entry in the same commit; an entry, once receipted, is never changed or
+ * lost; a refused change leaves nothing behind.
  */
 import { isRefusal, type Refusal, type TenantId } from "@countersign/contract";
 import {
@@ -52,16 +52,16 @@ export interface LedgerOptions {
   readonly random?: RandomBytes;
   /** 2 when this process has the database for itself, 1 when several share it. */
   readonly groupsInFlight?: number;
-  /** Told of what an operator should know: lost connections, violations, tenants whose lock is stuck. */
+  /** Called with events for the operator: lost connections, violations, tenants whose lock is stuck. */
   readonly report?: (event: string, details: Readonly<Record<string, unknown>>) => void;
 }
 
 /** `D`: what may be written through it; in the product, the actions of the catalogue. */
 export interface Ledger<D extends DraftShape = EntryDraft> {
   /**
-   * The one way to change governed state. `load` reads in one snapshot; `decide` is pure and returns a refusal, a change or
-   * nothing to do. If what the change depended on has moved, both run again, at most 5 times, then `conflict`.
-   * Refusals: what `decide` returns, and `conflict`, `overloaded`, `database_unavailable`, `clock_behind`, `shutting_down`.
+   * The one way to change governed state. `load` reads in one snapshot; `decide` is pure and returns a refusal, a
+   * change or nothing to do. If a guard of the change has moved, both run again, at most 5 times, then `conflict`.
+   * Refusals: those of `decide`, and `conflict`, `overloaded`, `database_unavailable`, `clock_behind`, `shutting_down`.
    */
   transact<L, R>(
     tenant: TenantId,
@@ -72,7 +72,7 @@ export interface Ledger<D extends DraftShape = EntryDraft> {
   /** Reads in one snapshot. Throws RefusalError `database_unavailable`. */
   snapshot<T>(tenant: TenantId, read: (snapshot: Snapshot) => Promise<T>): Promise<T>;
   /**
-   * A snapshot to be read in by more than one function, for `TransactOptions.within`; whoever holds it ends it.
+   * A snapshot in which several functions read, for `TransactOptions.within`; its holder ends it.
    * INVARIANT: nobody who holds one asks for another before its end: holders would wait for each other's connections.
    */
   holdSnapshot(tenant: TenantId): HeldSnapshot;
@@ -87,7 +87,7 @@ export interface Ledger<D extends DraftShape = EntryDraft> {
   auditLog(tenant: TenantId, query: AuditQuery): Promise<AuditPage>;
   /**
    * Holds rows against the ledger, in the snapshot a decision is loaded in. Empty `mismatches`: they agree. The subject's
-   * entries come back parsed, for whoever checks votes.
+   * entries come back parsed, for the check of votes.
    */
   attest(snapshot: Snapshot, asked: AttestationQuestion): Promise<Attestation>;
   /** Everything about one subject up to an entry: attested, and with the texts people read. */
@@ -96,11 +96,11 @@ export interface Ledger<D extends DraftShape = EntryDraft> {
   readonly openBody: OpenBody;
   stats(): DoorStats;
   /**
-   * Calls back soon after this process committed for a tenant: a hint for whoever follows the ledger, who must look from time to
-   * time all the same, because other processes commit too. Gives the function that ends it.
+   * Calls back soon after this process committed for a tenant. It is a hint for followers of the ledger; they must
+   * still read from time to time, because other processes commit too. Gives the function that ends it.
    */
   onCommitted(listener: (tenant: TenantId) => void): () => void;
-  /** Writes counted refusals, commits what waits, ends the door's connection. */
+  /** Writes counted refusals, commits waiting changes, ends the door's connection. */
   close(): Promise<void>;
 }
 
@@ -162,7 +162,7 @@ export async function openLedger<D extends DraftShape = EntryDraft>(options: Led
       }));
       if (isRefusal(outcome)) options.report?.("refusal.not_recorded", { tenant, message: outcome.message });
     } catch (error) {
-      // The refusal stands whether or not it could be recorded; the operator is told.
+      // The refusal stands even if it could not be recorded; the operator gets a report.
       options.report?.("refusal.not_recorded", {
         tenant,
         message: error instanceof Error ? error.message : String(error),

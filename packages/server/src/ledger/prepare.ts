@@ -1,6 +1,6 @@
 /**
- * From a decided change to what is sent to the database: canonical content of its entries, digests of its rows, the guards
- * a decision did not name but depends on, and the keys by which two changes of one group must not meet.
+ * Turns a decided change into the data sent to the database: canonical content of its entries, digests of its rows, the
+ * guards a decision did not name but depends on, and the keys by which two changes of one group must not meet.
  *
  * Promises: pure apart from the randomness and sealing it is given; a change that breaks a rule of the door (a row of
  * another shape than its table, two writes to one row, no entry) throws, for only our own code can cause it.
@@ -25,7 +25,7 @@ export interface Preparation {
   readonly nowMs: number;
   uuid(): string;
   randomBytes(count: number): Uint8Array;
-  /** What an erasure says about itself outlives the keys of its subject: it is sealed with the server's own. */
+  /** The texts of an erasure's own entry outlive the keys of its subject: they are sealed with the server's key. */
   seal(plain: Uint8Array, binding: string): Uint8Array;
   readonly subjectKeys: Pick<SubjectKeys, "known" | "make">;
 }
@@ -37,7 +37,7 @@ export interface Part {
   readonly json: string;
 }
 
-/** The content's text, and what of it is a column of its own. */
+/** The content's text, and the parts of it that are columns of their own. */
 export interface PreparedEntry {
   readonly id: string;
   readonly content: string;
@@ -129,7 +129,9 @@ function contentOf(
   });
 }
 
-/** Uses of counters, as the change's last entry records them, so that a counter's value can be held against the ledger. */
+/**
+ * Uses of counters, as the change's last entry records them, so that a counter's value can be compared with the ledger.
+ */
 function countsOf(guards: readonly Guard[]): Count[] {
   const counts = guards.flatMap((guard) => (guard.kind === "counter" ? [[guard.key, guard.add] as const] : []));
   if (new Set(counts.map(([key]) => key)).size !== counts.length) throw new Error("a change uses a counter twice");
@@ -190,7 +192,10 @@ class Collected {
     }
   }
 
-  /** The key for bodies about a subject: one that is stored, under a guard that it still is; else a new one, stored with them. */
+  /**
+   * The key for bodies about a subject: a stored key, under a guard that it still exists; or else a new key, stored
+   * with the bodies.
+   */
   keyOf(subject: Reference, { subjectKeys, nowMs }: Pick<Preparation, "subjectKeys" | "nowMs">): SubjectKey {
     const place = subjectKeyName(this.#tenant, subject);
     const there = this.#keys.get(place);
@@ -220,7 +225,7 @@ class Collected {
     this.#part("erase subject_keys", updatesFrom, `${this.#tenantMember},"entry_id":"${entryId}"}`);
   }
 
-  /** Returns what the entry says about the row. */
+  /** Returns the entry's record of the row. */
   write(write: Write, salt: Uint8Array): StateDigest {
     const table = this.#table(write.table, "governed");
     const id = write.row["id"];

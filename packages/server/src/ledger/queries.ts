@@ -5,7 +5,7 @@
 import type { TenantId } from "@countersign/contract";
 import type { Query } from "./types.js";
 
-/** What a server process tells PostgreSQL when it opens the connection the door commits on. */
+/** The settings for the connection on which the door commits. */
 export const doorSettings = [
   // A plan made for an empty table must not scan it when it has grown: every statement of the door goes by a key.
   "set enable_seqscan = off",
@@ -34,7 +34,7 @@ export const endConnection =
 
 export const setTenants = "select set_config('app.tenants', $1, true)";
 
-/** Waits for whoever is committing for these tenants. */
+/** Waits for commits in progress for these tenants. */
 export const lockTenants =
   "select tenant_id from countersign.tenant_locks where tenant_id = any ($1::uuid[]) order by tenant_id for no key update";
 
@@ -75,7 +75,10 @@ export function countersOf(tenant: TenantId, keys: readonly string[]): Query {
   };
 }
 
-/** The next `$3` numbers of a series, the first not below `$4`: losing the row then costs nothing but a look at what exists. */
+/**
+ * The next `$3` numbers of a series, the first not below `$4`: losing the row then costs only a search for existing
+ * numbers.
+ */
 export const reserveNumbers = {
   name: "countersign_reserve_numbers",
   text: `insert into countersign.number_series as s (tenant_id, series, next) values ($1, $2, greatest($4::bigint, 1) + $3::bigint)

@@ -2,7 +2,7 @@
  * Changes waiting for the door, and which of them go into the next group.
  *
  * Promises: fair over tenants (one change of each in turn); within a group no two changes touch the same key, unless both
- * only read it; of changes that meet, the one that came first goes first; bounded.
+ * only read it; of two changes that touch the same key, the first comes first; bounded.
  */
 import { limits, type TenantId } from "@countersign/contract";
 import type { PreparedChange } from "./prepare.js";
@@ -76,7 +76,9 @@ export class Queue<J extends Job> {
     return all.filter((job) => !keep(job));
   }
 
-  /** Whoever waits for this tenant goes apart from the others for a while. Returns how long it has been stuck, in ms. */
+  /**
+   * Changes of this tenant are committed apart from the others for a while. Returns how long it has been stuck, in ms.
+   */
   delay(tenant: TenantId, nowMs: number): number {
     const known = this.#delays.get(tenant);
     if (known === undefined) {
@@ -149,7 +151,7 @@ export class Queue<J extends Job> {
       if (line.at === 0) continue;
       const rest =
         line.kept.length === 0 ? line.waiting.slice(line.at) : [...line.kept, ...line.waiting.slice(line.at)];
-      // To the end of the round: the next group begins with those who were not served.
+      // Moves the tenant to the end of the round: the next group begins with tenants that were not served.
       this.#tenants.delete(line.tenant);
       if (rest.length > 0) this.#tenants.set(line.tenant, rest);
     }
@@ -158,7 +160,7 @@ export class Queue<J extends Job> {
   }
 }
 
-/** The next change of a tenant that meets none in the group, nor one that waits before it. */
+/** The next change of a tenant that touches no key of the group, nor a key of a change that waits before it. */
 function nextFor<J extends Job>(line: { readonly waiting: J[]; at: number; kept: J[] }, keys: Keys): J | undefined {
   while (line.at < line.waiting.length) {
     const job = line.waiting[line.at] as J;

@@ -49,8 +49,8 @@ export async function openReading(login: pg.ClientConfig, tenant: TenantId): Pro
   const close = async (): Promise<void> => {
     closed = true;
     const ended = open.map(async ({ client, connecting }) => {
-      // INVARIANT: not before it is connected or has failed to. A client of pg that is ended sooner never answers `connect`, and
-      // whoever waits for that waits for ever: a server could not be stopped while it verified.
+      // INVARIANT: never before the connection is made or has failed. A client of pg that is ended sooner never answers
+      // `connect`, and a caller that awaits it waits for ever: a server could not be stopped while it verified.
       await connecting.catch(() => undefined); // whoever asked for it hears of it
       await client.end().catch(() => undefined); // Nothing was written.
     });
@@ -77,7 +77,7 @@ export interface EntryRange {
   readonly to?: number | undefined;
 }
 
-/** A body as it is stored, and the key of its subject as that is stored; null when there is no such row. */
+/** A stored body, and the stored key of its subject; null when there is no such row. */
 export interface SealedBody {
   readonly sealed: Uint8Array;
   readonly key: Uint8Array | null;
@@ -87,8 +87,8 @@ export interface SealedBody {
 export type OpenBody = (tenant: TenantId, entryId: string, body: SealedBody) => Uint8Array | undefined;
 
 /**
- * The entries of a range in storage order, in batches, each good until the next one is asked for. With `openBody` their bodies
- * too; one that cannot be opened throws.
+ * The entries of a range in storage order, in batches, each good until the next one is asked for. With `openBody` their
+ * bodies too; a body that cannot be opened throws.
  */
 export async function* readEntries(
   client: pg.Client,
@@ -160,7 +160,9 @@ class RowsInPlace implements EntryRows, EntryBytes {
   }
 }
 
-/** Whether the field at this place has this length. What is behind the row belongs to the next one and is only compared. */
+/**
+ * Whether the field at this place has this length. Bytes behind the row belong to the next row and are only compared.
+ */
 function isLong(words: DataView, at: number, length: number): boolean {
   return at + 4 + length <= words.byteLength && words.getInt32(at) === length;
 }

@@ -27,7 +27,7 @@ interface Found {
   readonly hash: string;
 }
 
-/** In the order of the ledger; what is not there is left out. */
+/** In the order of the ledger; missing entries are left out. */
 export async function readReceipts(snapshot: Snapshot, entryIds: readonly string[]): Promise<Receipt[]> {
   const rows = await snapshot.query<Found>({
     name: "countersign_receipts",

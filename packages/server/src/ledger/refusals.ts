@@ -61,7 +61,7 @@ export class RefusalLog {
     this.#append(tenant, refusal, 1);
   }
 
-  /** Writes what has been counted. Resolves when everything recorded so far is in the ledger or was given up. */
+  /** Writes the counted refusals. Resolves when all refusals recorded so far are in the ledger, or were given up. */
   async flush(): Promise<void> {
     this.#turn(Infinity);
     await Promise.all(this.#pending);

@@ -1,7 +1,7 @@
 /**
- * One repeatable-read, read-only transaction that sees one tenant: what decisions are loaded in.
- * Promises: it sees one state, so an epoch or a counter is read once however many ask; those asked for at once are one statement ·
- * after its end it answers nobody, for its connection is somebody else's.
+ * One repeatable-read, read-only transaction that sees one tenant. Decisions are loaded in it.
+ * Promises: it sees one state, so an epoch or a counter is read once for all callers; those requested at the same time
+ * are one statement · after its end it answers nothing, because its connection is used by others.
  */
 import type { TenantId } from "@countersign/contract";
 import type { SnapshotClient, Storage } from "../storage/index.js";
@@ -10,14 +10,14 @@ import type { Query, Snapshot } from "./types.js";
 
 type Opener = Pick<Storage, "withSnapshot">;
 
-/** A snapshot that more than one function reads in. Whoever holds it waits for no other connection of the pool meanwhile. */
+/** A snapshot in which several functions read. Its holder must not wait for another connection of the pool. */
 export interface HeldSnapshot {
   readonly snapshot: Snapshot;
   /** Gives the connection back; again does nothing. Throws `database_unavailable` if the snapshot could not be opened. */
   end(): Promise<void>;
 }
 
-/** Reads in a snapshot that is opened by the first question: whoever asks none costs the database nothing. */
+/** Reads in a snapshot that the first question opens: a caller without questions costs the database nothing. */
 export async function readInSnapshot<T>(
   storage: Opener,
   tenant: TenantId,

@@ -1,6 +1,6 @@
 /**
- * Everything that the ledger says of one subject, hashed again and held against the rows, with the texts that people read.
- * For reports: what is shown as proven was proven here.
+ * All entries of the ledger about one subject, hashed again and compared with the rows, with the texts that people
+ * read. For reports: a fact that is shown as proven is proven here.
  */
 import { attest, type Attestation } from "./attest.js";
 import { readAuditLog, type AuditEntry } from "./auditLog.js";

@@ -1,10 +1,11 @@
 /**
  * Keys by which the texts of one subject are sealed: random, themselves sealed with the server's key, each a row beside the
- * bodies. Erasing a subject deletes its keys, and with them what copies of its bodies elsewhere could still have told.
+ * bodies. Erasing a subject deletes its keys, so copies of its bodies elsewhere become unreadable.
  *
- * Promises: a key is remembered only once its commit is known, so that no body is sealed with one that was never stored · two
- * processes, or two commits at once, may each make a key for one subject: a body names its own · a key that another process
- * erased is not used again: the commit looks for its row, and whoever still remembers it makes another.
+ * Promises: a key is remembered only once its commit is known, so no body is sealed with a key that was never stored ·
+ * two processes, or two commits at once, may each make a key for one subject: a body names its own · a key that another
+ * process erased is not used again: the commit checks that its row exists, and a process that still remembers the key
+ * makes another one.
  */
 import type { TenantId } from "@countersign/contract";
 import { subjectKeyId, subjectSealing, type RandomBytes, type Sealing } from "../platform/index.js";
@@ -62,8 +63,8 @@ export class SubjectKeys {
   }
 
   /**
-   * Opens a body with its subject's key as it is stored, or with the server's, which sealed all of them once and still seals
-   * what is nobody's own. Undefined: its key is gone. Throws `sealed_unreadable`.
+   * Opens a body with its subject's stored key, or with the server's key. The server's key sealed all bodies in the
+   * past, and still seals bodies without a subject. Undefined: the key is gone. Throws `sealed_unreadable`.
    */
   open(
     tenant: TenantId,
@@ -88,7 +89,7 @@ export function bodyOpener(keys: SubjectKeys): OpenBody {
     keys.open(tenant, { sealed, binding: bodyBinding(tenant, entryId), key });
 }
 
-/** What a sealed body is bound to: moved to another entry it does not open. */
+/** The binding of a sealed body: moved to another entry it does not open. */
 export function bodyBinding(tenant: TenantId, entryId: string): string {
   return `body ${tenant} ${entryId}`;
 }

@@ -1,6 +1,7 @@
 /**
- * The one door: load in a snapshot, decide purely, commit what was decided, unless what the decision depended on has moved.
- * Promises: at most `transactAttemptsMax` decisions; what a caller can meet comes back as a refusal, not as an exception.
+ * The one door: load in a snapshot, decide purely, and commit the change, unless a guard of the decision has moved.
+ * Promises: at most `transactAttemptsMax` decisions; errors that a caller can meet come back as a refusal, not as an
+ * exception.
  */
 import { isRefusal, limits, refused, RefusalError, type Refusal, type TenantId } from "@countersign/contract";
 import type { Door, MovedGuard } from "./groups.js";

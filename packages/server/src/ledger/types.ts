@@ -1,6 +1,6 @@
 /**
- * What goes through the door: a change, which is data, and what comes back.
- * Promises nothing by itself: `prepare.ts` checks a change, `groups.ts` commits it.
+ * Types of the door: a change, which is data, and its result. Promises nothing by itself: `prepare.ts` checks a change,
+ * `groups.ts` commits it.
  */
 import type { Action, EventData, EventSubject, Refusal, TenantId } from "@countersign/contract";
 import type { GovernedTable, TableName, tables } from "../storage/index.js";
@@ -29,7 +29,7 @@ export type Write =
   /** The whole new row; version goes from `from` to `from + 1`. */
   | { readonly verb: "update"; readonly table: GovernedTable; readonly row: Row; readonly from: number };
 
-/** What a decision depended on. A guard that does not hold any more makes the door load and decide again. */
+/** A fact that a decision depended on. If a guard does not hold any more, the door loads and decides again. */
 export type Guard =
   | { readonly kind: "row"; readonly table: GovernedTable; readonly id: string; readonly version: number }
   /** No row under a unique key of the table; `key` names its columns besides tenant_id. */

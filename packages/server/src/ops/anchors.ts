@@ -1,4 +1,6 @@
-/** How every anchor of this deployment stands, from what the publisher noted; the anchors themselves are not asked. */
+/**
+ * The standing of every anchor of this deployment, from the publisher's records; the anchors themselves are not asked.
+ */
 import type { TenantId } from "@countersign/contract";
 import { anchorSpecs, readStanding, type AnchorKind, type AnchorReach } from "../publishing/index.js";
 import { systemClock } from "../platform/index.js";
@@ -15,7 +17,9 @@ export interface AnchorReport extends AnchorReach {
   readonly everyMs: number | null;
 }
 
-/** Every configured anchor, for every tenant; and those no longer configured that something is noted of. Throws RefusalError. */
+/**
+ * Every configured anchor, for every tenant; and recorded anchors that are no longer configured. Throws RefusalError.
+ */
 export function anchorStatus(request: OfflineRequest): Promise<AnchorReport[]> {
   return withLedger(request, async ({ ledger, config, dataDirectory, tenants }) => {
     const specs = await anchorSpecs({
@@ -31,7 +35,7 @@ export function anchorStatus(request: OfflineRequest): Promise<AnchorReport[]> {
         const spec = specs.find(({ name }) => name === state.anchor);
         const location = spec === undefined ? null : spec.kind === "witness" ? spec.url : spec.directory;
         const common = { tenant, entries, kind: spec?.kind ?? null, location, everyMs: spec?.everyMs ?? null };
-        // Nobody takes anything to one that is not configured any more.
+        // An anchor that is not configured any more gets no checkpoints.
         reports.push({ ...state, ...common, dueMs: spec === undefined ? null : state.dueMs });
       }
     }

@@ -9,7 +9,7 @@ export interface Check {
   readonly ok: boolean;
   /** Requests are served all the same. */
   readonly degraded?: true;
-  /** What is wrong, without addresses and names. */
+  /** The problem, without addresses and names. */
   readonly note?: string;
 }
 
@@ -69,7 +69,7 @@ function checkDoor(ledger: Ledger): Check {
     : { name: "door", ok: false, note: "too many changes wait" };
 }
 
-/** A ledger that is not published is an alarm, and no reason to refuse requests: what is committed is published later. */
+/** A ledger that is not published is an alarm, but no reason to refuse requests: its entries are published later. */
 function checkPublishing({ state, tenants, anchors, anchorsDegraded }: PublishingStatus): Check[] {
   const stopped = tenants.filter((tenant) => tenant.state === "stopped").length;
   const note =
@@ -89,7 +89,10 @@ function checkPublishing({ state, tenants, anchors, anchorsDegraded }: Publishin
   ];
 }
 
-/** Whether it succeeded in time. A probe is told what is wrong, not why: the log of the first request that failed has it. */
+/**
+ * Whether the check succeeded in time. A probe gets the problem, not its cause: the log of the first failed request has
+ * the cause.
+ */
 async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
   const { promise, cancel } = timer(ms);
   try {

@@ -1,6 +1,6 @@
 /**
- * What a monitoring system is told, in the text format of Prometheus. Read when asked: nothing is counted twice, and nothing
- * is computed while nobody looks.
+ * Metrics for a monitoring system, in the text format of Prometheus. They are read on request: nothing is counted
+ * twice, and nothing is computed between requests.
  *
  * Promises: bounded, whatever tenants and callers there are: the 100 largest tenants have a label of their own, the others are
  * `other` together; codes and routes are those of the contract · no name, title or text of anybody appears.
@@ -21,7 +21,7 @@ export interface MetricsOptions {
   readonly tenants: () => Promise<readonly TenantId[]>;
   readonly publishing: () => PublishingStatus;
   readonly now: () => number;
-  /** Whoever shows it may read; without it keys of the deployment's tenant alone. */
+  /** A request with it may read; without it only keys of the deployment's tenant may. */
   readonly token?: string | undefined;
   readonly tenancy: Pick<Tenancy, "authenticate">;
 }
@@ -139,7 +139,7 @@ function counter<L extends string>(
   return new Counter({ name: `countersign_${name}_total`, help, labelNames: [...labelNames], registers: [registry] });
 }
 
-/** The door counts by itself: its counters are set to what it says. */
+/** The door counts by itself: the metric's counters are set to its values. */
 function doorGauges(registry: Registry, ledger: Pick<Ledger, "stats">): () => void {
   const waiting = gauge(registry, "door_waiting", "Changes waiting to be committed");
   const counted = {

@@ -1,6 +1,6 @@
 /**
- * What the command line does without a server: verify the ledgers of a database, bring its schema up and down. Opens storage
- * and ledger as they are, beside a running server or in its absence, and reads; only `migrate` changes anything.
+ * The command line's work without a server: verify the ledgers of a database, bring its schema up and down. Opens
+ * storage and ledger, beside a running server or in its absence, and only reads; only `migrate` changes anything.
  */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { asTenantId, isUuid, refused, RefusalError, type TenantId } from "@countersign/contract";
@@ -38,26 +38,26 @@ export function hasDatabase(request: Pick<OfflineRequest, "env" | "dataDirectory
   try {
     accessSync(request.dataDirectory, constants.R_OK | constants.X_OK);
   } catch (error) {
-    // A folder of somebody else's: whoever opens it says whose.
+    // If the folder belongs to another user, opening it reports the owner.
     return (error as NodeJS.ErrnoException).code !== "ENOENT";
   }
   return hasEmbeddedCluster(request.dataDirectory);
 }
 
 export interface VerifyRequest extends OfflineRequest {
-  /** One tenant; else all of the deployment, and those its ledger knows of. */
+  /** One tenant; when left out, all tenants of the deployment, and those that its ledger knows. */
   readonly tenant?: string | undefined;
   readonly from?: number | undefined;
   readonly to?: number | undefined;
-  /** Path of a policy file: keys, anchors, what is demanded. */
+  /** Path of a policy file: keys, anchors, and the demanded quorum. */
   readonly policy?: string | undefined;
   /** The policy's demand must cover the last entry. */
   readonly requireAnchored?: boolean | undefined;
   /** Path of key statements that the verifier kept. */
   readonly keys?: string | undefined;
-  /** Reads only what came after the largest tree that anchors of the policy confirm. */
+  /** Reads only the entries after the largest size that anchors of the policy confirm. */
   readonly sinceAnchor?: boolean | undefined;
-  /** The ledger as it was: a size, or the path of a checkpoint. */
+  /** Verify the ledger at an earlier size: a number, or the path of a checkpoint. */
   readonly asOf?: string | undefined;
   /** Opens every body and checks its commitment. */
   readonly bodies?: boolean | undefined;
@@ -87,7 +87,7 @@ export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> 
       const { onProgress, from = -1, to = -1 } = request;
       const size = await ledgerSize(storage.applicationLogin, tenant);
       const { to: _, ...open } = brought.range;
-      // A number alone is no evidence that there ever were so many entries: what else is known is asked, to the end.
+      // A number alone is no evidence that there ever were so many entries. So all other evidence is read, to the end.
       const isBeyond = Math.max(from, to) >= size;
       const found = await verification.verifyTenant(tenant, {
         ...{ trust, record, otherTenants },
@@ -108,7 +108,7 @@ export function verifyDatabase(request: VerifyRequest): Promise<TenantReport[]> 
   });
 }
 
-/** Tenants a message names; whoever has more lists them. */
+/** Tenants that a message names at most. */
 const namedMax = 10;
 
 /** One that is known, or of which there are entries all the same. Throws RefusalError: of any other nothing could be said. */
@@ -144,7 +144,7 @@ async function ledgersThatReach(
     const its = tenants.filter((one) => one === tenant);
     if (its.length > 0) return its;
     throw new RefusalError(
-      refused("invalid_request", `the checkpoint is of \`${asOf.origin}\`, which is no ledger asked for`),
+      refused("invalid_request", `the checkpoint is of \`${asOf.origin}\`, which is not among the ledgers asked for`),
     );
   }
   const reached: TenantId[] = [];
@@ -165,7 +165,7 @@ interface Brought {
   readonly range: Pick<VerifyTenantOptions, "from" | "to" | "since" | "asOf" | "bodies">;
 }
 
-/** Asked before anything is opened: whoever mistyped a path wants to know now. */
+/** Checked before anything is opened, so a mistyped path is reported at once. */
 function whatIsBrought({ policy, keys, requireAnchored, ...request }: VerifyRequest): Brought {
   const keyStatements = keys === undefined ? [] : usable(keys, () => readKeyStatements(keys));
   if (policy !== undefined) usable(policy, () => readPolicyFile(policy));

@@ -1,4 +1,6 @@
-/** Opens what is on this machine for a command that works beside a running server or in its absence, and closes it again. */
+/**
+ * Opens this machine's storage for a command that works beside a running server or in its absence, and closes it again.
+ */
 import type { TenantId } from "@countersign/contract";
 import pg from "pg";
 import { checkReferences } from "../change-sets/index.js";
@@ -20,7 +22,7 @@ import { openVerification, type Verification } from "../verification/index.js";
 export interface OfflineRequest {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly dataDirectory: string;
-  /** Whoever finds the data directory taken is told this. */
+  /** Shown to another process that finds the data directory in use. */
   readonly doing: string;
 }
 

@@ -1,4 +1,4 @@
-/** The log keys and the word about a restore, for the command line: beside a running server or in its absence. */
+/** The log keys and the declaration of a restore, for the command line: beside a running server or in its absence. */
 import { join } from "node:path";
 import { refused, RefusalError } from "@countersign/contract";
 import {
@@ -47,7 +47,7 @@ function withKeys<T>(request: OfflineRequest, work: (parts: RestoreParts) => Pro
   });
 }
 
-/** With the database where there is one that the server has set up; else the keys wait for its first start. */
+/** Uses the database if the server has set one up; otherwise the keys wait for its first start. */
 async function withKeysOrFolder<T>(
   request: OfflineRequest,
   work: (parts: RestoreParts | undefined, folder: string) => Promise<T>,

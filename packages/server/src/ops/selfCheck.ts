@@ -1,10 +1,10 @@
 /**
- * The server verifies its own ledgers: what came since the last check every few minutes, everything once a day, and everything
- * when somebody asks. A server that was tampered with can be silent about it; what it does show is a database that was.
+ * The server verifies its own ledgers: new entries every few minutes, everything once a day, and everything on request.
+ * A tampered server can be silent about it; but a self-check shows a tampered database.
  *
- * Promises: one at a time over all processes · half of the time it rests, so that requests do not wait for it · what is found
- * is told once: an entry `ledger.alert_raised`, a line of the log, a metric; not again while it is the same · a process that
- * ends leaves nothing that others wait for.
+ * Promises: one check at a time over all processes · half of the time it rests, so requests do not wait for it · a
+ * finding is reported once: an entry `ledger.alert_raised`, a line of the log, a metric; not again while it is the same
+ * · a process that ends leaves no check that others wait for.
  */
 import type { TenantId, Verification, VerifyReport } from "@countersign/contract";
 import { sha256Hex } from "@countersign/proof";
@@ -54,7 +54,7 @@ export interface SelfCheckOptions {
   readonly clock: Clock;
   readonly newId: NewId;
   readonly log: Pick<Log, "error" | "warn" | "info">;
-  /** Between two rounds; 0: none but those that are asked for. */
+  /** Between two rounds; 0: checks run only on request. */
   readonly everyMinutes: number;
   /** How often a process looks whether something is due; 2000. */
   readonly lookMs?: number;
@@ -199,7 +199,7 @@ class Checks {
     }
   }
 
-  /** Whoever has the turn runs what waits, and ends what nobody runs any more. */
+  /** The process that has the turn runs the waiting check, and ends checks that no process runs any more. */
   async #asked(tenant: TenantId, round: Round): Promise<void> {
     for (const row of await this.ask(openChecks(tenant), tenant)) {
       if (this.#given.signal.aborted) return;
@@ -324,14 +324,14 @@ async function takeTheTurn(login: pg.ClientConfig): Promise<pg.Client | undefine
   return taken === true ? client : undefined;
 }
 
-/** What a check that found nothing lets the next one build on. */
+/** The result of a check without findings, on which the next check builds. */
 function knownFrom(check: Verification | undefined): KnownTree | undefined {
   const { integrity, to, root } = check?.report ?? {};
   if (integrity !== "ok" || to == null || root == null) return undefined;
   return { size: to + 1, root: Buffer.from(root, "hex") };
 }
 
-/** The same finding again has the same. What was found is text of the database's: it does not go into an entry. */
+/** A repeated finding has the same digest. The finding's text comes from the database: it does not go into an entry. */
 function fingerprintOfFinding({ class: name, seq, table, id, detail }: TenantReport["findings"][number]): string {
   return sha256Hex(JSON.stringify([name, seq, table ?? null, id ?? null, detail ?? null])).slice(0, 32);
 }

@@ -1,4 +1,7 @@
-/** All SQL of self_checks. Rows are operational: losing or forging one delays a check, and every day everything is checked anew. */
+/**
+ * All SQL of self_checks. Rows are operational: a lost or forged row delays a check, and every day everything is
+ * checked anew.
+ */
 import type { TenantId } from "@countersign/contract";
 import type { Query } from "../ledger/index.js";
 
@@ -57,7 +60,10 @@ export function newestChecks(tenant: TenantId, limit: number): Query {
   };
 }
 
-/** The newest finished one of each kind; none that begins later than now, which would put off every other. By self_checks_by_start. */
+/**
+ * The newest finished one of each kind; none that begins later than now, because it would put off every other check. By
+ * self_checks_by_start.
+ */
 export function newestFinished(tenant: TenantId, nowMs: number): Query {
   return {
     name: "countersign_newest_finished",
@@ -70,7 +76,7 @@ export function newestFinished(tenant: TenantId, nowMs: number): Query {
   };
 }
 
-/** What is waiting, and what a process that ended left behind. */
+/** Waiting checks, and checks left behind by a process that ended. */
 export function openChecks(tenant: TenantId): Query {
   return {
     name: "countersign_open_checks",
@@ -89,7 +95,7 @@ export function forgetChecks(tenant: TenantId, kept: number): Query {
   };
 }
 
-/** What alerts told before. By entries_by_action. */
+/** The findings of earlier alerts. By entries_by_action. */
 export function earlierAlerts(tenant: TenantId, limit: number): Query {
   return {
     name: "countersign_earlier_alerts",

@@ -1,7 +1,7 @@
 /**
  * Configuration of the process, from its environment, parsed once.
  * Promises: every problem is reported at once and by the variable's name; no value of a secret appears in a message;
- * what is unknown but looks like ours is named, so that a misspelt variable is not silently ignored.
+ * unknown variables that look like ours are named, so a misspelt variable is not silently ignored.
  */
 import { isIP } from "node:net";
 import { delimiter, isAbsolute } from "node:path";
@@ -26,9 +26,11 @@ export interface ProcessConfig {
   readonly sealingKeys?: readonly Uint8Array[];
   /** COUNTERSIGN_ARCHIVES: the folder archives of prunings are written to; absent: below the data directory. */
   readonly archives?: string;
-  /** COUNTERSIGN_SELF_CHECK_MINUTES: between two verifications of what is new; 0: only when asked. */
+  /** COUNTERSIGN_SELF_CHECK_MINUTES: minutes between two verifications of new entries; 0: only on request. */
   readonly selfCheckMinutes: number;
-  /** COUNTERSIGN_METRICS_TOKEN: whoever shows it reads /metrics; absent: keys of the deployment's tenant alone. */
+  /**
+   * COUNTERSIGN_METRICS_TOKEN: a request with it may read /metrics; absent: only keys of the deployment's tenant may.
+   */
   readonly metricsToken?: string;
   /** COUNTERSIGN_WORKSPACE_ROOTS: workspaces are registered below these folders alone; absent: wherever the server may. */
   readonly workspaceRoots?: readonly string[];
@@ -96,7 +98,7 @@ const folders = z
     `is no list of absolute paths separated by \`${delimiter}\``,
   );
 
-// What a line says is checked by whoever opens the anchors: a verifier key is not this module's to read.
+// The code that opens the anchors checks the content of a line: this module cannot read verifier keys.
 const anchors = z.string().transform((text) =>
   text
     .split(",")

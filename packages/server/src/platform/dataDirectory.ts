@@ -1,5 +1,5 @@
 /**
- * Where this installation keeps what is its own: keys, credentials, the embedded database, backups.
+ * The data directory: this installation's keys, credentials, embedded database and backups.
  * Promises: outside any workspace, of one user, closed to everybody else. Moving the default would lose people's data:
  * it never changes.
  */
@@ -14,7 +14,7 @@ export interface DataDirectoryRequest {
   readonly home: string;
 }
 
-/** The path, not touched: COUNTERSIGN_DATA, else what is usual on the platform. */
+/** The path, without touching it: COUNTERSIGN_DATA, else the platform's usual place. */
 export function dataDirectoryPath(
   request: DataDirectoryRequest = { env: process.env, platform: process.platform, home: homedir() },
 ): string {
@@ -28,7 +28,7 @@ export function dataDirectoryPath(
   return join(xdg !== undefined && isAbsolute(xdg) ? xdg : join(home, ".local", "share"), "countersign");
 }
 
-/** Makes the directory (0700) or checks the one that is there. Returns its real path. */
+/** Makes the directory (0700), or checks the existing one. Returns its real path. */
 export function openDataDirectory(path: string): string {
   try {
     // Only the directory itself is closed: parents made 0700 would shut out the user the embedded PostgreSQL runs as.
@@ -48,7 +48,7 @@ export function openDataDirectory(path: string): string {
     throw unusable(`the data directory \`${real}\` belongs to user ${uid}; run as that user or set COUNTERSIGN_DATA`);
   }
   if ((mode & 0o002) !== 0) {
-    // Whoever could write here may already have put a key or a database of theirs in it: closing it now would not help.
+    // Somebody else may already have put a key or a database of theirs here: closing the directory now would not help.
     throw unusable(
       `anybody may write to the data directory \`${real}\`; look through it, then run \`chmod 700 '${real}'\``,
     );

@@ -1,6 +1,6 @@
 /**
- * Files that are still there after the power went: written whole, brought to the disk, then given their name.
- * Promises: a reader finds a file whole or not at all; when a function here resolves, what it wrote survives a crash.
+ * Files that survive a power failure: written whole, brought to the disk, then given their name. Promises: a reader
+ * finds a file whole or not at all; when a function here resolves, the file it wrote survives a crash.
  */
 import { randomUUID } from "node:crypto";
 import { link, mkdir, open, readFile, rename, unlink } from "node:fs/promises";
@@ -18,7 +18,7 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Makes `folder` and what is missing above it, up to `root`, which has to be there. */
+/** Makes `folder` and the missing folders above it, up to `root`, which must exist. */
 export async function makeFolder(folder: string, root: string, mode = 0o777): Promise<void> {
   if (folder === root) return;
   try {
@@ -32,7 +32,7 @@ export async function makeFolder(folder: string, root: string, mode = 0o777): Pr
   await syncFolder(dirname(folder));
 }
 
-/** Writes a file that is not there yet. False: one of that name is there, and was left as it is. */
+/** Writes a new file. False: a file of that name exists, and was left unchanged. */
 export async function writeOnce(path: string, bytes: Uint8Array | string, mode = 0o666): Promise<boolean> {
   const partial = await writePartial(path, bytes, mode);
   try {
@@ -47,7 +47,7 @@ export async function writeOnce(path: string, bytes: Uint8Array | string, mode =
   return true;
 }
 
-/** Writes a file in the place of the one that may be there. */
+/** Writes a file, replacing an existing one. */
 export async function replaceFile(path: string, bytes: Uint8Array | string, mode = 0o666): Promise<void> {
   const partial = await writePartial(path, bytes, mode);
   try {

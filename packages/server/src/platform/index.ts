@@ -1,4 +1,4 @@
-/** Platform: what the machine and the process provide. Knows nothing of what Countersign is for. */
+/** Platform: the services of the machine and the process. It knows nothing of Countersign's purpose. */
 export { systemClock, type Clock } from "./clock.js";
 export {
   defaultHost,

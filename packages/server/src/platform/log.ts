@@ -6,7 +6,7 @@
 import pino, { type DestinationStream, type Logger } from "pino";
 import type { LogLevel } from "./config.js";
 
-/** Where the program writes what happens to it. */
+/** The destination of the program's log. */
 export type Log = Logger;
 
 /** Members whose value is a secret, at any depth the program logs (pino's wildcard is one level, so each is listed). */

@@ -18,7 +18,7 @@ import { parseSealingKey } from "./config.js";
 import { systemRandom, type RandomBytes } from "./ids.js";
 
 export interface Sealing {
-  /** Bytes over the plain text: 52. `binding` says what the value belongs to, e.g. `body <tenant> <entry id>`. */
+  /** Bytes over the plain text: 52. `binding` names the owner of the value, e.g. `body <tenant> <entry id>`. */
   seal(plain: Uint8Array, binding: string): Buffer;
   /** Throws `sealed_unreadable`: key unknown, bytes altered, or sealed for something else. */
   open(sealed: Uint8Array, binding: string): Buffer;
@@ -36,7 +36,7 @@ export const sealedOverheadBytes = HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
 
 const KEY_FILE = "sealing-key";
 
-/** Sealing with the given keys, else with those of the data directory's key file, which is made at the first start. */
+/** Seals with the given keys, or else with those of the data directory's key file. The first start makes this file. */
 export function openSealing(from: {
   readonly keys?: readonly Uint8Array[];
   readonly dataDirectory: string;
@@ -44,7 +44,7 @@ export function openSealing(from: {
 }): Sealing {
   const random = from.random ?? systemRandom;
   const file = join(from.dataDirectory, KEY_FILE);
-  // Keys from the environment seal; what the file's keys sealed before can still be opened.
+  // Keys from the environment seal. Values that the file's keys sealed before can still be opened.
   const stored = from.keys === undefined || existsSync(file) ? readOrMakeKeyFile(file, random) : [];
   return sealingWith([...(from.keys ?? []), ...stored], random);
 }
@@ -54,7 +54,7 @@ export function sealingWith(keys: readonly Uint8Array[], random: RandomBytes = s
   return sealingAs(MAGIC, keys, random);
 }
 
-/** Sealing with the key of one subject: what it seals says so. */
+/** Seals with the key of one subject. The sealed value says so. */
 export function subjectSealing(key: Uint8Array, random: RandomBytes): Sealing {
   return sealingAs(SUBJECT_MAGIC, [key], random);
 }
@@ -99,7 +99,7 @@ function openSealed(magic: Buffer, keys: ReadonlyMap<string, Uint8Array>, sealed
   if (key === undefined) {
     throw refusal(
       "sealed_unreadable",
-      `\`${binding}\` was sealed with the key \`${id}\`; this server has ${[...keys.keys()].join(", ")}: restore that key to \`${KEY_FILE}\` or COUNTERSIGN_SEALING_KEY`,
+      `\`${binding}\` was sealed with the key \`${id}\`, but this server has ${[...keys.keys()].join(", ")}: restore that key to \`${KEY_FILE}\` or COUNTERSIGN_SEALING_KEY`,
     );
   }
   const nonce = sealed.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
@@ -179,7 +179,7 @@ function readOrMakeKeyFile(file: string, random: RandomBytes): Uint8Array[] {
   if (process.platform !== "win32" && (mode & 0o077) !== 0) {
     throw refusal(
       "sealing_key_invalid",
-      `others may read \`${file}\`; if nobody did, run \`chmod 600 '${file}'\`, else put a new key on its first line`,
+      `others may read \`${file}\`; if nobody has, run \`chmod 600 '${file}'\`; else put a new key on its first line`,
     );
   }
   const lines = readFileSync(file, "utf8")
@@ -199,7 +199,7 @@ function readOrMakeKeyFile(file: string, random: RandomBytes): Uint8Array[] {
   return keys;
 }
 
-/** Complete or absent, and never over one that is there: two processes that start at once agree. */
+/** The file is complete or absent, and never replaces an existing one: two processes that start at once agree. */
 function makeKeyFile(file: string, random: RandomBytes): void {
   const partial = `${file}.${process.pid}.partial`;
   writeFileSync(

@@ -91,7 +91,7 @@ export async function listKeys(given: KeysOffline, parts: KeyParts | undefined):
   const deployment = known?.deployment ?? (await pendingDeployment(given.folder));
   if (deployment === undefined)
     throw keyFailure(
-      `there is no log key in ${quoted(given.folder)}; \`countersign keys init\` makes one, and so does the server at its first start`,
+      `there is no log key in ${quoted(given.folder)}; \`countersign keys init\` or the server's first start makes one`,
     );
   const statements = [...(known?.statements ?? []), ...(waiting === undefined ? [] : [waiting.statement])];
   return {

@@ -7,7 +7,7 @@ export function failure(code: ErrorCode, message: string, cause?: unknown): Refu
     : new RefusalError(refused(code, message), { cause });
 }
 
-/** The key directory cannot be used as it is. */
+/** The key directory cannot be used in its present state. */
 export function keyFailure(message: string, cause?: unknown): RefusalError {
   return failure("log_key_unusable", message, cause);
 }

@@ -1,6 +1,6 @@
 /**
- * The deployment's ledger records how far every tenant's log is, at most once a minute and only what has changed: a tenant
- * whose ledger vanishes as a whole is missed, and one anchor of the deployment's log covers all.
+ * The deployment's ledger records the size of every tenant's log, at most once a minute and only if it changed. So a
+ * tenant whose whole ledger vanishes is missed, and one anchor of the deployment's log covers all tenants.
  */
 import { isRefusal, type TenantId } from "@countersign/contract";
 import { parseEntryContent } from "@countersign/proof";
@@ -11,7 +11,7 @@ import { newestByAction, statement } from "./queries.js";
 
 export const headsAction = "ledger.heads_recorded";
 const headsAnEntry = 200;
-/** Entries read to learn what was recorded: enough for a million heads told once each. */
+/** Entries that are read to learn the recorded heads: enough for a million heads, each recorded once. */
 const entriesRead = 5_000;
 
 export interface Head {
@@ -35,7 +35,7 @@ export class Heads {
     this.#recorded = undefined;
   }
 
-  /** Records those that moved. The deployment's own log is not among them: it would move with every record. */
+  /** Records the heads that moved. The deployment's own log is not among them: it would move with every record. */
   async record(
     { ledger, storage }: { readonly ledger: Pick<Door, "transact">; readonly storage: Pick<Storage, "withSnapshot"> },
     heads: ReadonlyMap<TenantId, Head>,
@@ -68,7 +68,7 @@ export class Heads {
       return (await client.query<{ content: string }>(statement(query))).rows;
     });
     const recorded = new Map<string, number>();
-    // Newest first: what was recorded last of a tenant counts.
+    // Newest first: the last record of a tenant counts.
     for (const { content } of rows) {
       const parsed = parseEntryContent(content);
       const heads = parsed.ok ? parsed.content.data["heads"] : undefined;

@@ -1,8 +1,9 @@
 /**
  * Publishing: signed checkpoints of every tenant's ledger, their tiles and proofs.
  *
- * Promises: nothing is signed that contradicts what was signed before, whatever happens to the database · what is served is
- * stored · no commit waits for any of it · without usable keys everything is still read, and `status` says why nothing is signed.
+ * Promises: no checkpoint is signed that contradicts an earlier one, whatever happens to the database · only stored
+ * checkpoints are served · no commit waits for publishing · without usable keys everything can still be read, and
+ * `status` says why nothing is signed.
  */
 import type { TenantId } from "@countersign/contract";
 import { parseOrigin, type Checkpoint, type NoteSigner, type RightEdge, type Tile } from "@countersign/proof";
@@ -165,7 +166,7 @@ export function openPublishing(options: PublishingOptions): Publishing {
     },
     latest: (tenant) => reader.latest(tenant),
     checkpoints: async (tenant, limit = checkpointsDefault) => {
-      // In a copy those of the deployment it was copied from lie beside its own.
+      // In a copied database the keys of the original deployment lie beside its own.
       const name = await deploymentOrNone();
       const all = await reader.series(tenant, limit);
       return all.filter(({ checkpoint }) => parseOrigin(checkpoint.origin)?.deployment === name);

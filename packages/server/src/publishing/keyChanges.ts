@@ -3,8 +3,8 @@
  * deployment's ledger and a line of the file `statements`.
  *
  * The order survives a crash anywhere: the whole change, key and all, is first put down in `pending`; then entry, statements,
- * key, each only if it is not there yet; then `pending` goes. Whoever comes next, command or server, finishes what is there.
- * The new key signs nothing before the statement that makes it valid is recorded.
+ * key, each only if it is not there yet; then `pending` goes. The next command or server finishes a pending change. The
+ * new key signs nothing before the statement that makes it valid is recorded.
  */
 import { randomBytes } from "node:crypto";
 import { isRefusal, RefusalError } from "@countersign/contract";
@@ -59,7 +59,7 @@ export function newDeploymentName(): string {
   return `countersign-${randomBytes(8).toString("hex")}`;
 }
 
-/** Puts down the root key of a new deployment. Whoever was faster is right: nothing happens then. */
+/** Puts down the root key of a new deployment. If another process was faster, nothing happens. */
 export async function prepareRoot(
   folder: string,
   given: {
@@ -114,7 +114,7 @@ export async function prepareRevocation(
       `\`${revoked.publicKey}\` is no log key of \`${keys.deployment}\`; \`countersign keys list\` shows them`,
     );
   if (known.publicKey === keys.signer.publicKey)
-    throw failure("conflict", "the current key is not revoked by itself; first `countersign keys rotate --reason …`");
+    throw failure("conflict", "the current key cannot be revoked; first run `countersign keys rotate --reason …`");
   if (known.revokedAtMs !== undefined)
     throw failure(
       "already_exists",
@@ -146,7 +146,7 @@ function freshKey(): { privateKey: string; signer: NoteSigner } {
   return { privateKey: made.privateKey, signer: signerOf(made) };
 }
 
-/** Finishes what `pending` says; nothing is pending: does nothing. Any number of times, by any number of processes. */
+/** Finishes the change in `pending`, if there is one. May run any number of times, in any number of processes. */
 export async function finishPending(parts: KeyParts): Promise<void> {
   const { folder } = parts;
   const pending = await readPending(folder);
@@ -162,7 +162,7 @@ export async function finishPending(parts: KeyParts): Promise<void> {
   await removePending(folder);
 }
 
-/** Somebody else's deployment began in this database meanwhile. What was never recorded has signed nothing. */
+/** Another deployment began in this database meanwhile. A key that was never recorded has signed nothing. */
 function giveUp(folder: string, statement: KeyStatement, named: string | undefined): never {
   throw keyFailure(
     `the key change ${statement.number} of \`${statement.deployment}\` in ${quoted(folder)} contradicts the ledger${named === statement.deployment ? "" : ` and the deployment \`${named ?? "?"}\` there`}; use the key directory this database was published with`,
@@ -173,7 +173,9 @@ function giveUp(folder: string, statement: KeyStatement, named: string | undefin
 export function statementOf(note: string): SignedStatement {
   const parsed = parseKeyStatement(note);
   if (parsed.ok) return parsed.statement;
-  throw keyFailure(`the key directory holds a statement that is none (${parsed.problem}); put it back from a backup`);
+  throw keyFailure(
+    `the key directory holds a statement that cannot be read (${parsed.problem}); put it back from a backup`,
+  );
 }
 
 /** As an entry of the deployment's ledger, unless it is there. False: another statement has its number. */

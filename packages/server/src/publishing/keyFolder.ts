@@ -1,5 +1,5 @@
 /**
- * The key directory: what the signer has, out of the database's reach.
+ * The key directory: the signer's files, out of the database's reach.
  *
  *   deployment   name of the deployment, first part of every origin
  *   key          the current private key (not with a signer of one's own)
@@ -35,7 +35,7 @@ export interface PrivateKey {
   readonly signer: NoteSigner;
 }
 
-/** The directory itself, made if it is not there. */
+/** The directory itself, made if it is missing. */
 export async function makeKeyFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -56,7 +56,7 @@ export async function readDeployment(folder: string): Promise<string | undefined
   throw keyFailure(`${quoted(join(folder, "deployment"))} holds no name of a deployment; put it back from a backup`);
 }
 
-/** Throws unless it is there, whole, and nobody else's to read. */
+/** Throws unless the key exists, is whole, and nobody else may read it. */
 export async function readPrivateKey(folder: string): Promise<PrivateKey> {
   const file = join(folder, "key");
   const text = await readIfThere(file, "private");
@@ -79,7 +79,7 @@ function privateKeyFrom(file: string, text: string): PrivateKey {
   return { publicKey, signer: signerOf({ publicKey, privateKey }) };
 }
 
-/** Whether the key there is still the one that was read: a rotation replaces the file. */
+/** Whether the file still has the key that was read: a rotation replaces the file. */
 export async function keyStamp(folder: string): Promise<string> {
   const [key, statements] = await Promise.all(
     ["key", "statements"].map(async (name) => {
@@ -115,7 +115,7 @@ const pendingChange = z.strictObject({
   statement: z.string().max(16_384),
   /** The key that is current afterwards; null: it stays, or a signer of one's own has it. */
   privateKey: z.string().nullable(),
-  /** Said by whoever asked for it; for the entry's body. */
+  /** The reason given by the person who asked for the change; for the entry's body. */
   reason: z.string().nullable(),
   /** A root key: the deployment of which this one is a copy. */
   cloneOf: z.string().nullable(),

@@ -1,4 +1,4 @@
-/** What the key directory is opened with, what it gives, and the keys its statements speak of. */
+/** Types of the key directory: its options, its content, and the keys in its statements. */
 import type { TenantId } from "@countersign/contract";
 import { readKeyHistory, type NoteSigner } from "@countersign/proof";
 import type { Clock } from "../platform/index.js";

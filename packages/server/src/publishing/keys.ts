@@ -1,9 +1,9 @@
 /**
- * The log keys as the signer uses them: the key directory, held against what the deployment's ledger says of it.
+ * The log keys for the signer: the key directory, compared with the deployment's ledger.
  *
  * Promises: a directory that belongs to another database, an older database or another deployment signs nothing, and the
- * reason says what to do · a key that was rotated is used from the next checkpoint on, without a restart · only the first
- * start of a deployment makes keys by itself.
+ * reason says what to do · a new key is used from the next checkpoint on, without a restart · only the first start of a
+ * deployment makes keys by itself.
  */
 import { keyFailure, quoted } from "./failure.js";
 import { keyStamp, makeKeyFolder, readDeployment, readPending, readPrivateKey, readStatements } from "./keyFolder.js";
@@ -20,18 +20,18 @@ export class KeyRing {
     this.#parts = parts;
   }
 
-  /** What is known without asking again. */
+  /** The keys known from the last reading. */
   get known(): OpenKeys | undefined {
     return this.#open?.keys;
   }
 
-  /** Before each round: reads again what has changed. Throws `log_key_unusable`. */
+  /** Called before each round: reads changed files again. Throws `log_key_unusable`. */
   async current(): Promise<OpenKeys> {
     const stamp = await keyStamp(this.#parts.folder);
     if (this.#open?.stamp === stamp) return this.#open.keys;
     this.#open = undefined;
     await this.#begin();
-    // Before it is read: what another process changes meanwhile is read the next time.
+    // Taken before the files are read: a change by another process meanwhile is read the next time.
     const found = await keyStamp(this.#parts.folder);
     const keys = await openKeys(this.#parts);
     this.#open = { stamp: found, keys };
@@ -43,7 +43,7 @@ export class KeyRing {
     this.#open = undefined;
   }
 
-  /** What was begun is finished; what never was is begun, if nobody has begun it elsewhere. */
+  /** Finishes a pending change. Makes the first keys if the deployment has none, and no other process has made them. */
   async #begin(): Promise<void> {
     const { folder, signer, clock } = this.#parts;
     const begun = (await readDeployment(folder)) !== undefined || (await readPending(folder)) !== undefined;
@@ -69,7 +69,7 @@ export async function assertNothingPublished(parts: KeyParts): Promise<void> {
   );
 }
 
-/** The directory as it is, held against the ledger. Changes nothing. Throws `log_key_unusable`. */
+/** The present directory, compared with the ledger. Changes nothing. Throws `log_key_unusable`. */
 export async function openKeys(parts: KeyParts): Promise<OpenKeys> {
   const keys = await readKeys(parts);
   const recorded = await recordedStatements(parts);
@@ -130,7 +130,7 @@ function disagreement(
 ): string {
   switch (how) {
     case "ledger_behind":
-      return `the database does not know all keys of \`${deployment}\` in ${quoted(folder)}: it is older than they are, or another one; if a backup was restored, say so: \`countersign restore --reason …\`; for another database name another directory in COUNTERSIGN_LOG_KEYS`;
+      return `the database does not know all keys of \`${deployment}\` in ${quoted(folder)}: it is older than the keys, or another database; if a backup was restored, declare it: \`countersign restore --reason …\`; for another database name another directory in COUNTERSIGN_LOG_KEYS`;
     case "folder_behind":
       return `the ledger knows newer keys of \`${deployment}\` than ${quoted(folder)} has; use the key directory that is current, or, if only its \`statements\` are old: \`countersign keys repair\``;
     case "other":

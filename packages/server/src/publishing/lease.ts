@@ -1,6 +1,7 @@
 /**
- * Who signs, where several processes serve one database: one by lease. Losing it is noticed where it matters, when a
- * checkpoint is stored: the statement asks for the fence number that was current when the lease was taken.
+ * Decides which process signs when several serve one database: one of them, by a lease. Losing it is noticed where it
+ * matters, when a checkpoint is stored: the statement asks for the fence number that was current when the lease was
+ * taken.
  */
 import { randomUUID } from "node:crypto";
 import type { TenantId } from "@countersign/contract";
@@ -24,7 +25,10 @@ export class Lease {
     this.#leaseMs = leaseMs;
   }
 
-  /** What a statement that only the leader may run is given; undefined: somebody else leads, as far as is known here. */
+  /**
+   * The parameters for a statement that only the leader may run. Undefined: as far as is known here, another process
+   * leads.
+   */
   get held(): Fenced | undefined {
     return this.#fence === undefined
       ? undefined
@@ -42,7 +46,7 @@ export class Lease {
     return this.held;
   }
 
-  /** Somebody else has it: it is asked for again when it is time to. */
+  /** Another process has it: this one asks again later. */
   lost(): void {
     this.#fence = undefined;
   }

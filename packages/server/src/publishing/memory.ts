@@ -1,12 +1,12 @@
 /**
  * The signer's memory: per tenant the last (origin, size, root) it signed, kept beside the key and out of the database's
- * reach. Who restores an older database cannot make the signer sign another history: it remembers.
+ * reach. Restoring an older database cannot make the signer sign another history, because it remembers.
  *
  * Promises:
- * - What is remembered never becomes smaller, never another root for its size, never older: compare and set, by whoever is
- *   first, also between processes and after a kill at any point.
+ * - The remembered state never becomes smaller or older, and never has another root for its size. The first process to
+ *   compare and set wins, also after a kill at any point.
  * - It is on the disk before `advance` resolves.
- * - A memory that is there and cannot be read is an error, never "nothing was signed yet".
+ * - An existing memory that cannot be read is an error, never "nothing was signed yet".
  *
  * How: every state is a file `memory/<tenant>/<n>.json`, the highest `n` counts, and `n + 1` comes into being by a hard link,
  * which exactly one process gets. No lock that a killed process could leave behind.
@@ -30,7 +30,7 @@ const remembered = z.strictObject({
 export type Signed = Omit<z.infer<typeof remembered>, "v">;
 
 export interface Remembered extends Signed {
-  /** Number of the file: what a change is compared with. */
+  /** Number of the file, with which a change is compared. */
   readonly n: number;
 }
 
@@ -44,7 +44,7 @@ export class SignerMemory {
     this.#folder = join(folder, "memory");
   }
 
-  /** What was signed last; undefined: nothing ever. Throws `log_key_unusable`. */
+  /** The state signed last; undefined: nothing was ever signed. Throws `log_key_unusable`. */
   async read(tenant: TenantId): Promise<Remembered | undefined> {
     for (;;) {
       const n = await this.#newest(tenant);
@@ -64,8 +64,8 @@ export class SignerMemory {
   }
 
   /**
-   * Remembers `to` if `from` is still what is remembered (undefined: nothing). False: somebody else was faster.
-   * Throws when `to` takes back what `from` says: that is the caller's mistake.
+   * Remembers `to` if `from` is still the remembered state (undefined: none). False: another process was faster. Throws
+   * when `to` goes back behind `from`: that is the caller's mistake.
    */
   async advance(tenant: TenantId, from: Remembered | undefined, to: Signed): Promise<boolean> {
     if (from !== undefined) assertForward(from, to);
@@ -91,13 +91,17 @@ export class SignerMemory {
     }
     await syncFolder(folder);
     await syncFolder(this.#folder);
-    // Whoever was faster by two has removed number n again: the link succeeded, and the highest number is theirs.
+    // A process that was faster by two steps has removed number n again. Then our link succeeded, but the highest
+    // number is that process's.
     if ((await this.#newest(tenant)) !== n) return false;
     await this.#sweep(folder, n);
     return true;
   }
 
-  /** For a restore: whatever is there, readable or not, is replaced. Its number goes on, so that nobody who read it before gets through. */
+  /**
+   * For a restore: replaces the memory, readable or not. The number goes on, so a process that read the old memory
+   * cannot set it any more.
+   */
   async supersede(tenant: TenantId, to: Signed): Promise<void> {
     const n = await this.#newest(tenant);
     const anything = n === undefined ? undefined : { n };
@@ -156,7 +160,7 @@ function parse(file: string, text: string): Signed {
   const checked = remembered.safeParse(value);
   if (checked.success) return pick(checked.data);
   throw keyFailure(
-    `the signer's memory ${quoted(file)} is damaged; put it back from a backup, or say what happened: \`countersign restore --reason …\``,
+    `the signer's memory ${quoted(file)} is damaged; put it back from a backup, or declare a restore: \`countersign restore --reason …\``,
   );
 }
 

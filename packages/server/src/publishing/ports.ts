@@ -1,4 +1,4 @@
-/** What publishing needs of the door. */
+/** The services of the door that publishing needs. */
 import type { Refusal, TenantId } from "@countersign/contract";
 import type { Decided, DecideContext, Outcome, Snapshot } from "../ledger/index.js";
 

@@ -1,5 +1,5 @@
 /**
- * Reading what is published: checkpoints with their cosignatures, tiles, proofs. From the database alone: with keys or
+ * Reads published data: checkpoints with their cosignatures, tiles, proofs. From the database alone: with keys or
  * without, beside a running publisher or in its absence.
  *
  * Promises: a proof that is given verifies against the checkpoint given with it: it was checked · if a stored tile is wrong,
@@ -37,7 +37,7 @@ export interface InclusionProof {
   /** Of the checkpoint's tree. */
   readonly size: number;
   readonly proof: readonly Uint8Array[];
-  /** Leaf data, `linkText`: what is hashed into the tree. */
+  /** Leaf data, `linkText`: the text that is hashed into the tree. */
   readonly leaf: string;
 }
 
@@ -93,13 +93,13 @@ export class Reader {
       throw failure("limit_exceeded", `proofs of ${seqs.length} entries at once are too many; ask for ${provenMax}`);
     const made = await this.#with(tenant, (tree, ask) => provenBy(tree, ask, seqs));
     if (made === undefined || made.proofs.every((proof) => verifies(made.checkpoint, proof))) return made;
-    // Not the proof is at fault, but what it was made from.
+    // The proof itself is right; the data it was made from is wrong.
     this.#distrust(tenant);
     const again = await this.#with(tenant, (tree, ask) => provenBy(tree, ask, seqs), { fromEntries: true });
     if (again === undefined || again.proofs.every((proof) => verifies(again.checkpoint, proof))) return again;
     throw failure(
       "publishing_stopped",
-      `the ledger's entries are not those of which checkpoint ${again.checkpoint.size} was signed; \`countersign audit verify\` says what was changed`,
+      `the ledger's entries are not the entries of which checkpoint ${again.checkpoint.size} was signed; \`countersign audit verify\` names the altered entry`,
     );
   }
 
@@ -129,7 +129,7 @@ export class Reader {
     return this.#with(tenant, (tree) => tree.size());
   }
 
-  /** Stored tiles that are not what the entries give; for whoever verifies the database. */
+  /** Stored tiles that differ from the entries; for the verification of the database. */
   async *tileDifferences(tenant: TenantId, size: number): AsyncGenerator<{ level: number; index: number }> {
     const found = await this.#with(tenant, async (tree) => {
       const differences: { level: number; index: number }[] = [];
@@ -179,7 +179,10 @@ async function newest(tenant: TenantId, ask: Ask, how?: "bare"): Promise<Publish
   return { ...stored, checkpoint: cosigned(stored.checkpoint, receipts) };
 }
 
-/** Lines of witnesses are put under the note; what is not one, or would make it unreadable, is left out. */
+/**
+ * Lines of witnesses are put under the note. A text that is no such line, or would make the note unreadable, is left
+ * out.
+ */
 export function cosigned(checkpoint: Checkpoint, receipts: readonly { readonly receipt: string }[]): Checkpoint {
   const lines = receipts
     .flatMap(({ receipt }) => receipt.split("\n"))

@@ -1,5 +1,6 @@
 /**
- * The loop that publishes: at most once a second and tenant, when there are new entries, by whoever holds the lease.
+ * The loop that publishes: at most once a second for each tenant, when there are new entries, in the process that holds
+ * the lease.
  *
  * Promises: no request waits for it · a tenant whose log cannot be signed stops alone, says why, and goes on when the reason
  * is gone, without a restart · without usable keys nothing is signed and everything else works · the database being away is
@@ -63,7 +64,7 @@ export interface PublisherStatus {
 
 /** A stopped tenant is looked at again after so many intervals. */
 const stoppedIntervals = 10;
-/** What arrives together is published together. */
+/** Entries that arrive together are published together. */
 const gatherMs = 20;
 const tenantsAtOnce = 4;
 /** Rounds `publish` waits for a checkpoint: another process may be the one that signs. */
@@ -77,9 +78,9 @@ interface Followed {
   /** Not before; of `performance.now()`. */
   nextAt: number;
   offered: boolean;
-  /** Held against memory and table since this process leads. */
+  /** Compared with memory and table since this process leads. */
   looked: boolean;
-  /** Under which its newest checkpoint was looked at: it counts as long as they are these. */
+  /** The keys under which the newest checkpoint was checked: the check is valid as long as these keys are. */
   keys: OpenKeys | undefined;
 }
 
@@ -253,13 +254,13 @@ export class Publisher {
     this.#state = "stopped";
     this.#reason = reason;
     this.#forget();
-    // Whoever has usable keys shall not wait for this process.
+    // A process with usable keys must not wait for this one.
     await this.#lease.giveBack().catch(() => undefined); // it ends by itself
   }
 
   /**
-   * Tenants with entries that no checkpoint covers, or whose keys have changed: those that were committed to here, and each
-   * interval all of them.
+   * Tenants with entries that no checkpoint covers, or whose keys have changed: those that this process committed to,
+   * and each interval all of them.
    */
   async #due(keys: OpenKeys): Promise<TenantId[]> {
     const now = performance.now();
@@ -380,7 +381,7 @@ export class Publisher {
     followed.nextAt = performance.now() + (expected ? 1 : stoppedIntervals) * this.#on.intervalMs;
   }
 
-  /** An entry, once a reason: whoever reads the tenant's audit log sees it. */
+  /** An entry, once for each reason: readers of the tenant's audit log see it. */
   async #alert(tenant: TenantId, kind: NonNullable<TenantStatus["kind"]>): Promise<void> {
     const { ledger, storage, actor, report } = this.#on;
     try {

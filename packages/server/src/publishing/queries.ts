@@ -1,5 +1,5 @@
 /**
- * All SQL of what is published: checkpoints, tiles, receipts, the publisher's lease; and the few questions it asks of the
+ * All SQL of publishing: checkpoints, tiles, receipts, the publisher's lease; and the few questions it asks of the
  * entries. Every statement runs with `app.tenants` set.
  */
 import type { Action } from "@countersign/contract";
@@ -117,8 +117,9 @@ export interface Fenced {
 }
 
 /**
- * Stores a checkpoint, if the lease is still in these hands. The lease's row stays locked until the commit: whoever takes over
- * afterwards sees it. No row comes back: fenced out, or there already.
+ * Stores a checkpoint, if the lease is still in these hands. The lease's row stays locked until the commit, so the next
+ * holder of the lease sees the checkpoint. No row comes back if this process is fenced out, or the checkpoint is there
+ * already.
  */
 export function storeCheckpoint(
   tenant: string,
@@ -169,7 +170,7 @@ returning fence`,
   };
 }
 
-/** Whoever asks next gets it at once. */
+/** The next process that asks gets the lease at once. */
 export function giveLeaseBack(by: Fenced): Query {
   return {
     name: "countersign_give_lease_back",
@@ -192,7 +193,7 @@ export function tilesOf(tenant: string, level: number, from: number, to: number)
   };
 }
 
-/** One that is there already stays as it is: whether it is right is the verifier's to say. */
+/** An existing one stays unchanged: the verifier says whether it is right. */
 export function storeTiles(
   tenant: string,
   tiles: readonly { readonly level: number; readonly index: number; readonly hashes: Uint8Array }[],

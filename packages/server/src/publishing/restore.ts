@@ -1,9 +1,10 @@
 /**
- * After a database was restored from an older backup: saying so, signed, so that publishing goes on. A new incarnation of each
- * affected ledger begins, under a new origin; what was signed before stays true of the old one.
+ * Records, signed, that a database was restored from an older backup, so that publishing can go on. A new incarnation
+ * of each affected ledger begins, under a new origin; earlier checkpoints stay true for the old origin.
  *
- * Promises: refuses when database and key directory agree: it cannot be used to get rid of history · the old key signs for
- * it, so whoever has only the database cannot · done again after a crash it finishes, and records nothing twice.
+ * Promises: refuses when database and key directory agree: it cannot be used to get rid of history · the old key signs
+ * the record, so somebody who has only the database cannot make it · repeated after a crash it finishes, and records
+ * nothing twice.
  */
 import { readdir, mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
@@ -46,9 +47,9 @@ export interface RestoredLedger {
   readonly tenant: TenantId;
   /** From now on. */
   readonly incarnation: number;
-  /** What the database still has of what was published. */
+  /** The published size and root that the database still has. */
   readonly keptSize: number;
-  /** What had been signed; null: the signer's memory is lost too. */
+  /** The size and root that had been signed; null: the signer's memory is lost too. */
   readonly lostSize: number | null;
 }
 
@@ -69,7 +70,7 @@ interface Affected {
   readonly lost: { readonly origin: string; readonly size: number; readonly root: string };
 }
 
-/** Stored checkpoints looked through for what is left. */
+/** Stored checkpoints that are searched for the newest one that agrees. */
 const seriesMax = 10_000;
 const emptyRoot = new RightEdge().root();
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
@@ -110,13 +111,13 @@ export async function restore(parts: RestoreParts, { reason }: { readonly reason
 function nothingToRestore(folder: string): RefusalError {
   return failure(
     "nothing_to_restore",
-    `database and key directory ${quoted(folder)} agree; nothing was restored, and nothing is recorded. A copy that is to be a deployment of its own: name an empty directory in COUNTERSIGN_LOG_KEYS and use \`--as-clone\``,
+    `database and key directory ${quoted(folder)} agree; nothing was restored, and nothing is recorded. To make a copy a deployment of its own, name an empty directory in COUNTERSIGN_LOG_KEYS and use \`--as-clone\``,
   );
 }
 
 // ── What happened ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Undefined: the ledger continues what was signed. */
+/** Undefined: the ledger continues its last signed checkpoint. */
 async function examine(parts: RestoreParts, keys: OpenKeys, tenant: TenantId): Promise<Affected | undefined> {
   const log = new TenantLog(tenant, { storage: parts.storage, roots: new TileRoots(), clock: parts.clock });
   const stopped = await log.check(keys).then(
@@ -151,7 +152,7 @@ function rootOf(stored: StoredCheckpoint | undefined): string {
   return stored === undefined ? hex(emptyRoot) : hex(stored.checkpoint.root);
 }
 
-/** By bisection: what agrees at a size agrees at every smaller one. */
+/** By bisection: a log that agrees at a size agrees at every smaller one. */
 async function largestAgreeing(
   parts: RestoreParts,
   tenant: TenantId,
@@ -273,8 +274,8 @@ async function append(
 // ── A copy that becomes a deployment of its own ──────────────────────────────────────────────────────────────────────
 
 /**
- * A new name and a new key for what is a copy of another deployment's database. Keys that lie in the directory are set aside
- * there, not removed. Done again after a crash it begins anew: until the new root key is recorded nothing was signed.
+ * A new name and a new key for a copy of another deployment's database. Keys that lie in the directory are set aside
+ * there, not removed. Repeated after a crash it begins anew: before the new root key is recorded, nothing was signed.
  */
 export async function restoreAsClone(
   parts: RestoreParts,

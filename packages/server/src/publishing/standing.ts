@@ -1,6 +1,6 @@
 /**
- * How far a ledger is signed, and how far each anchor has confirmed it: from what is stored, beside a publisher or in its absence.
- * The anchors themselves are not asked.
+ * The size up to which a ledger is signed, and the size that each anchor has confirmed. Read from stored rows, beside a
+ * publisher or in its absence. The anchors themselves are not asked.
  */
 import { reachOf, readAnchorStates, type AnchorState, type Reach } from "./anchors/index.js";
 import type { Snapshot } from "../ledger/index.js";

@@ -1,7 +1,7 @@
 /**
- * The checkpoint of a revoked key counts for nobody until one of a key in use covers it; a ledger at rest would wait for its
- * next entry. So it is given one, and the checkpoint after it is signed as ever: nothing of a size that was signed before is
- * signed again (docs/decisions/0013-one-log-key-many-origins.md).
+ * A checkpoint by a revoked key counts for nobody until a checkpoint by a key in use covers it. A ledger without new
+ * entries would wait for its next entry. So it is given one, and the checkpoint after it is signed as always: no size
+ * is signed twice (docs/decisions/0013-one-log-key-many-origins.md).
  *
  * Promises: one entry for a revocation at most, also by several processes and after a kill at any point · none for a ledger
  * that has grown since that checkpoint, and none for one that is not what was signed: who calls this has followed it.
@@ -36,7 +36,7 @@ export async function supersede(
         : {
             kind: "change",
             change: {
-              // Whoever was faster has appended the same entry, about the same subject.
+              // A faster process has appended the same entry, about the same subject.
               guards: [{ kind: "subject", subjectId: tenant, seq: size - 1 }],
               entries: [
                 { actor, action: supersededAction, subject: { type: "tenant", id: tenant }, data: { size, key } },

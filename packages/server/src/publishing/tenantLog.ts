@@ -1,9 +1,9 @@
 /**
- * One tenant's log, as its signer follows it: from the last checkpoint to the next.
+ * Signs one tenant's log: from the last checkpoint to the next.
  *
  * The order, which no crash may change: consistent with memory and with the last stored checkpoint → remembered, on the disk
- * → signed → stored under the lease → served and anchored. A signature exists only of what is remembered, and is shown only
- * when it is stored.
+ * → signed → stored under the lease → served and anchored. A checkpoint is signed only after it is remembered, and
+ * shown only after it is stored.
  *
  * If we die after remembering: memory is ahead of the table; the entries are there (they were committed before), the next
  * step finds the same root and goes on from it. After storing: the next checkpoint is the next.
@@ -55,7 +55,7 @@ export interface TenantLogParts {
   readonly atStep?: ((step: Step, tenant: TenantId) => void) | undefined;
 }
 
-/** Why a tenant's log is not signed: what the database has and what was signed before cannot both be. */
+/** The reason why a tenant's log is not signed: the database contradicts earlier checkpoints. */
 export class Stopped extends Error {
   override readonly name = "Stopped";
   readonly kind: StopKind;
@@ -88,11 +88,11 @@ interface Position {
   readonly memory: Remembered | undefined;
   readonly incarnation: number;
   readonly origin: string;
-  /** Of what is stored. */
+  /** The right edge at the stored checkpoint. */
   readonly edge: RightEdge;
   /** Hash of the last entry, hex; zeros before the first. */
   readonly lastHash: string;
-  /** What the table has; undefined: nothing of this incarnation. */
+  /** The checkpoint in the table; undefined: there is none of this incarnation. */
   readonly stored: StoredCheckpoint | undefined;
   readonly notBeforeMs: number;
 }
@@ -110,7 +110,7 @@ export class TenantLog {
     this.#parts = parts;
   }
 
-  /** What is stored, as far as it is known here. */
+  /** The stored checkpoint, as far as it is known here. */
   get stored(): StoredCheckpoint | undefined {
     return this.#position?.stored;
   }
@@ -125,12 +125,18 @@ export class TenantLog {
     this.#parts.roots.forget(this.tenant);
   }
 
-  /** Throws Stopped, or RefusalError where the memory cannot be read, unless the ledger continues what was signed. Signs nothing. */
+  /**
+   * Throws Stopped, or RefusalError where the memory cannot be read, unless the ledger continues the last signed
+   * checkpoint. Signs nothing.
+   */
   async check(keys: OpenKeys): Promise<void> {
     await this.#open(keys);
   }
 
-  /** Signs and stores what is new; undefined: nothing is. Throws Stopped, NotNow, FencedOut, RefusalError. */
+  /**
+   * Signs and stores a checkpoint of new entries; undefined: there are none. Throws Stopped, NotNow, FencedOut,
+   * RefusalError.
+   */
   async step(keys: OpenKeys, by: Fenced): Promise<StoredCheckpoint | undefined> {
     try {
       const position = (this.#position ??= await this.#open(keys));
@@ -164,7 +170,7 @@ export class TenantLog {
 
   // ── Where we are ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** INVARIANT: whoever gets past this has a ledger that continues both what was remembered and what was stored last. */
+  /** INVARIANT: behind this point the ledger continues both the remembered and the last stored checkpoint. */
   #open(keys: OpenKeys): Promise<Position> {
     return withTree(this.#parts, this.tenant, async (tree, ask) => {
       const memory = await keys.memory.read(this.tenant);
@@ -176,7 +182,7 @@ export class TenantLog {
       const newest = row?.incarnation === incarnation ? row : undefined;
       const stored =
         newest === undefined ? undefined : await this.#agreesWithTable(tree, newest, { origin, size, keys });
-      // From what is stored, not from what is remembered: tiles of the stretch between them may be missing.
+      // Begins at the stored checkpoint, not at the remembered one: tiles between them may be missing.
       const base = stored?.checkpoint.size ?? 0;
       return {
         memory,
@@ -203,13 +209,13 @@ export class TenantLog {
     if (size < memory.size)
       throw new Stopped(
         "rolled_back",
-        `the database has ${size} entries of this ledger, and ${memory.size} were signed; if an older backup was restored, say so: \`countersign restore --reason …\``,
+        `the database has ${size} entries of this ledger, and ${memory.size} were signed; if an older backup was restored, declare it: \`countersign restore --reason …\``,
       );
     const found = memory.size === 0 ? undefined : hex((await tree.edge(memory.size)).root());
     if (found !== undefined && found !== memory.root)
       throw new Stopped(
         "rewritten",
-        `the first ${memory.size} entries of this ledger are not those that were signed (root ${found.slice(0, 16)}… instead of ${memory.root.slice(0, 16)}…); if an older backup was restored and used, say so: \`countersign restore --reason …\`; else \`countersign audit verify\` says what was changed`,
+        `the first ${memory.size} entries of this ledger are not those that were signed (root ${found.slice(0, 16)}… instead of ${memory.root.slice(0, 16)}…); if an older backup was restored and used, declare it: \`countersign restore --reason …\`; else \`countersign audit verify\` names the altered entry`,
       );
   }
 
@@ -224,14 +230,14 @@ export class TenantLog {
     if (stored === undefined || !signed)
       throw new Stopped(
         "checkpoint_forged",
-        `the checkpoint of size ${row.size} in the database was not signed with this deployment's key; \`countersign audit verify\` says what was changed`,
+        `the checkpoint of size ${row.size} in the database was not signed with this deployment's key; \`countersign audit verify\` names the altered entry`,
       );
     const claimed = stored.checkpoint.size;
     const agrees = claimed <= size && hex((await tree.edge(claimed)).root()) === hex(stored.checkpoint.root);
     if (!agrees)
       throw new Stopped(
         "rewritten",
-        `the ledger of ${size} entries is not the one of which checkpoint ${claimed} was signed; \`countersign audit verify\` says what was changed`,
+        `the ledger of ${size} entries is not the ledger of which checkpoint ${claimed} was signed; \`countersign audit verify\` names the altered entry`,
       );
     return stored;
   }
@@ -241,7 +247,7 @@ export class TenantLog {
   /** Reads on from the last checkpoint, checks the chain, extends the edge, collects tiles that became full. */
   async #follow(position: Position): Promise<{ edge: RightEdge; lastHash: string; tiles: FullTile[] }> {
     const edge = position.edge.clone();
-    // A checkpoint is never smaller than what is remembered, however long the way there.
+    // A checkpoint is never smaller than the remembered one, however many entries lie between.
     const enough = Math.max(edge.size + stepEntries, position.memory?.size ?? 0);
     const chain = new Chain(this.tenant, position.lastHash);
     const tiles: FullTile[] = [];
@@ -308,7 +314,7 @@ interface FullTile {
   readonly hashes: Uint8Array;
 }
 
-/** Every entry is held against its own link before its hash is signed: the database could lie in either. */
+/** Every entry is compared with its own link before its hash is signed: the database could lie in either. */
 class Chain {
   readonly #hashOf: ReturnType<typeof entryHasher>;
   last: string;
@@ -324,7 +330,7 @@ class Chain {
     if (Number(row.seq) !== seq || prev !== this.last || hash !== hex(row.hash))
       throw new Stopped(
         "chain_broken",
-        `entry ${seq} does not continue the chain; nothing after it is signed; \`countersign audit verify\` says what was changed`,
+        `entry ${seq} does not continue the chain; nothing after it is signed; \`countersign audit verify\` names the altered entry`,
       );
     this.last = hash;
   }
@@ -351,13 +357,13 @@ function agreedIncarnation(memory: Remembered | undefined, row: CheckpointRow | 
     if (row === undefined) return 0;
     throw new Stopped(
       "memory_lost",
-      `checkpoint ${row.size} was published, and \`${folder}\` remembers nothing of this ledger; put the folder back from a backup, or say what happened: \`countersign restore --reason …\``,
+      `checkpoint ${row.size} was published, and \`${folder}\` remembers nothing of this ledger; put the folder back from a backup, or declare a restore: \`countersign restore --reason …\``,
     );
   }
   if (row !== undefined && row.incarnation > memory.incarnation)
     throw new Stopped(
       "memory_behind",
-      `this ledger was restored and published since (incarnation ${row.incarnation}), and \`${folder}\` remembers incarnation ${memory.incarnation}; copy \`memory\` from the key directory that was used since`,
+      `this ledger was restored and published since (incarnation ${row.incarnation}), and \`${folder}\` remembers incarnation ${memory.incarnation}; copy \`memory\` from the key directory that published it`,
     );
   return memory.incarnation;
 }
@@ -373,7 +379,7 @@ export function parseRow(row: CheckpointRow): StoredCheckpoint | undefined {
 async function sign(body: { origin: string; size: number; root: Uint8Array }, keys: OpenKeys): Promise<Checkpoint> {
   const text = await signCheckpoint(body, keys.signer);
   const parsed = parseCheckpoint(text);
-  // A signer of somebody's own may return anything: what it gave is checked before it is shown.
+  // A custom signer may return anything: its signature is checked before it is shown.
   if (!parsed.ok || !text.startsWith(checkpointBody(body)) || !isSignedBy(parsed.checkpoint, keys.signer.publicKey))
     throw new Error(`the signer's signature of ${body.origin} at ${body.size} does not verify`);
   return parsed.checkpoint;

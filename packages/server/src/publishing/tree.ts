@@ -1,9 +1,10 @@
 /**
- * The hash tree over a tenant's entries, read in tiles: full ones as the publisher stored them, those at the right edge made
- * from the entries.
+ * The hash tree over a tenant's entries, read in tiles: full tiles are read as the publisher stored them; tiles at the
+ * right edge are made from the entries.
  *
- * Promises: a tile that lies outside of the tree of the size asked for does not exist · what is stored is only a saving:
- * with `fromEntries` every value is computed from the entries again, and `differences` names stored tiles that disagree.
+ * Promises: a tile that lies outside of the tree of the size asked for does not exist · stored tiles only save work:
+ * with `fromEntries` every value is computed from the entries again, and `differences` names stored tiles that
+ * disagree.
  */
 import type { TenantId } from "@countersign/contract";
 import {
@@ -48,7 +49,7 @@ export class TileRoots {
 }
 
 export interface TreeOptions {
-  /** Ignores stored tiles and what is remembered of them: slower, and right whatever they hold. */
+  /** Ignores stored and remembered tiles: slower, and right whatever they hold. */
   readonly fromEntries?: boolean;
 }
 
@@ -66,7 +67,7 @@ export class Tree {
     this.#fromEntries = options.fromEntries === true;
   }
 
-  /** A tile's bytes as it is in the tree of `size`; undefined: not there, or not that wide. */
+  /** The bytes of a tile in the tree of `size`; undefined: there is no such tile, or it is not that wide. */
   async tile(tile: Tile, size: number): Promise<Uint8Array | undefined> {
     const level = tile.level === "entries" ? 0 : tile.level;
     const first = tile.index * tileWidth;
@@ -119,7 +120,7 @@ export class Tree {
     return rows.map((row) => leafOf(this.tenant, row));
   }
 
-  /** Stored full tiles of the tree of `size` that are not what the entries give. */
+  /** Stored full tiles of the tree of `size` that differ from the entries. */
   async *differences(size: number): AsyncGenerator<{ readonly level: number; readonly index: number }> {
     const truth = new Tree(this.tenant, this.#ask, this.#roots, { fromEntries: true });
     for (let level = 0; tileWidth ** (level + 1) <= size; level++) {
@@ -184,7 +185,7 @@ export class Tree {
   }
 }
 
-/** The root over a tile's hashes: what stands for it one level of tiles higher. */
+/** The root over a tile's hashes: the hash of this tile one level of tiles higher. */
 export function rootOfTile(hashes: Uint8Array): Uint8Array {
   const edge = new RightEdge();
   for (let at = 0; at < hashes.length; at += hashBytes) edge.append(hashes.subarray(at, at + hashBytes));

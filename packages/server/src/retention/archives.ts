@@ -1,8 +1,9 @@
 /**
- * Archives: bundles of what a pruning takes away, written before anything goes, and read back before anybody relies on them.
+ * Archives: bundles of the contents that a pruning removes. They are written before anything is removed, and read back
+ * before anybody relies on them.
  *
- * Promises: what is at an archive's path is whole, on disk, and was verified after it was written; a file that was there
- * before is never overwritten.
+ * Promises: the file at an archive's path is whole, on disk, and was verified after it was written; an existing file is
+ * never overwritten.
  */
 import { createReadStream } from "node:fs";
 import { link, mkdir, open, realpath, rm } from "node:fs/promises";
@@ -41,7 +42,7 @@ export async function archivePath(folder: string, name: string): Promise<string 
 const isOutside = (path: string): boolean => path === ".." || path.startsWith("../") || isAbsolute(path);
 
 /**
- * Writes the lines of a bundle and reads them back. A file that is there already is taken when it is an archive of that range.
+ * Writes the lines of a bundle and reads them back. An existing file is accepted when it is an archive of that range.
  * Refuses with `archive_unusable`.
  */
 export async function writeArchive(
@@ -99,7 +100,7 @@ async function write(path: string, range: ArchiveRange, lines: AsyncIterable<str
   }
 }
 
-/** What the file is, if it is a whole bundle of exactly this range, with the texts. */
+/** The file's facts, if it is a whole bundle of exactly this range, with the texts. */
 export async function readArchive(path: string, range: ArchiveRange): Promise<ArchiveFacts | Refusal> {
   const read = new Digested(path);
   const result = await verifyBundle(read.chunks(), { tenant: range.tenant });
@@ -153,11 +154,13 @@ class Digested {
 export interface ArchiveCheck {
   readonly path: string;
   readonly sha256: string;
-  /** The entry that names this file; null: none does, so it is no archive of this ledger. */
+  /** The entry that names this file. Null: no entry does, so it is no archive of this ledger. */
   readonly namedBy: number | null;
   readonly header: BundleHeader | null;
   readonly entries: number;
-  /** What differs from the entries of the ledger. Empty, and named: this is what was taken away. */
+  /**
+   * Differences from the ledger's entries. If there are none and an entry names the file, it has the pruned contents.
+   */
   readonly findings: readonly Finding[];
   /** It could not be read to its end. */
   readonly undecided?: string;

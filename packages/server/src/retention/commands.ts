@@ -1,6 +1,6 @@
 /**
- * Legal holds, prunings and their archives; and the keeper, which finishes at the start what a process that died left between
- * an entry and what it names, and prunes by itself where configuration says so.
+ * Legal holds, prunings and their archives; and the keeper. At the start, the keeper finishes erasures and prunings
+ * whose process died after the entry. It also prunes by schedule where the configuration says so.
  */
 import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
@@ -177,14 +177,17 @@ async function firstSince(snapshot: Snapshot, atMs: number): Promise<number> {
   return Math.max(0, Math.min(await firstSeqAt(snapshot, atMs), size - 1));
 }
 
-/** The size of the newest signed checkpoint; null where nothing is published. Refuses while what is to go is not under one. */
+/**
+ * The size of the newest signed checkpoint; null where nothing is published. Refuses while the entries to be pruned are
+ * not under a checkpoint.
+ */
 async function covered(desk: RetentionDesk, tenant: TenantId, upTo: number): Promise<number | null | Refusal> {
   if (desk.checkpointSize === undefined) return null;
   const size = await desk.checkpointSize(tenant);
   if (size !== undefined && size >= upTo) return size;
   return refused(
     "checkpoint_missing",
-    `the newest signed checkpoint covers \`${size ?? 0}\` entries, not the \`${upTo}\` that are to be pruned; wait a moment, and look at \`countersign keys list\` if it stays so`,
+    `the newest signed checkpoint covers \`${size ?? 0}\` entries, not the \`${upTo}\` that are to be pruned; wait a moment, and look at \`countersign keys list\` if this lasts`,
     { retryAfterSeconds: 5 },
   );
 }
@@ -218,7 +221,7 @@ export async function prune(
   await finishPruning(desk.storage, caller.tenant, outcome.result.entryId);
   const rows = await archives(desk, caller);
   const view = rows.find(({ upTo }) => upTo === first.upTo);
-  if (view === undefined) throw new Error("the pruning that was just recorded is not there");
+  if (view === undefined) throw new Error("the pruning that was just recorded is missing");
   return { ...outcome, result: view };
 }
 
@@ -304,7 +307,7 @@ const dayMs = 86_400_000;
 /** A pruning by schedule that was refused is not tried again sooner. */
 const retryMs = 3_600_000;
 
-/** Every minute: finishes what is not finished. Once a day: prunes what is older than `retainDays`. */
+/** Every minute: finishes unfinished erasures and prunings. Once a day: prunes entries older than `retainDays`. */
 export function startKeeper(
   desk: RetentionDesk,
   of: { readonly tenants: () => Promise<readonly TenantId[]>; readonly log: Pick<Log, "info" | "warn"> },
@@ -340,7 +343,7 @@ export function startKeeper(
   };
 }
 
-/** What a process that died left between an entry and what it names. */
+/** Finishes erasures and prunings whose process died after the entry. */
 export async function finishTenant(desk: RetentionDesk, tenant: TenantId): Promise<void> {
   await finishAll(desk, tenant);
   const rows = await desk.ledger.snapshot(tenant, listPrunings);

@@ -25,7 +25,7 @@ import { type Caller, loadPeople } from "../tenancy/index.js";
 import { decideErasure, type LedgerErasure, loadErasure } from "./erasure.js";
 import { finishErasures } from "./finishing.js";
 
-/** A module that holds texts of subjects, as it is put into the registry in `server.ts`. */
+/** A module that holds texts of subjects. It is registered in `server.ts`. */
 export interface Eraser {
   readonly module: string;
   readonly erase: EraseSubject;
@@ -54,7 +54,7 @@ export interface Erasing {
   readonly outcome: Exclude<Outcome<ErasureReport>, Refusal>;
 }
 
-/** What would go, and what would stay. Refuses as `erase` does. */
+/** The texts that would go and those that would stay. Refuses like `erase`. */
 export async function previewErasure(desk: ErasureDesk, caller: Caller, ref: string): Promise<ErasureReport | Refusal> {
   return desk.ledger.snapshot(caller.tenant, async (snapshot) => {
     const loaded = await load(desk, snapshot, caller, ref);
@@ -64,7 +64,7 @@ export async function previewErasure(desk: ErasureDesk, caller: Caller, ref: str
 
 /**
  * Refusals: `not_found`, `illegal_transition` (not finished, not suspended), `legal_hold`, `ledger_mismatch`, and the door's.
- * Asked again, it erases what came since, or says by which entry all of it is gone already.
+ * A repeat erases texts that came since, or names the entry that erased all of them.
  */
 export async function erase(
   desk: ErasureDesk,
@@ -115,7 +115,7 @@ async function load(desk: ErasureDesk, snapshot: Snapshot, caller: Caller, ref: 
   if (subject.id === caller.principal.id)
     return refused(
       "illegal_transition",
-      "nobody erases themselves: it is recorded who did it, and that must stay a name; ask another administrator",
+      "nobody can erase themselves, because the record must keep the name of the person who erased; ask another administrator",
     );
   const own = await loadErasure(snapshot, subject);
   if (isRefusal(own)) return own;

@@ -1,13 +1,16 @@
 /**
- * Erasing the texts of one subject: what the modules that hold some hand in, and the one change made of it.
+ * Erasing the texts of one subject. Every module that holds such texts hands in its part, and all parts become one
+ * change.
  *
  * Steps. (1) One commit: entries `subject.erased` with the sequence numbers whose bodies go, new versions of governed rows
- * without their texts, and the deletion of the subject's keys. From here on what the keys sealed cannot be read.
- * (2) `finish_erasures` deletes the bodies that committed entries name; modules delete what they keep beside. Step 2 asks the
- * ledger what there is to do, so it may be repeated, by anybody, and is at every start: if we die between, it is done then.
+ * without their texts, and the deletion of the subject's keys. From here on the sealed texts cannot be read. (2)
+ * `finish_erasures` deletes the bodies that committed entries name; modules delete their own copies. Step 2 reads from
+ * the ledger which bodies remain, so anybody may repeat it, and every start does: if we die between the steps, the next
+ * start finishes.
  *
- * INVARIANT: between the two nothing is lost that no entry names: the commit holds only if no entry about the subject came
- * after those it names (guard `subject`), and the database refuses to delete a key whose bodies are not all named.
+ * INVARIANT: between the two steps, no text is lost that no entry names: the commit holds only if no entry about the
+ * subject came after those it names (guard `subject`), and the database refuses to delete a key whose bodies are not
+ * all named.
  */
 import { refused, type Refusal } from "@countersign/contract";
 import type { Actor, Decided, EntryDraft, ErasureSubject, Guard, ModuleErasure, Snapshot } from "../ledger/index.js";
@@ -33,7 +36,7 @@ export interface LedgerErasure {
   readonly holds: Holds;
 }
 
-/** What the ledger itself holds of a subject. Refuses with `legal_hold`, `not_found`. */
+/** The ledger's own texts of a subject. Refuses with `legal_hold`, `not_found`. */
 export async function loadErasure(snapshot: Snapshot, subject: ErasureSubject): Promise<LedgerErasure | Refusal> {
   const [[found], [referring], holds] = await Promise.all([
     snapshot.query<{ last: string | null; erased_by: string | null; keys: string; seqs: readonly string[] }>(
@@ -49,7 +52,7 @@ export async function loadErasure(snapshot: Snapshot, subject: ErasureSubject): 
   if (found.seqs.length > seqsMax)
     return refused(
       "limit_exceeded",
-      `\`${found.seqs.length}\` entries are about it; at most \`${seqsMax}\` are erased at once`,
+      `\`${found.seqs.length}\` entries are about the subject; at most \`${seqsMax}\` can be erased at once`,
     );
   return {
     subject,

@@ -1,6 +1,6 @@
 /**
- * The second steps: what committed entries say is gone is removed. Both ask the ledger what there is to do, so they may be
- * repeated and run in several processes at once.
+ * The second steps of erasures and prunings: contents and bodies that committed entries name are removed. Both steps
+ * read from the ledger which ones remain, so they may be repeated and run in several processes at once.
  */
 import type { TenantId } from "@countersign/contract";
 import type { Storage } from "../storage/index.js";
@@ -14,14 +14,14 @@ export async function finishErasures(storage: Opener, tenant: TenantId): Promise
   return Number(rows[0]?.gone ?? 0);
 }
 
-/** Empties what the entry of a pruning says; how many entries and bodies. */
+/** Empties the entries that a pruning's entry names. Returns the numbers of entries and bodies. */
 export async function finishPruning(
   storage: Opener,
   tenant: TenantId,
   entryId: string,
 ): Promise<{ readonly entries: number; readonly bodies: number }> {
   const { rows } = await storage.inTenant(tenant, async (client) => {
-    // As long as it takes: nothing waits for it but who asked.
+    // Without a time limit: only the caller waits for it.
     await client.query("set local statement_timeout = 0; set local work_mem = '64MB'; set local jit = off");
     return client.query<{ gone: { entries: number; bodies: number } }>(pruneEntries, [tenant, entryId]);
   });

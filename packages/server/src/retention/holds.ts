@@ -1,6 +1,6 @@
 /**
- * Legal holds: what must not be erased or pruned, however old. Governed rows, so placing and releasing are entries; the epoch
- * `holds` moves with both, and whoever erases or prunes guards it.
+ * Legal holds: what must not be erased or pruned, however old. Governed rows, so placing and releasing are entries; the
+ * epoch `holds` moves with both, and every erasure and pruning guards it.
  */
 import { limits, refused, type Refusal } from "@countersign/contract";
 import {
@@ -57,7 +57,7 @@ export async function listHolds(snapshot: Snapshot, released: boolean): Promise<
   return (await snapshot.query<LegalHold>(query)).map(withNumbers);
 }
 
-/** What a decision that takes something away depended on. */
+/** The facts that a decision to erase or prune depends on. */
 export function holdsGuard({ epoch }: Holds): Guard {
   return { kind: "epoch", name: holdsEpoch, value: epoch };
 }
@@ -72,7 +72,7 @@ export function checkHolds({ inForce }: Holds, subject: Reference | null): Refus
   const what = hold.subjectId === null ? "the whole tenant" : `${subject?.type ?? "it"} \`${hold.subjectId}\``;
   return refused(
     "legal_hold",
-    `${what} is under the legal hold \`${hold.id}\`; nothing was taken away: \`countersign audit holds\` shows why, \`countersign audit release ${hold.id}\` ends it`,
+    `${what} is under the legal hold \`${hold.id}\`; nothing was removed: \`countersign audit holds\` shows why, \`countersign audit release ${hold.id}\` ends it`,
     { details: { hold: hold.id } },
   );
 }

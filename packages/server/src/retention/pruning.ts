@@ -1,13 +1,15 @@
 /**
  * Pruning: the ledger's beginning goes to an archive, then its old entries lose content and bodies. Their rows stay with
- * their hashes, so chain and tree verify as before, and the archive can be held against them.
+ * their hashes, so chain and tree verify as before, and the archive can be compared with them.
  *
- * Steps. (1) The archive is written, read back and verified, by whoever calls. (2) One commit: `ledger.pruned`, which names
- * the archive's digest, what is kept, and the sums of counters in what goes. (3) `prune_entries` empties what that entry says.
- * If we die before (2), a file is there that nothing refers to; if we die before (3), the next start does it.
+ * Steps. (1) The caller writes the archive, reads it back and verifies it. (2) One commit: `ledger.pruned`, which names
+ * the archive's digest, the kept entries, and the sums of counters in the removed contents. (3) `prune_entries` empties
+ * the entries that this entry names. If we die before (2), a file is there that nothing refers to; if we die before
+ * (3), the next start does it.
  *
- * INVARIANT: what goes is decided in (2), from the entry alone and the entries before its `head`: asked again, at any time, the
- * answer is the same. So a pruning that was stopped removes exactly what was archived and summed.
+ * INVARIANT: step (2) decides which contents go, from the entry alone and the entries before its `head`; the same
+ * question at any later time has the same answer. So a pruning that was stopped removes exactly the contents that were
+ * archived and summed.
  */
 import { refused, type Refusal } from "@countersign/contract";
 import type { Actor, Decided, EntryDraft, Guard, Snapshot } from "../ledger/index.js";
@@ -69,8 +71,9 @@ const keptSubjectsMax = 20_000;
 const countsPerEntry = 5_000;
 
 /**
- * What a pruning before `upTo` would take away. `unfinished`: change-sets that are not. Refuses with `legal_hold` when the whole
- * tenant is held, `invalid_request` when there is nothing to prune, `limit_exceeded`, `conflict` while an earlier one is not done.
+ * The contents that a pruning before `upTo` would remove. `unfinished`: unfinished change-sets. Refuses with
+ * `legal_hold` when the whole tenant is held, `invalid_request` when there is nothing to prune, `limit_exceeded`,
+ * `conflict` while an earlier one is not done.
  */
 export async function planPruning(
   snapshot: Snapshot,
@@ -91,13 +94,13 @@ export async function planPruning(
       asked.upTo > head
         ? `the ledger ends with entry \`${head}\`; prune up to \`${head}\` or less`
         : from === 0
-          ? "there is no entry before that: nothing is so old"
+          ? "there is no entry before that time"
           : `nothing is left to prune before entry \`${asked.upTo}\`: it was pruned up to \`${from}\``,
     );
   if (earlier.some(({ done }) => !done))
     return refused(
       "conflict",
-      "an earlier pruning is not done yet; it is finished at the next start, or by itself within minutes",
+      "an earlier pruning is not done yet; the server finishes it within minutes, or at its next start",
       {
         retryAfterSeconds: 60,
       },
@@ -111,7 +114,7 @@ export async function planPruning(
   if (keptSubjects.length > keptSubjectsMax)
     return refused(
       "limit_exceeded",
-      `\`${keptSubjects.length}\` change-sets are not finished or held, and at most \`${keptSubjectsMax}\` can be kept; finish or cancel some`,
+      `\`${keptSubjects.length}\` change-sets are unfinished or held, and at most \`${keptSubjectsMax}\` can be kept; finish or cancel some`,
     );
   const scope: PruningScope = { upTo: asked.upTo, head, kept: keptSubjects };
   const [sums] = await snapshot.query<PruningSums>(pruningSums(snapshot.tenant, scope));

@@ -1,4 +1,4 @@
-/** All SQL of what is taken out of a ledger: keys of subjects, legal holds, erasures and prunings among the entries. */
+/** All SQL of retention: keys of subjects, legal holds, and the entries of erasures and prunings. */
 import type { TenantId } from "@countersign/contract";
 import type { Query } from "../ledger/index.js";
 
@@ -66,7 +66,7 @@ export function holdById(tenant: TenantId, id: string): Query {
   };
 }
 
-/** By entries_by_action; what went is what has no content before the end of it. */
+/** By entries_by_action. Pruned entries are those before its end without content. */
 export function prunings(tenant: TenantId): Query {
   return {
     name: "countersign_prunings",
@@ -105,7 +105,7 @@ export interface PruningScope {
   readonly kept: readonly string[];
 }
 
-/** How much would go, and what the entries that go say was used of counters. Reads every entry up to `head`. */
+/** How many contents would go, and the counter uses in them. Reads every entry up to `head`. */
 export function pruningSums(tenant: TenantId, { upTo, head, kept }: PruningScope): Query {
   return {
     name: "countersign_pruning_sums",

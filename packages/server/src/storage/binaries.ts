@@ -88,7 +88,7 @@ function hydrateSymlinks(directory: string): void {
     try {
       symlinkSync(relative(dirname(target), source), link);
     } catch (cause) {
-      // Another process may just have made it; a checkout we may not write to is told apart by the link still missing.
+      // Another process may just have made the link. If it is still missing, we may not write to the checkout.
       if (existsSync(link)) continue;
       throw failure(
         "postgres_start_failed",

@@ -6,7 +6,7 @@
  * - It listens on a Unix socket in a 0700 directory and on nothing else, and asks for a password (SCRAM) there too.
  * - Whatever was killed before (this program, the postmaster, both, the machine), `startCluster` ends with a running
  *   server, or within its deadline with an error that says why.
- * - fsync, full_page_writes and synchronous_commit are on: what was acknowledged is on the disk.
+ * - fsync, full_page_writes and synchronous_commit are on: acknowledged commits are on the disk.
  */
 import { spawn, spawnSync } from "node:child_process";
 import {
@@ -46,7 +46,10 @@ const START_DEADLINE_MS = 120_000; // recovery replays at most about max_wal_siz
 const STOP_DEADLINE_MS = 30_000;
 
 export interface ClusterPlan {
-  /** Everything of PostgreSQL lies below: `data`, `log`, usually the socket; owned by the user who runs it, 0700. */
+  /**
+   * The folder of everything that belongs to PostgreSQL: `data`, `log`, usually the socket; owned by the user who runs
+   * it, 0700.
+   */
   readonly home: string;
   readonly binaries: Binaries;
   readonly runAs: RunAs | undefined;
@@ -89,7 +92,7 @@ export function createCluster(plan: ClusterPlan): "created" | "existed" {
   }
   const partial = `${data}.partial`;
   const passwordFile = join(plan.home, "initdb-password");
-  // Only what an initdb that was killed left behind: the finished cluster has another name.
+  // Removes only the remains of a killed initdb: the finished cluster has another name.
   rmSync(partial, { recursive: true, force: true });
   rmSync(passwordFile, { force: true });
   writeFileSync(passwordFile, `${plan.superuserPassword}\n`, { mode: 0o600, flag: "wx" });
@@ -136,8 +139,8 @@ function refuseOtherMajor(data: string, binaries: Binaries): void {
 }
 
 /**
- * Gives the superuser the plan's password, for a credentials file that was lost. Works without any password, by being the
- * one who may read the files; only while no server runs.
+ * Gives the superuser the plan's password, for a credentials file that was lost. Needs no password, because this user
+ * may read the files; only while no server runs.
  */
 export function resetSuperuserPassword(plan: ClusterPlan): void {
   const data = realpathSync(dataDirectoryOf(plan.home));
@@ -164,13 +167,13 @@ export async function startCluster(plan: ClusterPlan): Promise<RunningCluster> {
   const deadline = deadlineIn(plan.startDeadlineMs ?? START_DEADLINE_MS);
   // PostgreSQL stands in its real path, and that is how its processes are recognised.
   const data = realpathSync(dataDirectoryOf(plan.home));
-  let refusal = "it did not get ready in time";
+  let refusal = "PostgreSQL did not get ready in time";
   while (!deadline.passed()) {
     const found = readPostmasterFile(data);
     if (found !== undefined && serverMayRun(data, found.pid)) {
       const ready = await waitUntilReady(plan, found.socketDirectory, found.pid, deadline);
       if (ready) return running(plan, { data, socketDirectory: found.socketDirectory, pid: found.pid, how: "adopted" });
-      refusal = `process ${found.pid} holds it and does not answer`;
+      refusal = `process ${found.pid} holds the database and does not answer`;
       continue;
     }
     await endOrphans(data, deadline);
@@ -195,7 +198,7 @@ export async function startCluster(plan: ClusterPlan): Promise<RunningCluster> {
   );
 }
 
-/** A server somebody else runs: its socket directory if it is there and answers, without starting anything. */
+/** A server that another process runs: its socket directory, if the server is there and answers. Starts nothing. */
 export async function findRunningCluster(
   home: string,
   superuserPassword: string,
@@ -286,7 +289,10 @@ function prepareSocketDirectory(plan: ClusterPlan): string {
   return short;
 }
 
-/** A 0700 directory of the user who runs PostgreSQL. In /tmp anybody could have made it before us: then it is refused. */
+/**
+ * A 0700 directory of the user who runs PostgreSQL. In /tmp anybody could have made it before us: such a directory is
+ * refused.
+ */
 function makeOwned(path: string, runAs: RunAs | undefined): void {
   mkdirSync(path, { recursive: true, mode: 0o700 });
   const found = lstatSync(path);
@@ -349,7 +355,10 @@ function spawnPostgres(plan: ClusterPlan, data: string, socketDirectory: string)
   }
 }
 
-/** Who may connect: whoever reaches the socket (a 0700 directory) and knows a password. No network line at all. */
+/**
+ * The rules for connecting: a user must reach the socket (a 0700 directory) and know a password. There is no network
+ * line at all.
+ */
 function writeAccessRules(plan: ClusterPlan, data: string): void {
   const file = join(data, "pg_hba.conf");
   const next = `${file}.next`;
@@ -413,7 +422,10 @@ async function waitUntilReady(
 /** Servers of this process that it has not stopped, each with its start: a number may belong to another by now. */
 const unstopped = new Map<number, string | undefined>();
 
-/** Should this process end before it has stopped the server, by an interrupted command say, the server is told to end as well. */
+/**
+ * If this process ends before it has stopped the server, for example by an interrupted command, it tells the server to
+ * end as well.
+ */
 function endWithThisProcess(pid: number): void {
   if (unstopped.size === 0) process.once("exit", endUnstopped);
   unstopped.set(pid, processStart(pid));
@@ -467,7 +479,8 @@ function signalIfThere(pid: number, signal: NodeJS.Signals): void {
 }
 
 function asUser(runAs: RunAs | undefined): { uid?: number; gid?: number; env: NodeJS.ProcessEnv } {
-  // Not our environment: PG* variables would redirect it, LD_* and locale variables change what it does.
+  // PostgreSQL does not get our environment: PG* variables would redirect it, and LD_* and locale variables would
+  // change its behaviour.
   const env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" };
   return runAs === undefined ? { env } : { uid: runAs.uid, gid: runAs.gid, env };
 }

@@ -21,7 +21,7 @@ export const applicationPoolLimits: PoolLimits = { connectionsMax: 16, waitMs: 1
 export const asidePoolLimits: PoolLimits = { connectionsMax: 6, waitMs: 10_000 };
 export const ownerPoolLimits: PoolLimits = { connectionsMax: 2, waitMs: 10_000 };
 
-/** What a snapshot offers: questions. */
+/** A snapshot's interface: questions to the database. */
 export interface SnapshotClient {
   query<R extends pg.QueryResultRow>(
     statement: string | pg.QueryConfig,
@@ -60,7 +60,7 @@ export async function withSnapshot<T>(
   const client = await connect(pool);
   const together = oneWrite(client);
   let broken: Error | undefined;
-  // Whoever asked is told at once: `read` may hand its questions on to others and end well itself.
+  // The asker gets the error at once, because `read` may hand its questions on to others and itself end well.
   const told = (error: unknown): unknown => {
     if (!connectionLost(error)) return error;
     broken ??= error as Error;
@@ -96,8 +96,9 @@ export async function withSnapshot<T>(
 }
 
 /**
- * Before a statement is sent: what is sent on the connection until all that can go on now has done so leaves in one write. One by
- * one, a create made eleven writes for four round trips, a seventh of the process's time; the server was woken for each, too.
+ * Called before a statement is sent. All statements sent on the connection, until every task that can run now has run,
+ * leave in one write. One by one, a create made eleven writes for four round trips, a seventh of the process's time;
+ * the server was woken for each, too.
  */
 function oneWrite({ connection: { stream } }: pg.PoolClient): () => void {
   let waiting = false;
@@ -109,12 +110,12 @@ function oneWrite({ connection: { stream } }: pg.PoolClient): () => void {
     if (waiting) return;
     waiting = true;
     stream.cork();
-    // Behind the microtasks: those are what the answers that have just come set going.
+    // After the microtasks, because the answers that have just come start those.
     queueMicrotask(() => process.nextTick(send));
   };
 }
 
-/** Runs `work` in a transaction that may write what is not governed of `tenant`: content, operational rows. */
+/** Runs `work` in a transaction that may write rows of `tenant` that are not governed: content, operational rows. */
 export async function inTenant<T>(
   pool: pg.Pool,
   tenant: string,
@@ -139,7 +140,7 @@ export async function inTenant<T>(
 
 /** Row-level security shows `tenant` until the transaction ends. Part of the statement that begins it: one round trip for both. */
 function settingTenant(tenant: string): string {
-  // INVARIANT: what goes into the statement is a lower-case UUID and nothing else.
+  // INVARIANT: only a lower-case UUID goes into the statement.
   if (!TENANT.test(tenant)) throw new Error(`\`${tenant}\` is not a tenant id`);
   return `select set_config('app.tenants', '{${tenant}}', true)`;
 }

@@ -206,7 +206,7 @@ function readOrMakeCredentials(dataDirectory: string): Credentials {
   return readJson<Credentials>(file);
 }
 
-/** Complete or absent, and never over one that is there: two processes that start at once agree. */
+/** The file is complete or absent, and never replaces an existing one: two processes that start at once agree. */
 function writeOnce(file: string, value: unknown): void {
   const partial = `${file}.${process.pid}.partial`;
   writeFileSync(partial, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600, flush: true });

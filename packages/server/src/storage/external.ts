@@ -6,7 +6,7 @@
  * `countersign_app`: the same login that switches to that role when a connection opens, or, if APP_DATABASE_URL gives
  * one, a login of its own (then a stolen server connection cannot switch back).
  *
- * Promises: refuses less than PostgreSQL 15 and any encoding but UTF8 before anything is written.
+ * Promises: versions below PostgreSQL 15, and encodings other than UTF8, are refused before anything is written.
  */
 import pg from "pg";
 import { connectionLost, unavailable } from "./connections.js";

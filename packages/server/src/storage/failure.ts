@@ -1,5 +1,5 @@
 /**
- * What goes wrong between Countersign and its PostgreSQL is a refusal like any other: a code of the catalogue, a message
+ * Failures between Countersign and its PostgreSQL are refusals like any other: a code of the catalogue, and a message
  * that names the culprit and the way out. Foreign errors travel as `cause`.
  */
 import { refused, RefusalError, type ErrorCode } from "@countersign/contract";

@@ -1,5 +1,5 @@
 /**
- * Storage: one PostgreSQL, embedded or by URL, as the rest of the program sees it.
+ * Storage: the program's one PostgreSQL, embedded or by URL.
  *
  * Promises: after `openStorage` the database answers and its roles exist (the schema is brought up by `migrate`) ·
  * `close` ends every connection and, if this process started or adopted the embedded server, the server too.
@@ -52,7 +52,10 @@ export interface StorageConfig {
   readonly databaseUrl?: string | undefined;
   /** A login of its own for the application's role on that server. */
   readonly applicationDatabaseUrl?: string | undefined;
-  /** Who asks, for whoever is refused because of us: `server at http://…`, `countersign migrate`. */
+  /**
+   * This process's purpose, shown to another process that is refused because of us: `server at http://…`, `countersign
+   * migrate`.
+   */
   readonly doing: string;
   /** A command joins the embedded server of a running process instead of being refused, and leaves it running. */
   readonly mayJoin?: boolean;
@@ -77,14 +80,15 @@ export interface Storage {
   readonly ownerLogin: pg.ClientConfig;
   /** The application's role; in pipeline mode. */
   readonly app: pg.Pool;
-  /** The owner; for migrations and what is about the whole database. */
+  /** The owner's pool; for migrations and questions about the whole database. */
   readonly owner: pg.Pool;
   describe(): Promise<StorageDescription>;
   /** One repeatable-read, read-only transaction that sees `tenant` alone. */
   withSnapshot<T>(tenant: string, read: (client: SnapshotClient) => Promise<T>): Promise<T>;
   /**
-   * A short transaction of its own on `tenant`, for what is not governed: content, operational rows. It may be used while a
-   * snapshot is held: its connections are a pool apart, so that holders of snapshots cannot wait for each other for ever.
+   * A short transaction of its own on `tenant`, for rows that are not governed: content, operational rows. It may be
+   * used while a snapshot is held: its connections are a pool apart, so that holders of snapshots cannot wait for each
+   * other for ever.
    */
   inTenant<T>(tenant: string, work: (client: SnapshotClient) => Promise<T>): Promise<T>;
   /** Runs `use` while a lock of the database is held by a connection of its own; not at all while somebody else holds it. */

@@ -4,8 +4,9 @@
  * Promises:
  * - Each migration is one transaction together with its record: it happened or it did not.
  * - Two runners exclude each other by an advisory lock.
- * - A database whose history differs from the files (edited, missing, newer) is refused, with what to do.
- * - The checksum is SHA-256 of the two files' bytes as they are; stored checksums depend on that for ever.
+ * - A database whose history differs from the files (edited, missing, newer) is refused, and the refusal says what to
+ *   do.
+ * - The checksum is SHA-256 of the two files' exact bytes; stored checksums depend on that for ever.
  * - Going down never destroys ledger entries, and never happens without `confirmed`.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -78,7 +79,7 @@ function readDirection(directory: string, name: string, direction: "up" | "down"
   }
 }
 
-/** What is applied and what is not. Throws `migration_edited`, `migration_missing`, `migration_newer`. */
+/** The applied and the pending migrations. Throws `migration_edited`, `migration_missing`, `migration_newer`. */
 export async function migrationStatus(client: queries.Queryable, directory?: string): Promise<MigrationStatus> {
   const files = readMigrations(directory);
   const applied = await queries.readApplied(client);
@@ -127,7 +128,7 @@ export async function assertSchemaCurrent(client: queries.Queryable, directory?:
   );
 }
 
-/** Applies all pending migrations. Returns the names of those it applied. */
+/** Applies all pending migrations. Returns their names. */
 export async function migrateUp(client: pg.ClientBase, options: RunOptions): Promise<string[]> {
   return withLock(client, async () => {
     const files = readMigrations(options.directory);
@@ -166,7 +167,7 @@ export async function migrateDown(client: pg.ClientBase, options: DownOptions): 
   if (!options.confirmed)
     throw failure(
       "down_refused",
-      "going down drops tables with what is in them; repeat with `--yes` once you have a backup",
+      "going down drops tables with all their rows; repeat with `--yes` once you have a backup",
     );
   return withLock(client, async () => {
     const files = readMigrations(options.directory);
@@ -244,7 +245,7 @@ async function inTransaction(client: queries.Queryable, name: string, work: () =
     await client.query("rollback").catch(() => undefined); // a broken connection has rolled back
     if (!(error instanceof pg.DatabaseError)) throw error;
     const where = error.position === undefined ? "" : ` at character ${error.position}`;
-    throw failure("migration_failed", `\`${name}\` failed${where}: ${error.message}; nothing of it was kept`, {
+    throw failure("migration_failed", `\`${name}\` failed${where}: ${error.message}; the migration was rolled back`, {
       cause: error,
     });
   }

@@ -1,5 +1,5 @@
 /**
- * Which operating-system user runs the embedded PostgreSQL, and what that user can reach.
+ * Chooses the operating-system user that runs the embedded PostgreSQL, and finds the folders that this user can reach.
  * PostgreSQL refuses to run as root. Promises: as an ordinary user nothing changes hands; as root the process runs as
  * `postgres` if the machine knows one, else as `nobody`, and an existing cluster always as its owner.
  */

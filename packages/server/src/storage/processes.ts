@@ -1,11 +1,12 @@
 /**
- * Is that process alive, and is it the one that was meant? A number alone does not say so: the system reuses them.
- * Promises: a process is told by its number and its start time; on Linux also by its working directory.
+ * Tells whether a process is alive, and whether it is the same process as before. A number alone does not show that,
+ * because the system reuses numbers.
+ * Promises: a process is recognised by its number and its start time; on Linux also by its working directory.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 
-/** True when a process of this number exists, whoever owns it. A zombie counts as gone. */
+/** True when a process of this number exists, under any user. A zombie counts as gone. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

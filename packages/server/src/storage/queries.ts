@@ -97,7 +97,7 @@ export async function applyGrants(client: Queryable, classes: Readonly<Record<st
 
 /**
  * Entries, contents and bodies of all tenants, added up; 0 without a ledger. Row-level security would hide them from
- * every role that can ask, so it is lifted for the question, inside the caller's transaction.
+ * every role that can ask, so it is lifted for this question, inside the caller's transaction.
  */
 export async function countLedgerRows(client: Queryable): Promise<number> {
   const there = await client.query(

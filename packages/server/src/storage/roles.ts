@@ -1,9 +1,10 @@
 /**
- * The database roles, and what makes them. Names are fixed; several Countersign databases on one cluster share them.
+ * The database roles, and the statements that make them. Names are fixed; several Countersign databases on one cluster
+ * share them.
  *
  * owner: runs migrations, owns the schema (embedded: `countersign_owner`; external: the user of DATABASE_URL) ·
  * `countersign_ledger`: nobody logs in as it; owns entries, bodies and the append function ·
- * `countersign_app`: the server's role; what it may do follows from the classes of the tables.
+ * `countersign_app`: the server's role; its rights follow from the classes of the tables.
  */
 import type pg from "pg";
 
@@ -13,7 +14,7 @@ export const APPLICATION_ROLE = "countersign_app";
 
 type Queryable = Pick<pg.ClientBase, "query">;
 
-/** What the roles must be like, as statements an administrator can run. */
+/** The required roles, as statements that an administrator can run. */
 export function roleStatements(owner: string): string[] {
   return [
     `create role ${LEDGER_ROLE} nologin;`,

@@ -1,6 +1,7 @@
 /**
- * The schema as one reads it, made from the catalogue of a migrated database (the embedded PostgreSQL ships no pg_dump).
- * `schema.sql` is this text; a check compares them, so that the file always shows what the migrations make.
+ * The schema in readable form, made from the catalogue of a migrated database (the embedded PostgreSQL ships no
+ * pg_dump). `schema.sql` is this text; a check compares them, so the file always shows the schema that the migrations
+ * make.
  */
 import * as queries from "./queries.js";
 

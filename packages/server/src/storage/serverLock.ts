@@ -25,7 +25,7 @@ export interface LockHolder {
   readonly start: string | undefined;
   /** Which numbers of processes it counts in: a container has its own. */
   readonly pidNamespace: string;
-  /** What it does, and where it listens: `server at http://127.0.0.1:7117`. */
+  /** The holder's purpose, and where it listens: `server at http://127.0.0.1:7117`. */
   readonly doing: string;
 }
 
@@ -65,7 +65,7 @@ export async function acquireServerLock(
   };
 }
 
-/** Who holds the data directory now; undefined when nobody alive does. */
+/** The process that holds the data directory now; undefined when no living process does. */
 export async function currentHolder(
   dataDirectory: string,
   foreignIsAlive: () => Promise<boolean>,
@@ -77,7 +77,7 @@ export async function currentHolder(
 export function inUse(dataDirectory: string, holder: LockHolder): Error {
   return failure(
     "data_directory_in_use",
-    `\`${dataDirectory}\` is in use by ${holder.doing} (process ${holder.pid}); stop that one, use it, or set COUNTERSIGN_DATA to another directory`,
+    `\`${dataDirectory}\` is in use by ${holder.doing} (process ${holder.pid}); stop that process, use its server, or set COUNTERSIGN_DATA to another directory`,
   );
 }
 
@@ -124,7 +124,7 @@ function clearStale(file: string, stale: LockHolder | undefined): void {
   }
 }
 
-/** Held for microseconds; one that is seconds old belongs to a process that was killed right there. */
+/** It is held for microseconds. One that is seconds old belongs to a process that was killed while holding it. */
 function removeOldGuard(guard: string): void {
   try {
     if (Date.now() - statSync(guard).mtimeMs > TAKEOVER_STALE_MS) rmdirSync(guard);

@@ -1,6 +1,6 @@
 /**
- * Looks after the embedded PostgreSQL while this process runs: one that was killed is started again, so that the pools
- * find it where it was. Requests meanwhile meet `database_unavailable`.
+ * Looks after the embedded PostgreSQL while this process runs: a killed one is started again at the same address, so
+ * the pools find it. Meanwhile requests are refused with `database_unavailable`.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Log } from "../platform/index.js";

@@ -1,5 +1,5 @@
 /**
- * Every table's class. Grants follow from it, and so does what the door accepts.
+ * The class of every table. Grants follow from it, and so do the writes that the door accepts.
  * Promises: a table of the schema that is not here, or is here and not in the schema, is refused by the migration runner.
  * The runner's own `migrations` is the one table that is not declared: it is no tenant's, and the server may not read it.
  */

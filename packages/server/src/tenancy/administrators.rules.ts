@@ -1,4 +1,4 @@
-/** A tenant always keeps somebody who can manage it, with a key to show that it is them. */
+/** A tenant always keeps a human who can manage it, and who has a signing key to prove their identity. */
 import { refused, type Refusal } from "@countersign/contract";
 import type { Members } from "./people.js";
 import { permissionsOfRoles, type RolesConfiguration } from "./permissions.rules.js";

@@ -1,5 +1,6 @@
 /**
- * Who is asking. Read from the database with every request; nothing about a credential is remembered between two.
+ * The caller of a request. It is read from the database with every request; nothing about a credential is remembered
+ * between two requests.
  *
  * INVARIANT: a caller's `guards` name everything the identity depends on, so that a change decided for a caller is not
  * committed after the key was revoked, the principal suspended or a role taken away.
@@ -29,7 +30,7 @@ export interface Caller {
     readonly name: string;
     readonly agentType: AgentType | null;
   };
-  /** Human roots: for a human their own id, else who is answerable, and who was before a transfer. */
+  /** Human roots: for a human their own id; for others the answerable human, and the one before a transfer. */
   readonly humans: readonly string[];
   readonly roles: readonly string[];
   readonly groups: readonly string[];
@@ -40,7 +41,7 @@ export interface Caller {
   readonly keyExpiresAtMs: number | null;
   /** For entries. */
   readonly actor: Actor;
-  /** What this identity depends on: added to the guards of every change that is decided for it. */
+  /** The rows that this identity depends on. They are added to the guards of every change that is decided for it. */
   readonly guards: readonly Guard[];
 }
 

@@ -1,6 +1,6 @@
 /**
- * How tenancy's commands change people: load everybody, decide, move the epoch `members`. One change of a tenant at a time
- * in this process, because each one moves that epoch and would only make the others decide again.
+ * Runs tenancy's commands that change people: load all members, decide, move the epoch `members`. This process makes
+ * one change of a tenant at a time, because each change moves that epoch and would make the others decide again.
  */
 import { isRefusal, refused, type Refusal, RefusalError, type TenantId } from "@countersign/contract";
 import {
@@ -28,7 +28,7 @@ export interface TenancyDesk {
   readonly roles: (snapshot: Snapshot) => Promise<RolesConfiguration>;
 }
 
-/** Of the request: replays and key proofs are seen to by whoever made it. */
+/** Comes from the request: the layer that made it handles replays and key proofs. */
 export interface TenancyRequest {
   readonly transact: Ledger["transact"];
 }
@@ -50,10 +50,13 @@ export type Plan<R> =
 
 export interface MembersChange<X, R> {
   readonly tenant: TenantId;
-  /** Looked at when deciding: a caller is read anew when it is decided again. */
+  /** Read when deciding: if the change is decided again, the caller is read again. */
   readonly guards: () => readonly Guard[];
   readonly also?: (snapshot: Snapshot, members: Members) => Promise<X>;
-  /** Whose rows it may write again: they are held against the ledger, so that one forged by hand is not made its newest. */
+  /**
+   * The principals whose rows the change may write. These rows are compared with the ledger first, so a row forged by
+   * hand does not become the newest recorded one.
+   */
   readonly about?: (members: Members, also: X) => string | undefined;
   readonly decide: (loaded: Loaded<X>, context: DecideContext) => Refusal | Plan<R>;
 }
@@ -80,7 +83,7 @@ export function changeMembers<X, R>(
   );
 }
 
-/** Throws `ledger_mismatch` when the principal, a binding or a signing key of theirs is not what the ledger says. */
+/** Throws `ledger_mismatch` when the principal, or one of its bindings or signing keys, differs from the ledger. */
 async function mustBeKnown(
   desk: TenancyDesk,
   snapshot: Snapshot,
@@ -130,7 +133,10 @@ async function inTurn<T>(tenant: TenantId, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The answer of a command: its result, its receipts, and what is shown once and therefore stood in no result. */
+/**
+ * The answer of a command: its result, its receipts, and the secrets that are shown once and therefore are not in the
+ * stored result.
+ */
 export function answer<R extends object, S extends object>(
   outcome: Outcome<R>,
   secrets: S,
@@ -143,7 +149,10 @@ export function answer<R extends object, S extends object>(
   };
 }
 
-/** A change of what belongs to a principal moves the principal's version too: whoever decided by it decides again. */
+/**
+ * A change of a principal's bindings or keys also moves the principal's version, so decisions that depended on it are
+ * made again.
+ */
 export function touched(
   members: Members,
   principalId: string,
@@ -154,7 +163,7 @@ export function touched(
   return update("principals", row, changes);
 }
 
-/** The members as they are once rows replaced those of the same id. */
+/** The members after the given rows replaced those of the same id. */
 export function membersWith(
   members: Members,
   rows: {

@@ -4,8 +4,8 @@
  *   prefix `_` base64url(tenant uuid ‖ own uuid) (43) `_` base64url(32 random bytes) (43) first 6 hex digits of SHA-256 of all before it
  *
  * Promises: the text names its tenant and row, so no search is needed; a scanner recognises it by prefix, length and
- * checksum; what is stored is the SHA-256 of the secret part (256 random bits: a slow hash would add nothing).
- * The form can never change for keys that were given out.
+ * checksum; only the SHA-256 of the secret part is stored (256 random bits: a slow hash would add nothing). The form
+ * can never change for issued keys.
  */
 import { fromBase64Url, sha256Hex, timingSafeEqual, toBase64Url } from "@countersign/proof";
 import { asTenantId, type TenantId } from "@countersign/contract";

@@ -1,6 +1,6 @@
 /**
- * The tenant of the deployment itself: its ledger says which tenants were created and what happened to the server.
- * Its id is the same in every deployment, so that processes which start at once need not agree on one.
+ * The tenant of the deployment itself: its ledger records which tenants were created, and the server's own events. Its
+ * id is the same in every deployment, so that processes which start at once need not agree on one.
  */
 import { asTenantId, type TenantId } from "@countersign/contract";
 

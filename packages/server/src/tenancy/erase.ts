@@ -1,6 +1,6 @@
 /**
- * What erasing takes away of a person, an agent or a service: their name, and the names they gave their keys. What stays: that
- * somebody acted, under their id, with signatures that still verify by their public keys.
+ * Erasing a person, an agent or a service removes their name, and the names they gave their keys. Their actions stay,
+ * under their id, with signatures that still verify by their public keys.
  */
 import { refused, type Refusal } from "@countersign/contract";
 import { moveEpoch, type ErasureSubject, type Ledger, type ModuleErasure, type Snapshot } from "../ledger/index.js";
@@ -21,7 +21,8 @@ export async function eraseSubject(
   const row = members.rows.principals.get(subject.id);
   if (row === undefined) return refused("not_found", `there is no principal \`${subject.id}\``);
   if (row.erased_at_ms !== null && row.erased_at_ms !== undefined) return { writes: [], erased: [], notReached: stays };
-  // Whoever may act must be known by name; and a suspension looks after the last administrator and after who is asking.
+  // A principal that may act must have a name. And the suspension before it protects the last administrator, and checks
+  // who is asking.
   if (row.status === "ACTIVE")
     return refused(
       "illegal_transition",
@@ -61,8 +62,8 @@ export async function eraseSubject(
 }
 
 const stays = [
-  "texts in which others wrote the name: titles, descriptions, reasons",
-  "the user of the operating system, git and its history, and bundles, archives and backups made before",
+  "texts by others that have the name: titles, descriptions, reasons",
+  "the user of the operating system, git and its history, and earlier bundles, archives and backups",
 ];
 
 /** Unique, for names are. */

@@ -1,9 +1,9 @@
 /**
- * Tenancy: who there is, who is asking, what they may.
+ * Tenancy: the principals of a tenant, the authentication of callers, and their permissions.
  *
  * Promises: a credential is looked up in the database with every request, so a revocation, a suspension or a binding holds
- * from its commit on, in every process · no secret is stored, only its digest · whoever is not human has a human who
- * accepted to be answerable · a tenant always keeps an administrator · who gave out a credential is on record.
+ * from its commit on, in every process · no secret is stored, only its digest · every agent and service has a human who
+ * accepted to be answerable · a tenant always keeps an administrator · the issuer of every credential is on record.
  */
 import {
   type CheckedInput,
@@ -74,7 +74,7 @@ export interface TenancyOptions {
   readonly newId: () => string;
   /** The roles in force in a snapshot: configuration is governance's. */
   readonly roles: (snapshot: Snapshot) => Promise<RolesConfiguration>;
-  /** What the first human of a new tenant is bound to. */
+  /** The roles and groups of a new tenant's first human. */
   readonly startingBindings: (mode: FirstStart["mode"]) => FirstStart["bindings"];
   readonly log: Pick<Log, "warn">;
 }
@@ -96,18 +96,20 @@ export interface Identified {
 
 export interface Tenancy {
   /**
-   * Who holds this API key, read now.
-   * Refusals: `unauthenticated`, `key_malformed`, `key_unknown`, `key_expired`, `key_revoked`, `principal_suspended`. Throws
-   * `database_unavailable`.
+   * The caller who holds this API key, read now from the database. Refusals: `unauthenticated`, `key_malformed`,
+   * `key_unknown`, `key_expired`, `key_revoked`, `principal_suspended`. Throws `database_unavailable`.
    */
   authenticate(apiKey: string | undefined): Promise<Caller | Refusal>;
-  /** `authenticate`, with the snapshot it was done in: for a decision that is loaded in it. Whoever gets it ends it. */
+  /**
+   * Like `authenticate`, and returns the snapshot it used, for a decision that is loaded in the same snapshot. The
+   * caller must end the snapshot.
+   */
   authenticateHolding(
     apiKey: string | undefined,
     /** Called before anything is read, with the id in the key's text, which nobody has checked yet: questions that travel along. */
     alongside: (snapshot: Snapshot, apiKeyId: string) => void,
   ): Promise<Identified | Refusal>;
-  /** The same key in a snapshot of the caller's tenant: what a decision made there may rely on. */
+  /** The same key, read in a snapshot of the caller's tenant. A decision in that snapshot may rely on it. */
   authenticateIn(apiKey: string | undefined, snapshot: Snapshot): Promise<Caller | Refusal>;
   systemCaller(tenant: TenantId): Caller;
 
@@ -140,13 +142,13 @@ export interface Tenancy {
   readonly revokeKey: Command<"revokeKey">;
   readonly listSigningKeys: Question<"listSigningKeys">;
   readonly revokeSigningKey: Command<"revokeSigningKey">;
-  /** What erasing a subject takes away of people. */
+  /** Removes the data of people when a subject is erased. */
   readonly eraseSubject: EraseSubject;
-  /** Waits for what is still being noted. */
+  /** Waits until all last uses of keys are recorded. */
   close(): Promise<void>;
 }
 
-/** When a key was last used is noted this often at most: it is for people to look at, not for decisions. */
+/** The last use of a key is recorded at most this often: people look at it, decisions do not use it. */
 const noteEveryMs = 60_000;
 
 export function openTenancy(options: TenancyOptions): Tenancy {
@@ -267,10 +269,10 @@ class KeyUses {
     try {
       await writeOperational(this.#options.storage.app, tenant, noteKeyUse(tenant, apiKeyId, nowMs));
     } catch (error) {
-      // The request goes on: what is lost is a time somebody might have looked at.
+      // The request goes on: only the time of a key's last use is lost.
       this.#options.log.warn(
         { message: error instanceof RefusalError ? error.refusal.message : String(error) },
-        "the use of a key was not noted",
+        "the last use of a key could not be recorded",
       );
     }
   }

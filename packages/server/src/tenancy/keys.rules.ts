@@ -1,4 +1,7 @@
-/** The rows and entries of credentials that are given out. Who gave them out is on record: it decides who counts as a second person. */
+/**
+ * The rows and entries of issued credentials. The issuer is on record, because it decides who counts as a second
+ * person.
+ */
 import { limits } from "@countersign/contract";
 import { dayMs, minuteMs } from "../platform/index.js";
 import type { DecideContext, EntryDraft, Write } from "../ledger/index.js";

@@ -1,4 +1,4 @@
-/** API keys, one-time enrolment codes and the keys people sign with. */
+/** API keys, one-time enrolment codes, and people's signing keys. */
 import { type CheckedInput, isUuid, type OperationOutput, refused, type Refusal } from "@countersign/contract";
 import { enrolmentBytes, importPublicKey, verifySignature } from "@countersign/proof";
 import type { DecideContext, EntryDraft } from "../ledger/index.js";
@@ -37,7 +37,8 @@ export async function mintKey(
     decide: ({ members }, context) => {
       const person = members.principals.get(input.principal);
       if (person === undefined) return noPrincipal(input.principal);
-      // Whoever holds a person's API key can propose in their name, and would then be free to approve it.
+      // The holder of a person's API key can propose in that person's name. If an administrator could mint it, the
+      // administrator would then be free to approve the proposal.
       if (person.kind === "human" && person.id !== caller.principal.id) {
         return refused(
           "forbidden",
@@ -148,7 +149,7 @@ export async function issueEnrolmentCode(
 
 type Enrolled = Omit<OperationOutput<"enrol">, "secret" | "receipts">;
 
-/** A person enrols their own key: the code says who they are, the signature that the key is theirs. */
+/** A person enrols their own key: the code shows who they are, and the signature shows that the key is theirs. */
 export async function enrol(
   desk: TenancyDesk,
   input: CheckedInput<"enrol">,

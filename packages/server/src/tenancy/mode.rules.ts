@@ -8,7 +8,7 @@ export function isDownward(from: TenantMode, to: TenantMode): boolean {
 
 /**
  * Whether one of two people may be acting as the other: they issued the code with which a later key of the other was
- * enrolled, and whoever enrols it holds it. Where two people must agree, such two are one.
+ * enrolled, and the holder of the code holds the key. Where two people must agree, such a pair counts as one.
  */
 export function mayBeOne(voters: readonly MemberVoter[], a: string, b: string): boolean {
   const reset = (whose: string, by: string): boolean =>

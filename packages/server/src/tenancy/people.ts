@@ -1,8 +1,8 @@
 /**
- * Everybody of a tenant: principals, what they are bound to, the keys they sign with.
+ * All principals of a tenant, with their roles, groups and signing keys.
  *
- * Promises: what is kept in memory was read at the epoch `members`, which everything that changes people, bindings or keys
- * moves; a snapshot with another epoch reads again. So a revocation is seen by the first snapshot after its commit.
+ * Promises: the copy in memory was read at the epoch `members`. Every change of people, bindings or keys moves this
+ * epoch, and a snapshot with another epoch reads again. So the first snapshot after the commit of a revocation sees it.
  */
 import type { AgentType, TenantId, TenantMode } from "@countersign/contract";
 import { deploymentTenant } from "./deployment.js";
@@ -90,7 +90,7 @@ export async function findMembers(snapshot: Snapshot): Promise<Members | undefin
   ]);
   if (tenant === undefined) return undefined;
   const members = membersOf({ epoch, tenant, principals, bindings, signingKeys });
-  // Epochs only grow: a snapshot that lagged behind must not push out what is newer.
+  // Epochs only grow: a snapshot that lags behind must not replace newer members.
   if (snapshot.tenant !== deploymentTenant && (known === undefined || known.epoch < epoch)) {
     remembered.delete(snapshot.tenant);
     if (remembered.size >= rememberedMax) remembered.delete(remembered.keys().next().value as TenantId);

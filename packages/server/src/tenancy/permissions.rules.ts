@@ -1,4 +1,7 @@
-/** Who may do what: roles carry permissions, an API key's scopes narrow them. A role that is not known permits nothing. */
+/**
+ * The permissions of a caller: roles carry permissions, and an API key's scopes narrow them. An unknown role permits
+ * nothing.
+ */
 import {
   type ConfigurationValue,
   type Permission,
@@ -11,9 +14,9 @@ export type RolesConfiguration = ConfigurationValue<"roles">;
 
 /** Scope of a key that may do all its principal may. */
 export const everyScope = "*";
-/** What agents and services are bound to. */
+/** The role of agents and services. */
 export const agentRole = "agent";
-/** What a human is bound to when no role is named. */
+/** The role of a human when the request names none. */
 export const memberRole = "member";
 
 export function permissionsOfRoles(

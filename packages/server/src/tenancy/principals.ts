@@ -129,7 +129,8 @@ export async function acceptAgent(
         return refused("human_root_required", `\`${row.name}\` is a human and answers for themselves`);
       if (row.answerable === caller.principal.id)
         return { kind: "nothing", result: { principal: principalView(members, row.id) } };
-      // The human before stays on record: neither the old nor the new root approves what was proposed meanwhile.
+      // The human before stays on record: neither the old nor the new human root approves change-sets proposed
+      // meanwhile.
       const changes = { answerable: caller.principal.id, answerable_before: row.answerable };
       const after = membersWith(members, { principals: [{ ...row, ...changes }] });
       const entry: EntryDraft = {
@@ -341,7 +342,7 @@ export function badCursor(): Refusal {
   ]);
 }
 
-/** Names a role must have: one word that a terminal and a pattern take as it is. */
+/** The form of a role's or group's name: one word that terminals and patterns need not escape. */
 const bindingName = /^[a-z][a-z0-9_.-]{0,62}$/;
 
 function checkBindings(

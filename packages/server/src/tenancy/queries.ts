@@ -1,6 +1,6 @@
 /**
- * All SQL of tenancy's tables. Rows are read as `to_jsonb` gives them: the same values their digests were made of.
- * Every statement sees one tenant: row-level security hides the others.
+ * All SQL of tenancy's tables. Rows are read as `to_jsonb` gives them: these are the values that their digests were
+ * made of. Every statement sees one tenant: row-level security hides the others.
  */
 import type { TenantId } from "@countersign/contract";
 import type { Query, Snapshot } from "../ledger/index.js";

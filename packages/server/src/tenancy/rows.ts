@@ -1,4 +1,4 @@
-/** The rows of tenancy's tables as they are stored, and the writes that make and change them. */
+/** The stored rows of tenancy's tables, and the writes that make and change them. */
 import type { AgentType, TenantMode } from "@countersign/contract";
 import type { GovernedTable, Row, Write } from "../ledger/index.js";
 

@@ -2,7 +2,7 @@
  * Tenants: their mode, making them, and the first start of a deployment.
  *
  * Promises: the first start may be run by any number of processes at once and any number of times; each leaves the same
- * deployment tenant and the same first tenant. Whoever is in the directory is whole or is completed by the next start.
+ * deployment tenant and the same first tenant. A tenant in the directory is complete, or the next start completes it.
  */
 import {
   type CheckedInput,
@@ -108,7 +108,7 @@ function requestMode(
     requested_at_ms: context.nowMs,
     expires_at_ms: context.nowMs + modeRequestHours * 3_600_000,
   };
-  // One row is pending at most: one that ended or asked for another mode is written over.
+  // At most one row is pending: a row that expired, or that asked for another mode, is overwritten.
   const write =
     pending === undefined
       ? insert("mode_requests", { id: context.uuid(), status: "PENDING", ...request })
@@ -194,7 +194,7 @@ export async function createTenant(
   if (caller.tenant !== deploymentTenant)
     return refused(
       "forbidden",
-      `\`${caller.principal.name}\` is of another tenant than the deployment's, which creates tenants; whoever runs the server enrols there with the code in \`deployment-enrolment-code\` of its data directory (\`countersign enrol\`, with a login of its own: \`--profile\`)`,
+      `\`${caller.principal.name}\` is not in the deployment's tenant, in which tenants are created; the person who runs the server enrols there with the code in \`deployment-enrolment-code\` of its data directory (\`countersign enrol\`, with a login of its own: \`--profile\`)`,
     );
   const made = { id: undefined as TenantId | undefined };
   const outcome = await request.transact(
@@ -228,7 +228,10 @@ export async function createTenant(
   return answer(outcome, { enrolmentCode: code.text, expiresAt: code.expiresAt });
 }
 
-/** Made whole before it is listed: whoever is in the directory can be used. One that is never listed is never seen. */
+/**
+ * The tenant is made complete before it is listed, so every tenant in the directory can be used. A tenant that is never
+ * listed is never seen.
+ */
 async function makeUnlisted(
   desk: TenancyDesk,
   input: CheckedInput<"createTenant">,
@@ -270,7 +273,7 @@ export interface FirstStart {
   readonly bindings: NewTenant["bindings"];
 }
 
-/** Makes what is missing; the first tenant's id. */
+/** Makes the missing tenants, and returns the first tenant's id. */
 export async function setUp(desk: TenancyDesk, wanted: FirstStart): Promise<TenantId> {
   const { mode, human } = wanted;
   await makeTenant(desk, {
@@ -321,7 +324,10 @@ export function nobodyCanSignIn(desk: TenancyDesk, tenant: TenantId): Promise<bo
   return desk.ledger.snapshot(tenant, async (snapshot) => (await countWorkingHumanKeys(snapshot, desk.now())) === 0);
 }
 
-/** A code for the tenant's first administrator, issued by the system: who can read the server's console may use it. */
+/**
+ * A code for the tenant's first administrator, issued by the system: a person who can read the server's console may use
+ * it.
+ */
 export async function issueCode(desk: TenancyDesk, tenant: TenantId): Promise<IssuedCode> {
   const by = systemCaller(tenant);
   const shown = { text: "" };

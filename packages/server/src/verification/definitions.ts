@@ -1,14 +1,15 @@
 /**
- * Are the ledger's tables, functions, triggers, policies and constraints what our migrations made? What they should be is in
- * `definitions.generated.ts`, which ships with the program and is out of the database's reach; a test makes it anew from the
- * migrations. Compared as PostgreSQL says it, on 15 to 18 alike (what differs between versions is left out by the query).
+ * Checks that the ledger's tables, functions, triggers, policies and constraints are those of our migrations. The
+ * expected definitions are in `definitions.generated.ts`, which ships with the program and is out of the database's
+ * reach; a test makes it anew from the migrations. Definitions are compared in PostgreSQL's own words, on 15 to 18
+ * alike (the query leaves out differences between versions).
  */
 import type { Finding } from "@countersign/proof";
 import type pg from "pg";
 import { expectedDefinitions } from "./definitions.generated.js";
 import { doorDefinition, governedDefinitions, ledgerDefinitions } from "./verifyQueries.js";
 
-/** What `definitions.generated.ts` consists of; a test holds it against freshly migrated databases. */
+/** The content of `definitions.generated.ts`. A test compares it with freshly migrated databases. */
 export function definitionsSource(definitions: Definitions): string {
   const header =
     "/** Generated from the migrations by `COUNTERSIGN_GENERATE=1 npx vitest run packages/server/test/ledger-definitions.test.ts` and formatted. */\n";
@@ -23,7 +24,10 @@ export async function readDefinitions(client: Pick<pg.ClientBase, "query">): Pro
   return Object.fromEntries(found.rows.map((row) => [row.name, row.definition]));
 }
 
-/** `governed`: tables whose rows are held against the ledger; a rule or trigger there, or no policy, could make them lie. */
+/**
+ * `governed`: tables whose rows are compared with the ledger. A rule or trigger on them, or a missing policy, could
+ * make them lie.
+ */
 export async function checkDefinitions(
   client: Pick<pg.ClientBase, "query">,
   governed: readonly string[],
@@ -42,7 +46,7 @@ export async function checkDefinitions(
   return findings;
 }
 
-/** What `governedDefinitions` says of a table that nobody touched. */
+/** The definition of a table that nobody touched. */
 const governedTable = "table, row security forced, policies tenant_rows, no triggers, no rules";
 
 export function compareDefinitions(due: Definitions, there: Definitions): Finding[] {

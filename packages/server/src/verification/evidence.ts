@@ -1,10 +1,11 @@
 /**
- * What ties entries to signed checkpoints: which checkpoints to show, with the signatures of witnesses, and the hashes between.
- * Read in the snapshot of whoever exports, so that all of it is about one state of the ledger.
+ * Collects the proofs that tie entries to signed checkpoints: the checkpoints to show, with the signatures of
+ * witnesses, and the hashes between. It reads in the exporter's snapshot, so all proofs are about one state of the
+ * ledger.
  *
- * Promises: every proof that is handed out was checked · a stored tile that is wrong is passed by: then the proof is made from
- * the entries · of several checkpoints that would do, one that most anchors confirmed is taken, but none of a revoked key where
- * there is another.
+ * Promises: every proof that is handed out was checked · a wrong stored tile is skipped: then the proof is made from
+ * the entries · of several suitable checkpoints, the one that most anchors confirmed is taken, but none by a revoked
+ * key if there is another.
  */
 import type { TenantId } from "@countersign/contract";
 import {
@@ -33,7 +34,7 @@ import {
 import type { Ask } from "../ledger/index.js";
 import { type CheckpointRow, cosigned, latestCheckpoint, parseRow, TileRoots, Tree } from "../publishing/index.js";
 
-/** A checkpoint, and who confirmed it outside of the database. */
+/** A checkpoint, and its confirmations outside of the database. */
 export interface Confirmed {
   readonly checkpoint: Checkpoint;
   readonly incarnation: number;
@@ -45,7 +46,7 @@ export interface Confirmed {
 
 /** Checkpoints within a range that a bundle carries, beside those behind it: they narrow down where a rewrite began. */
 const interiorMax = 32;
-/** Proofs made with what was read for one of them. */
+/** Proofs that share the tiles read for one of them. */
 const proofsAtOnce = 1_024;
 
 /** Of one tenant, in one snapshot. */
@@ -61,7 +62,10 @@ export class Evidence {
     this.#tree = new Tree(tenant, ask, new TileRoots());
   }
 
-  /** The checkpoint to prove entries below `size` with; undefined when none covers them. `keyStatements`: what revokes keys. */
+  /**
+   * The checkpoint to prove entries below `size` with; undefined when none covers them. `keyStatements`: the statements
+   * that may revoke keys.
+   */
   async covering(size: number, keyStatements: readonly string[]): Promise<Confirmed | undefined> {
     const newest = await this.#newest();
     if (newest === undefined || newest.checkpoint.size < size) return undefined;
@@ -112,7 +116,7 @@ export class Evidence {
     return { ...edge, checkpoints };
   }
 
-  /** Checked by what it must lead to: a checkpoint behind it. */
+  /** Checked by the checkpoint behind it, to which it must lead. */
   async #edge(from: number, { size, root }: Checkpoint): Promise<Uint8Array[]> {
     if (!(await this.#consistency(from, size, root)).good) this.#distrust();
     return (await this.#tree.edge(from)).hashes();
@@ -124,7 +128,7 @@ export class Evidence {
     const made = await this.#consistency(end, size, root);
     if (made.good) return { note, consistency: made.proof };
     this.#distrust();
-    // What the entries themselves give, right or wrong: whoever verifies it sees which.
+    // The hashes that the entries themselves give, right or wrong: the verifier sees which.
     return { note, consistency: (await this.#consistency(end, size, root)).proof };
   }
 
@@ -143,7 +147,7 @@ export class Evidence {
     return inclusionProof(index, size, this.#nodesOf(size));
   }
 
-  /** What was read is kept for some proofs, which share most of it, and then let go. */
+  /** Tiles are kept for some proofs, which share most of them, and then dropped. */
   #nodesOf(size: number): ReadNodes {
     if (this.#nodes === undefined || this.#nodes.size !== size || this.#nodes.left-- <= 0)
       this.#nodes = { size, read: remembering(this.#tree.nodes(size)), left: proofsAtOnce };
@@ -197,7 +201,10 @@ export class Evidence {
   }
 }
 
-/** Whether the log's signature on a checkpoint counts, by what revokes its key and by when somebody outside held it. */
+/**
+ * Whether the log's signature on a checkpoint counts, by the revocations of its key and the time when somebody outside
+ * held it.
+ */
 function countedBy(keyStatements: readonly string[], origin: string): (confirmed: Confirmed) => boolean {
   const deployment = parseOrigin(origin)?.deployment ?? "";
   // Following statements verifies a signature or two for each: hardly any deployment ever revokes a key.

@@ -2,7 +2,8 @@
  * Parts of the ledger as bundles: files that verify without server and database. A range, which can be shown to be complete, or
  * a selection, whose entries can be shown to be in the ledger. And receipts: one entry as a file.
  *
- * Promises: one snapshot, constant memory · without anything published it is exported all the same, and the bundle says so.
+ * Promises: one snapshot, constant memory · a ledger that is not published is exported all the same, and the bundle
+ * says so.
  */
 import { type Action, isUuid, refused, RefusalError, type TenantId } from "@countersign/contract";
 import {
@@ -32,7 +33,10 @@ export interface ExportOptions {
   readonly deployment: string;
   /** Entries of these alone, each with a proof; else the whole range. */
   readonly selection?: Selection;
-  /** Signed notes; they make the checkpoints of other keys believable. As a function: asked once the snapshot is taken, so that none of a key in it is missing. */
+  /**
+   * Signed notes; they make the checkpoints of other keys believable. As a function: called after the snapshot is
+   * taken, so no statement of a key in the snapshot is missing.
+   */
   readonly keyStatements?: readonly string[] | (() => Promise<readonly string[]>);
   /** Why there are no proofs, for the header: a code. */
   readonly unproven?: string;
@@ -41,7 +45,7 @@ export interface ExportOptions {
 export interface Selection {
   readonly actorId?: string;
   readonly subjectId?: string;
-  /** What was asked for, for the header. */
+  /** The request, for the header. */
   readonly about: Readonly<Record<string, string>>;
 }
 
@@ -182,7 +186,7 @@ async function* numbersOf(
   }
 }
 
-/** Numbers of the entries about signing keys of whoever voted on the subject, or of the actor. */
+/** Numbers of the entries about signing keys of the subject's voters, or of the actor. */
 async function keysOf(
   ask: Ask,
   tenant: TenantId,
@@ -236,7 +240,7 @@ export interface EntryReceipt {
   readonly size: number;
   readonly cosignatures: number;
   readonly anchors: readonly string[];
-  /** What `formatReceipt` makes a file of, with `link`. */
+  /** The parts that `formatReceipt` makes into a file, with `link`. */
   readonly path: Pick<ReceiptGiven, "index" | "proof" | "checkpoint">;
 }
 

@@ -54,7 +54,10 @@ export interface AnchoredRow {
   readonly first: string | null;
 }
 
-/** Who confirmed checkpoints of some sizes, with the lines they signed. By anchor_receipts_pkey. */
+/**
+ * The anchors and witnesses that confirmed checkpoints of some sizes, with the lines they signed. By
+ * anchor_receipts_pkey.
+ */
 export function receiptsAt(
   tenant: TenantId,
   incarnation: number,

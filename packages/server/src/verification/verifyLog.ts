@@ -1,9 +1,9 @@
 /**
- * What the deployment itself published, read for verification: its signed checkpoints and stored tiles, its key statements,
- * the heads it recorded of every tenant; and the place where verification of a tail begins.
+ * Reads the deployment's own publications for verification: its signed checkpoints and stored tiles, its key
+ * statements, the heads it recorded of every tenant; and the place where verification of a tail begins.
  *
- * Nothing here is trusted: checkpoints go to the verifier, which holds them against the entries; a beginning is only taken
- * where the tree up to it has the root that somebody outside, or an earlier verification, knows.
+ * Nothing here is trusted. Checkpoints go to the verifier, which compares them with the entries. A verification begins
+ * late only if the tree up to there has the root that somebody outside, or an earlier verification, knows.
  */
 import type { TenantId } from "@countersign/contract";
 import {
@@ -29,7 +29,7 @@ import {
 } from "../publishing/index.js";
 import { checkpointRows, contentsOfAction, storedLeafTiles, tilesOfEntries, upperTiles } from "./verifyQueries.js";
 
-/** What the deployment's ledger says of all others. */
+/** The statements of the deployment's ledger about all other ledgers. */
 export interface DeploymentRecord {
   /** Name of the deployment; undefined while it has no log key. */
   readonly name: string | undefined;
@@ -44,7 +44,7 @@ export interface RecordedHead {
   readonly seq: number;
 }
 
-/** Read it before the tenants' ledgers are: heads recorded later may be ahead of what was read. */
+/** Read this before the tenants' ledgers: heads recorded later may be ahead of the entries that were read. */
 export async function readDeploymentRecord(
   login: pg.ClientConfig,
   deploymentTenant: TenantId,
@@ -89,7 +89,7 @@ async function readHeads(client: pg.Client, tenant: TenantId): Promise<Map<strin
         const [of, size, root] = Array.isArray(head) ? (head as unknown[]) : [];
         if (typeof of !== "string" || typeof size !== "number" || typeof root !== "string") continue;
         const bytes = Buffer.from(root, "hex");
-        // The newest counts, also where it is smaller: after a restore it is.
+        // The newest head counts, even if it is smaller, as it is after a restore.
         if (bytes.length === 32) heads.set(of, { size, root: bytes, seq });
       }
     }
@@ -107,8 +107,8 @@ export function askOf(client: pg.Client): Ask {
 }
 
 /**
- * Those that can be read, with the cosignatures that witnesses gave: these verify by themselves, so it is of no weight that the
- * database kept them. What cannot be read is found by `checkOwnLog`.
+ * The readable checkpoints, with the witnesses' cosignatures. Cosignatures verify by themselves, so it does not matter
+ * that the database kept them. `checkOwnLog` finds unreadable checkpoints.
  */
 export async function readOwnCheckpoints(client: pg.Client, tenant: TenantId): Promise<Checkpoint[]> {
   const ask = askOf(client);
@@ -130,7 +130,7 @@ interface ReceiptRow {
   readonly receipt: string;
 }
 
-/** Rows of checkpoints and tiles that are not what their notes and the entries say. `size`: entries there are. */
+/** Rows of checkpoints and tiles that differ from their notes and the entries. `size`: the number of entries. */
 export async function* checkOwnLog(
   client: pg.Client,
   tenant: TenantId,
@@ -159,8 +159,8 @@ async function* checkCheckpointRows(client: pg.Client, tenant: TenantId): AsyncG
 }
 
 /**
- * Leaf tiles are held against the entries by the database, as `meta` is; what stands above them is computed here, and stored
- * tiles of upper levels are held against that. A tile that is not stored is computed like the others.
+ * The database compares leaf tiles with the entries, like `meta`. The levels above are computed here and compared with
+ * the stored tiles. A tile that is not stored is computed like the others.
  */
 async function* checkTiles(
   client: pg.Client,
@@ -227,7 +227,7 @@ export interface Base {
   readonly prevHash: string;
 }
 
-/** Undefined: the tree there is has another root, or is smaller; then only reading everything can say what happened. */
+/** Undefined: the present tree has another root, or is smaller. Then only a full reading can show the cause. */
 export async function findBase(client: pg.Client, tenant: TenantId, known: KnownTree): Promise<Base | undefined> {
   for (const fromEntries of [false, true]) {
     const tree = new Tree(tenant, askOf(client), new TileRoots(), { fromEntries });

@@ -1,6 +1,7 @@
 /**
- * What stands beside the chain, held against it: definitions, columns made from contents, counters, every governed row and the
- * history of its versions, bodies that are gone, and what change-sets cite. In the snapshot the chain is read in.
+ * Compares everything beside the chain with the chain: definitions, columns made from contents, counters, every
+ * governed row and the history of its versions, missing bodies, and the rows that change-sets cite. Runs in the
+ * snapshot in which the chain is read.
  */
 import type { TenantId } from "@countersign/contract";
 import {
@@ -34,13 +35,13 @@ import {
 export interface StateOptions {
   readonly findingsMax?: number;
   readonly onStep?: (step: "columns" | "state" | "references") => void;
-  /** Bodies were read with the entries, so the verifier has settled what is gone. */
+  /** Bodies were read with the entries, so the verifier has already judged the missing ones. */
   readonly bodies?: boolean;
-  /** What rows cite, known to whoever wrote them. */
+  /** The citations of rows. The module that writes the rows knows them. */
   readonly references?: ReferenceCheck;
 }
 
-/** Finds what is cited and is something else now. `query` sees one tenant in one snapshot. */
+/** Finds cited values that are different now. `query` sees one tenant in one snapshot. */
 export type ReferenceCheck = (
   query: <T>(statement: { readonly text: string; readonly values: readonly unknown[] }) => AsyncIterable<T>,
 ) => AsyncIterable<Finding>;
@@ -90,7 +91,10 @@ export async function verifyState(reading: Reading, tenant: TenantId, options: S
   }
 }
 
-/** What we declare as governed, and whatever else looks it: hiding a table by its comment does not take it out of the check. */
+/**
+ * The tables that we declare as governed, and all tables that look governed: nobody can hide a table from the check by
+ * changing its comment.
+ */
 async function governedNames(client: pg.Client): Promise<string[]> {
   const found = await client.query<{ name: string }>(governedTables);
   const declared = Object.entries(tables).flatMap(([name, { class: kind }]) => (kind === "governed" ? [name] : []));
@@ -219,7 +223,7 @@ interface VersionStep {
   readonly beforeSeq: number;
 }
 
-/** What was pruned took versions along; everything from there on is whole. */
+/** Pruning removed some versions; all versions from there on must be complete. */
 function oddVersion(
   { version, seq, before, beforeSeq }: VersionStep,
   prunedUpTo: number,

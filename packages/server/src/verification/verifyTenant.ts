@@ -1,8 +1,9 @@
 /**
- * Everything that can be said about one tenant's ledger from inside its database: the chain, the columns made from it, the
- * definitions, the state it accounts for. Streaming, constant memory, one snapshot, so it can run beside commits.
+ * Verifies everything about one tenant's ledger that can be verified from inside its database: the chain, the columns
+ * made from it, the definitions, and the state. Streaming, constant memory, one snapshot, so it can run beside commits.
  *
- * Promises: what nobody touched gives no finding; a database that cannot be read to the end is `undecided`, never tampered.
+ * Promises: a ledger that nobody touched gives no finding; a database that cannot be read to the end is `undecided`,
+ * never tampered.
  */
 import { RefusalError, type TenantId } from "@countersign/contract";
 import {
@@ -34,7 +35,10 @@ import {
 import { nothingToSay, verifyState, type ReferenceCheck, type StateVerdict } from "./verifyState.js";
 
 export interface VerifyTenantOptions {
-  /** First sequence number of the chain to verify. Default 0. From later on the state is not held against the ledger. */
+  /**
+   * First sequence number of the chain to verify. Default 0. With a later start the state is not compared with the
+   * ledger.
+   */
   readonly from?: number;
   /** Last one. Default: the last there is. */
   readonly to?: number;
@@ -44,14 +48,20 @@ export interface VerifyTenantOptions {
   readonly bodies?: boolean;
   /** Keys and anchors from elsewhere. They are loaded before: one read later may know more than the ledger did. */
   readonly trust?: Trust;
-  /** What the deployment's ledger says; read if it is not given and the parts name the deployment's tenant. */
+  /**
+   * The statements of the deployment's ledger. Read here if they are not given and the parts name the deployment's
+   * tenant.
+   */
   readonly record?: DeploymentRecord;
   /**
-   * Only what came after: the tree up to there has the root somebody knows. `anchor`: the largest one that anchors of `trust`
-   * confirm. What does not fit, or is not there, is no reason to stop: everything is read then, and `base` is missing.
+   * Verify only the entries after a known size: the tree up to there must have the known root. `anchor`: the largest
+   * size that anchors of `trust` confirm. If the root does not fit, or is not there, everything is read, and `base` is
+   * missing.
    */
   readonly since?: KnownTree | "anchor";
-  /** The ledger as it was at this size: nothing after it is read; a checkpoint's root must be the one there. */
+  /**
+   * Verify the ledger at this size: no entry after it is read, and a given checkpoint must have the root at this size.
+   */
   readonly asOf?: number | Checkpoint;
   /** Columns made from the content, definitions, state and counters. Default: true if the whole chain is. */
   readonly state?: boolean;
@@ -62,7 +72,7 @@ export interface VerifyTenantOptions {
   readonly gentle?: boolean;
   /** Gives up; the report is `undecided`. */
   readonly signal?: AbortSignal;
-  /** Called every 65,536 entries, with what is being done. */
+  /** Called every 65,536 entries, with the present step. */
   readonly onProgress?: (progress: VerifyProgress) => void;
 }
 
@@ -76,7 +86,7 @@ export interface VerifyProgress {
 
 export interface TenantReport extends VerifyResult {
   readonly entriesPerSecond: number;
-  /** Governed rows held against the ledger; undefined when the state was not asked for. */
+  /** Number of governed rows compared with the ledger; undefined when the state was not asked for. */
   readonly rows?: number;
   /** Entries that were not read, because the tree up to there has a root that is known. */
   readonly base?: { readonly size: number };
@@ -106,7 +116,7 @@ export async function verifyTenant(
   let reading: Reading | undefined;
   const giveUp = (): void => void reading?.close();
   try {
-    // Before the snapshot: what is recorded later may be ahead of it.
+    // Read before the snapshot, because heads recorded later may be ahead of it.
     const heads = options.record ?? (await readRecord(parts));
     reading = await openReading(parts.login, tenant);
     options.signal?.addEventListener("abort", giveUp);
@@ -238,8 +248,8 @@ async function verifyChain(reading: Reading, parts: VerifyParts, given: Chain): 
 }
 
 /**
- * A body that its key is there for and that does not open was altered or put in another's place: as text of another commitment
- * it is a finding. One whose key is not known is a question of this server's configuration: nothing can be decided then.
+ * If the key of a body is there and the body does not open, the body was altered or put in another's place: that is a
+ * finding. If the key is not known, this server's configuration may be the cause, and nothing can be decided.
  */
 function openingOf(openBody: OpenBody): OpenBody {
   return (tenant, entryId, body) => {
@@ -272,7 +282,7 @@ function tellerOf({ onProgress, to }: Given, from: number, last: number | undefi
     onProgress?.({ step: "chain", entries, of, entriesPerSecond: perSecond(entries, clock() - startedMs) });
 }
 
-/** Who vouches for this ledger: what the verifier brought, what the deployment recorded. */
+/** The evidence for this ledger: the verifier's own, and the deployment's records. */
 function trustOf({ trust, record, asOf }: Given, tenant: TenantId): Partial<VerifyOptions> {
   const head = record?.heads.get(tenant);
   const witness = asOf === undefined || typeof asOf === "number" ? undefined : asOf;
@@ -316,7 +326,7 @@ async function verifyOwnLog(
   }
 }
 
-/** The checkpoint asked for has the root that the entries give, whoever signed it. */
+/** The given checkpoint must have the root that the entries give, whatever its signatures. */
 function wasSo(asOf: number | Checkpoint | undefined, chain: VerifyResult, root: string | undefined): StateVerdict {
   if (asOf === undefined || typeof asOf === "number" || chain.integrity !== "ok") return nothingToSay;
   const expected = Buffer.from(asOf.root).toString("hex");

@@ -1,4 +1,4 @@
-/** What the verifier found, as the API and the command line show it. */
+/** The verifier's result, in the form that the API and the command line show. */
 import type { VerifyReport } from "@countersign/contract";
 import type { Finding, VerifyResult } from "@countersign/proof";
 

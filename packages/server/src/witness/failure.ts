@@ -1,4 +1,4 @@
-/** What a witness says when its own files are not as it needs them. */
+/** Errors of a witness whose own files are missing or damaged. */
 import { refused, RefusalError } from "@countersign/contract";
 
 export function witnessFailure(message: string, cause?: unknown): RefusalError {

@@ -28,7 +28,7 @@ const about = z.strictObject({ v: z.literal(1), name: z.string(), publicKey: z.s
 
 export interface WitnessIdentity {
   readonly name: string;
-  /** What logs and verifiers are given: `NAME+90b3a1c2+BA…`. */
+  /** The verifier key that logs and verifiers get: `NAME+90b3a1c2+BA…`. */
   readonly vkey: string;
   readonly directory: string;
 }
@@ -68,7 +68,7 @@ async function readKey(directory: string): Promise<{ publicKey: string; privateK
   if (fromBase64Url(privateKey, 32) === undefined)
     throw witnessFailure(`the key \`${file}\` is missing or damaged; put it back from where you keep a copy`);
   if (process.platform !== "win32" && (statSync(file).mode & 0o077) !== 0)
-    throw witnessFailure(`others may read the key \`${file}\`; run \`chmod 600 '${file}'\``);
+    throw witnessFailure(`other users may read the key \`${file}\`; run \`chmod 600 '${file}'\``);
   return { publicKey: publicKeyOf(privateKey), privateKey };
 }
 
@@ -83,7 +83,7 @@ export interface Witness extends WitnessIdentity {
   /** The newest note that was cosigned for a log. */
   newest(origin: string): Promise<string | undefined>;
   logs(): Promise<readonly KnownLog[]>;
-  /** What was cosigned last, per log. */
+  /** The checkpoint cosigned last, for each log. */
   cosigned(): Promise<readonly { readonly origin: string; readonly size: number; readonly atSeconds: number }[]>;
 }
 

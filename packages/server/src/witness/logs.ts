@@ -1,7 +1,7 @@
 /**
  * The logs that a witness cosigns for, and the keys it trusts for each: `logs.json`. A log's name is a deployment, which covers its
  * tenants (`NAME/…`), or one origin. A witness follows a change of keys only through key statements that begin at a key it
- * was given: what the log's own server says about its keys is not asked.
+ * was given: it never asks the log's own server about keys.
  */
 import { join } from "node:path";
 import { parseKeyStatement, parseVerifierKey, readKeyHistory } from "@countersign/proof";
@@ -56,7 +56,7 @@ export function logOf(logs: readonly WitnessedLog[], origin: string): WitnessedL
 /** A log with the keys that count. */
 export type KnownLog = WitnessedLog & { readonly trusted: readonly string[] };
 
-/** Trusts a key for the log that the vkey names, beside those it trusts already. */
+/** Trusts a key for the log that the vkey names, in addition to the keys it trusts already. */
 export async function addLog(directory: string, vkey: string): Promise<KnownLog> {
   const key = parseVerifierKey(vkey);
   if (key?.type !== 1)

@@ -52,7 +52,7 @@ export async function serve(options: WitnessHttpOptions): Promise<RunningHttp> {
     (request, response) => void handle(options, request, response),
   );
   server.maxConnections = connectionsMax;
-  // Also ends whoever asks and does not read the answer.
+  // Also ends the connection of a client that does not read the answer.
   server.setTimeout(timeouts.idle);
   server.listen({ host: options.host, port: options.port });
   await once(server, "listening");
@@ -66,7 +66,7 @@ export async function serve(options: WitnessHttpOptions): Promise<RunningHttp> {
 async function close(server: Server): Promise<void> {
   server.close();
   server.closeIdleConnections();
-  // What is under way is a signature and a write: it needs no longer.
+  // A request under way is a signature and a write: it needs no longer.
   const cut = setTimeout(() => server.closeAllConnections(), 5_000);
   if (server.listening || (await connections(server)) > 0) await once(server, "close");
   clearTimeout(cut);
@@ -83,7 +83,7 @@ async function handle(options: WitnessHttpOptions, request: IncomingMessage, res
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     options.report("witness.failed", { url: request.url?.slice(0, 200), message });
-    answer = { status: 500, contentType: text, body: "the witness cannot do its work; its operator's log says why\n" };
+    answer = { status: 500, contentType: text, body: "the witness cannot answer now; its operator's log says why\n" };
   }
   if (response.destroyed) return;
   const unread = !request.complete;
@@ -94,7 +94,7 @@ async function handle(options: WitnessHttpOptions, request: IncomingMessage, res
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'none'",
     ...(answer.status === 405 ? { allow: "GET, HEAD, POST" } : {}),
-    // What was not read of a body that is too long is not waited for.
+    // The rest of a body that is too long is not waited for.
     ...(unread ? { connection: "close" } : {}),
   });
   response.end(request.method === "HEAD" ? "" : answer.body);

@@ -1,8 +1,8 @@
 /**
- * What a witness has cosigned last, per log. Its whole worth is that it never forgets.
+ * The checkpoint that a witness cosigned last, for each log. The witness is worth nothing if it forgets.
  *
- * Promises: compare and set, by whoever is first, also between processes and after a kill at any point; on the disk before
- * `advance` resolves; a state that is there and cannot be read is an error, never "nothing cosigned yet".
+ * Promises: the first process to compare and set wins, also after a kill at any point; the state is on the disk before
+ * `advance` resolves; an existing state that cannot be read is an error, never "nothing cosigned yet".
  *
  * How: every state is a file `state/<encodeURIComponent(origin)>/<n>.json`, the highest `n` counts, and `n + 1` comes into being by
  * a hard link, which exactly one process gets. No lock that a killed process could leave behind.
@@ -25,7 +25,7 @@ const cosigned = z.strictObject({
   note: z.string().min(1),
 });
 export type Cosigned = Omit<z.infer<typeof cosigned>, "v">;
-/** `n`: number of its file, what a change is compared with. */
+/** `n`: the number of its file, with which a change is compared. */
 export type Remembered = Cosigned & { readonly n: number };
 
 const fileName = /^([1-9][0-9]{0,14})\.json$/;
@@ -35,7 +35,7 @@ const statesKept = 32;
 export class WitnessState {
   readonly #folder: string;
 
-  /** `folder` has to be there: one that vanished must not look like a fresh start. */
+  /** `folder` must exist: a vanished folder must not look like a fresh start. */
   constructor(folder: string) {
     this.#folder = folder;
   }
@@ -49,12 +49,14 @@ export class WitnessState {
       const text = await readText(join(folder, `${n}.json`));
       if (text !== undefined) return { n, ...parse(join(folder, `${n}.json`), text, origin) };
     }
-    throw witnessFailure(`what was cosigned in \`${folder}\` is listed and cannot be opened; check the file system`);
+    throw witnessFailure(
+      `the record of cosigned checkpoints in \`${folder}\` is listed and cannot be opened; check the file system`,
+    );
   }
 
   /** Remembers `to` if `from` is still the newest. False: somebody else was faster. */
   async advance(from: Remembered | undefined, to: Cosigned): Promise<boolean> {
-    // INVARIANT: what a witness remembers goes forward; at the same size it is the same root.
+    // INVARIANT: a witness's memory only goes forward; at the same size it has the same root.
     const forward =
       from === undefined ||
       (to.atSeconds >= from.atSeconds && (to.size > from.size || (to.size === from.size && to.root === from.root)));
@@ -64,7 +66,8 @@ export class WitnessState {
     const n = (from?.n ?? 0) + 1;
     if (!(await writeOnce(join(folder, `${n}.json`), `${JSON.stringify({ v: 1, ...pick(to) })}\n`, 0o600)))
       return false;
-    // Somebody who was faster by more than `statesKept` has removed our number again: the highest one is theirs.
+    // A process that was faster by more than `statesKept` has removed our number again: the highest number is that
+    // process's.
     if ((await newest(folder)) !== n) return false;
     await sweep(folder, n - statesKept);
     return true;

@@ -1,10 +1,10 @@
 /**
- * A witness (tlog-witness): it looks at every checkpoint of the logs it knows, signs only what continues what it signed before, and
- * remembers. With one on a machine of somebody else, nobody who owns the ledger's database *and* its signing key can show two
- * histories without being found out.
+ * A witness (tlog-witness): it checks every checkpoint of the logs it knows, signs a checkpoint only if it continues
+ * the last one it signed, and remembers that one. With a witness on somebody else's machine, even the owner of the
+ * ledger's database *and* its signing key cannot show two histories without being found out.
  *
  * Promises: never two cosignatures of one log that contradict each other, whatever happens to its process
- * (witness-crash.test.ts); what it cosigned is on the disk before it is answered.
+ * (witness-crash.test.ts); a cosigned checkpoint is on the disk before the answer is sent.
  */
 import {
   appendSignature,
@@ -39,7 +39,10 @@ export interface WitnessParts {
 const triesMax = 8;
 const emptyRoot = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/** The statuses and their order are tlog-witness's. Throws only what an operator has to see: a state that cannot be read or kept. */
+/**
+ * The statuses and their order are tlog-witness's. Throws only errors that an operator has to see: a state that cannot
+ * be read or kept.
+ */
 export async function addCheckpoint(parts: WitnessParts, body: Uint8Array): Promise<WitnessAnswer> {
   const parsed = parseAddCheckpoint(body);
   if (!parsed.ok) return says(400, parsed.problem);
@@ -47,7 +50,7 @@ export async function addCheckpoint(parts: WitnessParts, body: Uint8Array): Prom
   const log = logOf(await parts.logs(), checkpoint.origin);
   if (log === undefined || !isNameable(checkpoint.origin)) return says(404, "this log is not known here");
   const key = trustedKeys(log).find((candidate) => isSignedBy(checkpoint, candidate));
-  if (key === undefined) return says(403, "no signature is by a key that is trusted for this log");
+  if (key === undefined) return says(403, "no signature is by a trusted key of this log");
   if (old > checkpoint.size) return says(400, "the old size is larger than the checkpoint's");
   for (let tries = 0; tries < triesMax; tries += 1) {
     const last = await parts.state.read(checkpoint.origin);
@@ -59,7 +62,7 @@ export async function addCheckpoint(parts: WitnessParts, body: Uint8Array): Prom
   throw new Error(`other processes cosigned for \`${checkpoint.origin}\` all the time`);
 }
 
-/** Undefined: it continues what was cosigned. */
+/** Undefined: it continues the cosigned checkpoint. */
 function judge({ checkpoint, old, proof }: AddCheckpoint, last: Remembered | undefined): WitnessAnswer | undefined {
   const held = last?.size ?? 0;
   if (old !== held) return conflict(held);

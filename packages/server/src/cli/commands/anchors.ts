@@ -1,4 +1,4 @@
-/** `countersign anchors list`: how far each anchor is, and what is wrong with those that are not. */
+/** `countersign anchors list`: the size that each anchor has confirmed, and the problems of anchors that lag. */
 import type { Command } from "commander";
 import { anchorStatus, hasDatabase, type AnchorReport } from "../../ops/index.js";
 import type { Cli } from "../cli.js";
@@ -13,7 +13,7 @@ export function anchorCommands(set: CommandSet, root: Command): void {
   const list = set.addDefault(
     group,
     "list",
-    "how each anchor stands, per tenant; works with the server away. Exit code 1: one contradicts the ledger",
+    "the standing of each anchor, for each tenant; works with the server away. Exit code 1: an anchor contradicts the ledger",
     ["countersign anchors", "countersign anchors list --json"],
   );
   set.does(list, async (cli) => {

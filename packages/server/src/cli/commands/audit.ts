@@ -1,4 +1,7 @@
-/** `audit log | tail | report | prove | export | policy | verify`: the ledger read, followed, summed up, verified and taken along. */
+/**
+ * `audit log | tail | report | prove | export | policy | verify`: reading, following, reporting, exporting and
+ * verifying the ledger.
+ */
 import type { EntryView } from "@countersign/contract";
 import type { Input } from "@countersign/sdk";
 import type { Command } from "commander";
@@ -83,7 +86,7 @@ function log(set: CommandSet, group: Command): void {
   });
 }
 
-/** Numbers of the change-sets people would look for, by id; those that are long gone keep their ids. */
+/** Numbers of recent change-sets by id, because people look for numbers. Older change-sets are shown by id. */
 async function changeSetNumbers(cli: Cli, rows: readonly EntryView[]): Promise<ReadonlyMap<string, string>> {
   const unnamed = rows.some((row) => row.subject.type === "change_set" && row.subject.label === null);
   const { permissions } = await cli.me();

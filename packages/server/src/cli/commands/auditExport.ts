@@ -1,4 +1,4 @@
-/** `audit export`: part of the ledger as a file, with what proves it, or as lines and cells for people. */
+/** `audit export`: part of the ledger as a file with its proofs, or as lines and cells for people. */
 import { createWriteStream } from "node:fs";
 import { once } from "node:events";
 import { open, rename, rm } from "node:fs/promises";
@@ -39,15 +39,15 @@ export function auditExport(set: CommandSet, group: Command): void {
       "countersign audit export --actor checkout-bot --no-bodies -o actor.bundle",
       "countersign audit export --since 30d --format csv -o ledger.csv",
     ])
-    .option("--from <seq>", "first entry; the first there is when left out")
+    .option("--from <seq>", "first entry; the ledger's first when left out")
     .option("--to <seq>", "last entry; the newest when left out")
     .option("--since <when>", "by time instead of --from: `30d`, `2026-03-01` or RFC 3339")
     .option("--until <when>", "by time instead of --to; exclusive")
     .option("--change-set <id>", "only this change-set, with the keys of its voters")
-    .option("--actor <name>", "only what this principal did")
-    .option("--subject <id>", "only what was done to this id (of a change-set: `--change-set`)")
+    .option("--actor <name>", "only the entries of this principal")
+    .option("--subject <id>", "only the entries about this id (for a change-set: `--change-set`)")
     .option("--format <format>", "bundle, jsonl or csv; only a bundle proves anything", "bundle")
-    .option("--no-bodies", "leave out the texts people read; what remains still verifies")
+    .option("--no-bodies", "leave out the texts that people read; the rest still verifies")
     .option("-o, --out <file>", "file to write; the standard output when left out")
     .option("--force", "overwrite the file")
     .addHelpText(
@@ -114,7 +114,7 @@ interface ProvenFacts {
   readonly unproven: string | null;
 }
 
-/** What went into the file, learned while it is written. Nothing of it is kept but this. */
+/** Facts about the file, learned while it is written. Nothing else of it is kept. */
 class Seen {
   readonly #format: string;
   #lines = 0;
@@ -162,8 +162,7 @@ class Seen {
 function told(cli: Cli, file: string, seen: ProvenFacts & { readonly bytes: number; readonly format: string }): Shown {
   const { paint } = cli;
   const wrote = show`wrote ${counted(seen.entries, "entry", "entries")}, ${seen.bytes} bytes to ${file}`;
-  if (seen.entries === 0)
-    return lines(wrote, paint.yellow("nothing in the ledger is as asked: there is nothing to verify"));
+  if (seen.entries === 0) return lines(wrote, paint.yellow("no entry matches: there is nothing to verify"));
   if (seen.format !== "bundle") return lines(wrote, paint.dim("for reading; it proves nothing"));
   const { checkpoint, to, unproven } = seen;
   const behind = checkpoint !== null && to !== null ? to + 1 - checkpoint.size : 0;

@@ -1,4 +1,4 @@
-/** `audit prove` and `audit policy`: a receipt to take along, and what an auditor needs to judge it. */
+/** `audit prove` and `audit policy`: a receipt for one entry, and the policy file that an auditor needs to judge it. */
 import { writeFile } from "node:fs/promises";
 import type { AuditPolicy, EntryProof } from "@countersign/contract";
 import type { Command } from "commander";
@@ -28,7 +28,7 @@ export function auditProve(set: CommandSet, group: Command): void {
     .option("--force", "overwrite the files")
     .addHelpText(
       "after",
-      "\nThe entry is named by its sequence number or its id, as receipts and `audit log` show them. A receipt (C2SP tlog-proof) holds the way from the entry to a signed checkpoint, with the signatures of witnesses, and the statements by which the log's key was rotated: a policy that pins an earlier key still judges it. It needs neither server nor database.",
+      "\nName the entry by its sequence number or its id, as receipts and `audit log` show them. A receipt (C2SP tlog-proof) proves that the entry is under a signed checkpoint. It has the signatures of witnesses, and the statements that rotated the log's key, so a policy that pins an earlier key still verifies it. It needs neither server nor database.",
     );
   set.does<ProveOptions>(command, prove);
 }
@@ -89,7 +89,7 @@ function keysTold({ keyStatements }: EntryProof): string | undefined {
   if (keyStatements === 0) return undefined;
   if (keyStatements === null)
     return "too many statements to fit: judging it by an earlier key needs them with `--keys FILE`";
-  return `${keyStatements} statements: whoever pinned an earlier key can verify it`;
+  return `${keyStatements} statements: an auditor who pinned an earlier key can verify it`;
 }
 
 interface PolicyOptions {
@@ -127,7 +127,7 @@ function policyTold({ paint }: Cli, out: string, { keys }: AuditPolicy): Shown {
   return lines(
     show`wrote ${out}`,
     paint.yellow(
-      "It is the word of the server that is to be verified. Compare the fingerprints with their owners over another channel:",
+      "This policy is the word of the server that is to be verified. Compare the fingerprints with the keys' owners over another channel:",
     ),
     facts(
       paint,

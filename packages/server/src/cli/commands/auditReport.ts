@@ -1,4 +1,4 @@
-/** `audit report`: all changes to something in a period, with who approved, what was taken back and what is missing. */
+/** `audit report`: all changes to some targets in a period, with the approvals, the rollbacks and the gaps. */
 import type { ReportChangeSet, ReportEvent, ReportHeader, ReportLine, ReportSummary } from "@countersign/contract";
 import type { Input } from "@countersign/sdk";
 import type { Command } from "commander";
@@ -23,7 +23,7 @@ interface ReportOptions {
 
 export function auditReport(set: CommandSet, group: Command): void {
   const command = set
-    .add(group, "report", "all changes to something in a period: who approved, what was rolled back, what is missing", [
+    .add(group, "report", "all changes to a target in a period: who approved, what was rolled back, what is missing", [
       "countersign audit report --path 'config/*.json' --quarter 2026-Q4",
       "countersign audit report --resource CONFIG/shop/checkout --since 30d",
       "countersign audit report --target 'resource:production:*:**' --since 2026-10-01 --until 2026-11-01 --csv > october.csv",
@@ -37,13 +37,13 @@ export function auditReport(set: CommandSet, group: Command): void {
     .option("--until <when>", "the same, exclusive; now when left out")
     .option(
       "--verify <what>",
-      "for the verdict: `ledger` (all of it, with the state), `range` (the period), `none`",
+      "what to verify for the verdict: `ledger` (the whole ledger, with the state), `range` (the period), `none`",
       "ledger",
     )
     .option("--csv", "one change-set a row; cells that a spreadsheet would run as a formula begin with a quote")
     .addHelpText(
       "after",
-      "\nThe verdict at the end is the server's own. For one that does not need its word, export the period and verify it yourself:\n  countersign audit export --since … --until … -o period.bundle\n  countersign-verify period.bundle --policy my-policy\n\nExit codes: 0 reported, 1 the ledger does not verify or a vote is forged, 2 more change-sets than are listed, 3 could not decide, 4 malformed, 64 usage.",
+      "\nThe verdict at the end is the server's own. For a verdict of your own, export the period and verify it yourself:\n  countersign audit export --since … --until … -o period.bundle\n  countersign-verify period.bundle --policy my-policy\n\nExit codes: 0 reported, 1 the ledger does not verify or a vote is forged, 2 more change-sets than are listed, 3 could not decide, 4 malformed, 64 usage.",
     );
   set.does<ReportOptions>(command, async (cli, options) => {
     const lines = cli.client.report(questionOf(cli, options));

@@ -30,12 +30,12 @@ export function auditTail(set: CommandSet, group: Command): void {
     .option("--action <action,…>", "such as change_set.approved")
     .option("--subject <id>", "id of what it was done to")
     .option("--change-set <id>", "about this change-set")
-    .option("--since <when>", "begin with the entries since then; else with the next one")
-    .option("--after <seq>", "begin after this entry; what was seen last")
+    .option("--since <when>", "begin with the entries since this time; with the next entry when left out")
+    .option("--after <seq>", "begin after this entry, the last one you have seen")
     .option("--count <entries>", "end after so many entries")
     .addHelpText(
       "after",
-      "\nWith --json one entry a line. A lost connection is made again, and no entry is left out or shown twice.",
+      "\nWith --json, one entry on each line. After a lost connection the command connects again; no entry is left out or shown twice.",
     );
   set.does<TailOptions>(command, tail);
 }

@@ -1,4 +1,4 @@
-/** `audit verify`: of the database on this machine, of a bundle, or as the server says. */
+/** `audit verify`: verifies the database on this machine, a bundle, or the ledger through the server. */
 import { createReadStream, existsSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
@@ -35,30 +35,33 @@ export function auditVerify(set: CommandSet, group: Command): void {
     .add(
       group,
       "verify [bundle]",
-      "verify the ledger: of the database on this machine, of a bundle, or as the server says",
+      "verify the ledger: in the database on this machine, in a bundle, or through the server",
       [
         "countersign audit verify                                  reads the database itself; works with the server away",
-        "countersign audit verify --policy auditor.policy          also whether it is whole: keys and anchors are yours",
-        "countersign audit verify --policy auditor.policy --since-anchor    only what came after the last anchor",
+        "countersign audit verify --policy auditor.policy          also whether it is whole, by your own keys and anchors",
+        "countersign audit verify --policy auditor.policy --since-anchor    only the entries after the last anchor",
         "countersign audit verify ledger.bundle                    needs nothing but the file",
-        "countersign audit verify --remote --full                  asks the server: only as good as its word",
+        "countersign audit verify --remote --full                  asks the server; the verdict is the server's own",
       ],
     )
     .option(
       "--policy <file>",
-      "keys, anchors and what is demanded of them; without it nothing is demanded (docs/auditors.md)",
+      "your keys and anchors, and the quorum you demand; without it no completeness is demanded (docs/auditors.md)",
     )
-    .option("--require-anchored", "what the policy demands must cover the last entry")
+    .option("--require-anchored", "the policy's quorum must cover the last entry")
     .option("--keys <file>", "key statements that you kept")
-    .option("--since-anchor", "read only what came after the largest tree that the policy's anchors confirm")
+    .option("--since-anchor", "read only the entries after the largest size that the policy's anchors confirm")
     .option(
       "--as-of <size|checkpoint>",
-      "the ledger as it was: a number of entries, or a checkpoint's file, whose root it must have",
+      "verify the ledger at an earlier size: a number of entries, or a checkpoint's file, whose root it must have",
     )
     .option("--bodies", "open every text and check it too; slower")
-    .option("--archive <file>", "an archive of `audit prune`: whether it is the one the ledger names, entry for entry")
-    .option("--tenant <id>", "only this tenant; else all of the database")
-    .option("--from <seq>", "begin with this entry; what came before is not shown to be whole")
+    .option(
+      "--archive <file>",
+      "check an archive of `audit prune`: it must be the one the ledger names, entry for entry",
+    )
+    .option("--tenant <id>", "only this tenant; all tenants when left out")
+    .option("--from <seq>", "begin with this entry; earlier entries are not verified")
     .option("--to <seq>", "end with this entry")
     .option("--remote", "let the server verify your tenant")
     .option("--full", "with --remote: everything, not only what came since the server's last check")
@@ -94,7 +97,7 @@ function isSize(asOf: string | undefined): boolean {
   return /^\d+$/.test(asOf ?? "");
 }
 
-/** What contradicts itself is said before anything is opened. */
+/** Contradicting options are refused before anything is opened. */
 function rangeOf({ from, to, sinceAnchor, asOf, remote, full, policy, keys, requireAnchored }: VerifyOptions): {
   from?: number;
   to?: number;
@@ -127,14 +130,17 @@ async function verifyRemotely(cli: Cli, from: number | undefined, full: boolean)
   });
   const report = answer.kind === "report" ? answer : await followed(cli, answer.verification.id);
   if (report === null) {
-    await cli.answer({ integrity: "undecided" }, () => show`the server gave it up; ask again`);
+    await cli.answer(
+      { integrity: "undecided" },
+      () => show`the server gave the verification up; run the command again`,
+    );
     return exit.unreachable;
   }
   await cli.answer(report, () =>
     lines(
       reportText(cli, report),
       cli.paint.dim(
-        "as the server says; `countersign audit export -o FILE` and `audit verify FILE` do not need its word",
+        "this is the server's verdict; for your own: `countersign audit export -o FILE`, then `audit verify FILE`",
       ),
     ),
   );

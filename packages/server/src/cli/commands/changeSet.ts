@@ -60,11 +60,11 @@ function create(set: CommandSet, group: Command): void {
   const forms = proposalOptions(command);
   command
     .option("--submit", "ask for approval at once")
-    .option("--apply", "submit, and apply if nobody needs to be asked");
+    .option("--apply", "submit, and apply if nobody has to approve");
   set.does<ProposalOptions & Steps>(command, async (cli, options) => {
     const draft = await readDraft(cli, options, forms);
     if (draft.items.length === 0) {
-      throw new CliError("usage", "there is nothing in it; say what to change", {
+      throw new CliError("usage", "the change-set has no items; say what to change", {
         help: [
           "countersign change-set create --set 'CONFIG:shop/checkout#/timeout=30'",
           "countersign change-set create --help",
@@ -78,7 +78,7 @@ function create(set: CommandSet, group: Command): void {
   });
 }
 
-/** Submits and applies as asked, and answers with what came of it. */
+/** Submits and applies, as the options say, and answers with the outcome. */
 export async function finish(cli: Cli, created: ChangeSetAnswer, steps: Steps): Promise<ExitCode> {
   let answer: ChangeSetAnswer | ApplicationAnswer = created;
   const { id } = created.changeSet;
@@ -141,7 +141,7 @@ function list(set: CommandSet, group: Command): void {
   const command = set
     .add(group, "list", "list change-sets, the newest first", [
       "countersign change-set list --status PENDING_APPROVAL",
-      "countersign change-set list --pending --mine      what waits for your vote",
+      "countersign change-set list --pending --mine      those that wait for your vote",
       "countersign change-set list --target shop/checkout --sort risk --json",
     ])
     .alias("ls")
@@ -154,7 +154,7 @@ function list(set: CommandSet, group: Command): void {
     .option("--sort <by>", "created, updated, risk or deadline", "created")
     .option("--order <order>", "asc or desc", "desc")
     .option("--limit <rows>", "rows at most", "50")
-    .option("--pending", "those that wait for a vote, with whom they wait for")
+    .option("--pending", "those that wait for a vote, and the people they wait for")
     .option("--mine", "with --pending: those that wait for yours");
   set.does<ListOptions>(command, async (cli, options) => {
     const limit = wholeNumber(options.limit, "--limit");
@@ -197,14 +197,18 @@ export function wholeNumber(text: string, option: string): number {
 
 function reading(set: CommandSet, group: Command): void {
   set.does(
-    set.add(group, `show ${number}`, "everything about one: items, risk, policy, route, votes, what is legal now"),
+    set.add(
+      group,
+      `show ${number}`,
+      "everything about a change-set: items, risk, policy, route, votes, legal commands",
+    ),
     async (cli, _options, id) => {
       const view = await cli.client.getChangeSet({ id });
       await cli.answer(view, () => changeSetText(cli.paint, view, { nowMs: cli.terminal.nowMs(), diffs: false }));
     },
   );
   set.does(
-    set.add(group, `diff ${number}`, "what it changes, item by item", [
+    set.add(group, `diff ${number}`, "the changes of a change-set, item by item", [
       "countersign change-set diff CS-2026-1120-001 | less -R",
     ]),
     async (cli, _options, id) => {
@@ -213,7 +217,7 @@ function reading(set: CommandSet, group: Command): void {
     },
   );
   set.does(
-    set.add(group, `history ${number}`, "every ledger entry about it, oldest first"),
+    set.add(group, `history ${number}`, "every ledger entry about a change-set, oldest first"),
     async (cli, _options, id) => {
       const { rows } = await cli.client.getChangeSetHistory({ id });
       await cli.answer({ rows }, () => entryTable(cli.paint, rows));
@@ -231,7 +235,7 @@ function votes(set: CommandSet, group: Command): void {
     .add(
       group,
       `approve ${number}`,
-      "approve by signature: shows what is approved, then asks for your key's passphrase",
+      "approve by signature: shows the change-set, then asks for your key's passphrase",
       [
         "countersign change-set approve CS-2026-1120-001",
         "countersign change-set approve CS-2026-1120-001 --yes --passphrase-file ~/.countersign-passphrase",
@@ -247,7 +251,7 @@ function votes(set: CommandSet, group: Command): void {
     .requiredOption("--reason <text>", "why");
   set.does<VoteOptions>(reject, (cli, options, id) => vote(cli, id, "REJECTED", options.reason));
   const back = set
-    .add(group, `request-changes ${number}`, "send it back to its author; votes are dismissed")
+    .add(group, `request-changes ${number}`, "send a change-set back to its author; votes are dismissed")
     .requiredOption("--reason <text>", "what to change");
   set.does<VoteOptions>(back, (cli, options, id) =>
     answered(cli, cli.client.requestChanges({ id, ...reasoned(options) })),
@@ -298,22 +302,22 @@ async function answered(cli: Cli, call: Promise<ChangeSetAnswer | ApplicationAns
 
 function revise(set: CommandSet, group: Command): void {
   const command = set.add(group, `revise ${number}`, "make a new revision; votes on the old one are dismissed", [
-    "countersign change-set revise CS-2026-1120-001 --rebase --submit   (the same items, planned on the targets as they are)",
+    "countersign change-set revise CS-2026-1120-001 --rebase --submit   (the same items, planned on the targets' present state)",
     "countersign change-set revise CS-2026-1120-001 -f changes.json",
   ]);
   const forms = proposalOptions(command);
   command
     .option("--rebase", "keep the items and plan them again")
-    .option("--revision <number>", "the revision this was made from; the present one when left out")
+    .option("--revision <number>", "the revision your changes are based on; the present one when left out")
     .option("--submit", "ask for approval at once")
-    .option("--apply", "submit, and apply if nobody needs to be asked");
+    .option("--apply", "submit, and apply if nobody has to approve");
   set.does<ProposalOptions & Steps & { readonly rebase?: boolean; readonly revision?: string }>(
     command,
     async (cli, options, id) => {
       const draft = await readDraft(cli, options, forms);
       const { items: _items, ...fields } = draft.fields;
       if (draft.items.length === 0 && options.rebase !== true && Object.keys(fields).length === 0)
-        throw new CliError("usage", "nothing to revise; give `--rebase`, `-f FILE` or what to change");
+        throw new CliError("usage", "nothing to revise; give `--rebase`, `-f FILE` or changes such as `--set`");
       if (draft.items.length > 0 && options.rebase === true)
         throw new CliError("usage", "`--rebase` keeps the items; leave it out or leave the items out");
       const revision =
@@ -346,21 +350,25 @@ function moving(set: CommandSet, group: Command): void {
     (cli, _options, id) => answered(cli, cli.client.submitChangeSet({ id })),
   );
   set.does(
-    set.add(group, `apply ${number}`, "change the targets; answers when every item is verified, compensated or named"),
+    set.add(
+      group,
+      `apply ${number}`,
+      "change the targets; answers when every item is verified or compensated, or its state is reported",
+    ),
     (cli, _options, id) => answered(cli, cli.client.applyChangeSet({ id })),
   );
   const back = set
-    .add(group, `rollback ${number}`, "bring every target back to exactly what it was")
+    .add(group, `rollback ${number}`, "bring every target back to exactly its earlier state")
     .option("--reason <text>", "why, for the record")
     .option("--cascade", "roll back the later change-sets that build on it first");
   set.does<MoveOptions>(back, (cli, options, id) =>
     answered(cli, rollBack(cli, { id, cascade: options.cascade === true, ...reasoned(options) })),
   );
-  set.does(set.add(group, `resume ${number}`, "go on with a partly applied one"), (cli, _options, id) =>
+  set.does(set.add(group, `resume ${number}`, "go on with a partly applied change-set"), (cli, _options, id) =>
     answered(cli, cli.client.resumeChangeSet({ id })),
   );
   const resolve = set
-    .add(group, `resolve ${number}`, "say, with evidence and your key, what became of a partly applied one", [
+    .add(group, `resolve ${number}`, "state, with evidence and your key, the outcome of a partly applied change-set", [
       "countersign change-set resolve CS-2026-1120-001 --as applied --evidence 'compared by hand, ticket 4711'",
     ])
     .requiredOption("--as <what>", "applied or not_applied")
@@ -382,7 +390,7 @@ function moving(set: CommandSet, group: Command): void {
     set.add(
       group,
       `archive ${number}`,
-      "put a finished one away; its backups are released, so it cannot be undone any more",
+      "archive a finished change-set; its backups are released, so it cannot be undone any more",
     ),
     async (cli, _options, id) => {
       await cli.sure(show`Archive ${id}? It cannot be undone after that.`);
@@ -391,7 +399,7 @@ function moving(set: CommandSet, group: Command): void {
   );
 }
 
-/** With the person's key where the server asks for it: for what governs the tenant. */
+/** With the person's key where the server asks for it: for changes to the tenant's governance. */
 async function rollBack(
   cli: Cli,
   input: { id: string; cascade: boolean; reason?: string },

@@ -1,6 +1,6 @@
 /**
- * `config pull | diff | push`: the configuration as a folder of JSON files, one a document, named as they are named. What is
- * pushed becomes one change-set, governed like any other. A file that is absent says nothing: defaults stay defaults.
+ * `config pull | diff | push`: the configuration as a folder of JSON files, one for each document, with the document's
+ * name. A push becomes one change-set, governed like any other. An absent file changes nothing: defaults stay defaults.
  */
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -34,7 +34,7 @@ export interface ConfigChange {
 export function configCommands(set: CommandSet, root: Command): void {
   const group = set.group(root, "config", "policies, grants, routes, limits: as files, changed by change-sets");
   const pull = set
-    .add(group, "pull <folder>", "write what is in force into a folder, one JSON file a document", [
+    .add(group, "pull <folder>", "write the configuration in force into a folder, one JSON file for each document", [
       "countersign config pull .countersign/config",
       "countersign config pull defaults --all",
     ])
@@ -57,7 +57,7 @@ export function configCommands(set: CommandSet, root: Command): void {
     if (different.length > 0 && options.force !== true) {
       throw new CliError(
         "file_unreadable",
-        `\`${different.map((file) => file.path).join("`, `")}\` differ from what is in force; \`--force\` overwrites them`,
+        `\`${different.map((file) => file.path).join("`, `")}\` differ from the configuration in force; \`--force\` overwrites them`,
         { help: [`countersign config diff ${folder}`] },
       );
     }
@@ -72,7 +72,7 @@ export function configCommands(set: CommandSet, root: Command): void {
     );
   });
   const diff = set
-    .add(group, "diff <folder>", "how a folder differs from what is in force")
+    .add(group, "diff <folder>", "how a folder differs from the configuration in force")
     .option("--exit-code", "end with 1 when something differs");
   set.does<{ readonly exitCode?: boolean }>(diff, async (cli, options, folder) => {
     const changes = await configChanges(cli, folder, false);
@@ -86,14 +86,14 @@ export function configCommands(set: CommandSet, root: Command): void {
     ])
     .option("-t, --title <text>", "title of the change-set")
     .option("--submit", "ask for approval at once")
-    .option("--apply", "submit, and apply if nobody needs to be asked")
+    .option("--apply", "submit, and apply if nobody has to approve")
     .option("--delete-missing", "documents without a file go back to the built-in default");
   set.does<Steps & { readonly title?: string; readonly deleteMissing?: boolean }>(
     push,
     async (cli, options, folder) => {
       const changes = await configChanges(cli, folder, options.deleteMissing === true);
       if (changes.length === 0)
-        return cli.answer({ changes: [] }, () => show`nothing to push: the folder is what is in force`);
+        return cli.answer({ changes: [] }, () => show`nothing to push: the folder equals the configuration in force`);
       const created = await cli.client.createChangeSet({
         title: options.title ?? `Configuration: ${changes.map((change) => change.name).join(", ")}`,
         items: configItems(changes),
@@ -169,7 +169,7 @@ export function configItems(changes: readonly Pick<ConfigChange, "name" | "opera
 }
 
 function changesText(cli: Cli, changes: readonly ConfigChange[]) {
-  if (changes.length === 0) return cli.paint.green("the folder is what is in force");
+  if (changes.length === 0) return cli.paint.green("the folder equals the configuration in force");
   const texts = changes.map(({ name, before, after }) =>
     unifiedDiff(
       cli.paint,

@@ -1,6 +1,6 @@
 /**
  * `countersign init`, in any repository: the first person's key, the workspace, a policy one can read, the tenant's mode, and
- * if wanted a first agent. Each step that is done already is left as it is, so it can be run again.
+ * if wanted a first agent. A step that is done already is skipped, so the command can be run again.
  *
  * The starting policy goes through a governed change-set like every other. It is pushed while the tenant is still solo, so
  * that one person can approve it; only then the mode is raised.
@@ -108,7 +108,7 @@ async function chosenMode(cli: Cli, options: InitOptions): Promise<TenantMode> {
       label: "solo",
       hint: "you alone; you may approve your own agents' changes, and every receipt says so",
     },
-    { value: "team", label: "team", hint: "somebody else approves; as many as there are people" },
+    { value: "team", label: "team", hint: "other people approve, as many as the rules ask for or as there are" },
     {
       value: "organisation",
       label: "organisation",

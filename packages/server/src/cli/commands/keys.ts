@@ -62,7 +62,7 @@ export function logKeyCommands(set: CommandSet, root: Command): void {
     .add(group, "revoke <key>", "signatures of an old key do not count from a moment on", [
       'countersign keys revoke 5d1f03aa --since 2026-11-20T12:00Z --reason "laptop lost"',
     ])
-    .requiredOption("--since <instant>", "`2026-11-20T12:00Z`, `3d`: when it may have come into other hands")
+    .requiredOption("--since <instant>", "`2026-11-20T12:00Z`, `3d`: the moment from which others may have had the key")
     .requiredOption("--reason <text>", "recorded in the deployment's ledger");
   set.does<{ readonly since: string; readonly reason: string }>(revoke, async (cli, { since, reason }, key = "") => {
     const sinceMs = Date.parse(pointInTime(since, "--since", Date.now()));
@@ -118,7 +118,7 @@ function listText(cli: Cli, { deployment, folder, keys, recorded }: KeyList): Sh
       "no keys",
     ),
     empty,
-    show`An auditor's policy pins one of them, this is enough; compare its fingerprint over another channel:`,
+    show`An auditor's policy pins one of these keys; one is enough. Compare its fingerprint over another channel:`,
     pinned !== undefined && show`  log ${pinned.verifierKey}`,
   );
 }

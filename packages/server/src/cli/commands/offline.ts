@@ -1,4 +1,4 @@
-/** What works with the server away: `migrate …`, and `audit verify` of the database on this machine. */
+/** Commands that work with the server away: `migrate …`, and `audit verify` of the database on this machine. */
 import { existsSync } from "node:fs";
 import { exitCodeOf } from "@countersign/proof";
 import type { Command } from "commander";
@@ -63,9 +63,9 @@ export async function verifyArchiveLocally(cli: Cli, file: string, tenant: strin
   if (!hasDatabase(asked))
     throw new CliError(
       "database_missing",
-      "an archive is held against the ledger, and there is no database on this machine",
+      "an archive is compared with the ledger, and there is no database on this machine",
       {
-        help: ["countersign audit verify ARCHIVE   (by itself, as the bundle it is)"],
+        help: ["countersign audit verify ARCHIVE   (verifies the archive alone: it is a bundle)"],
       },
     );
   const found = await verifyArchive(asked, { path, tenant });
@@ -74,8 +74,8 @@ export async function verifyArchiveLocally(cli: Cli, file: string, tenant: strin
   await cli.answer(found, () =>
     lines(
       fine
-        ? show`${cli.paint.green("ok")}: ${found.entries} entries, named by entry ${found.namedBy ?? ""}, each the ledger's`
-        : show`${cli.paint.red("not what was taken away")}: ${found.undecided ?? (found.namedBy === null ? "no entry of the ledger names this file" : "its entries differ")}`,
+        ? show`${cli.paint.green("ok")}: ${found.entries} entries, named by entry ${found.namedBy ?? ""}, each equal to the ledger's`
+        : show`${cli.paint.red("not the pruned entries")}: ${found.undecided ?? (found.namedBy === null ? "no entry of the ledger names this file" : "its entries differ")}`,
       show`sha-256 ${found.sha256}`,
       found.findings
         .slice(0, 20)
@@ -96,7 +96,9 @@ function leastShown(reports: readonly TenantReport[]): TenantReport["completenes
   return order.find((status) => reports.some(({ completeness }) => completeness.status === status)) ?? "not_demanded";
 }
 
-/** Tampering outweighs everything; then what is malformed; then what could not be read; then what was not shown. */
+/**
+ * Tampering outweighs everything; then malformed input; then unreadable input; then completeness that was not shown.
+ */
 export function exitOfAll(reports: readonly Parameters<typeof exitCodeOf>[0][]): ExitCode {
   const codes = reports.map((report) => exitCodeOf(report) as ExitCode);
   const order = [exit.refused, exit.malformed, exit.unreachable, exit.incomplete, exit.ok];
@@ -140,14 +142,14 @@ export function migrateCommands(set: CommandSet, root: Command): void {
     );
   });
   const down = set
-    .add(group, "down", "take the newest migrations back; tables go with what is in them", [
+    .add(group, "down", "undo the newest migrations; their tables are dropped, with all rows", [
       "countersign migrate down --steps 1 --yes",
     ])
     .option("--steps <number>", "how many", "1");
   set.does<{ readonly steps: string }>(down, async (cli, options) => {
     const steps = wholeNumber(options.steps, "--steps");
     if (steps < 1) throw new CliError("usage", "`--steps` is at least 1");
-    await cli.sure(show`Take back ${steps} migration(s)? What is in their tables is lost.`);
+    await cli.sure(show`Undo ${steps} migration(s)? The rows in their tables are lost.`);
     const undone = await migrate(request(cli, "countersign migrate down"), "down", steps, true);
     await cli.answer({ undone }, () => lines(...undone.map((name) => show`${cli.paint.yellow("taken back")} ${name}`)));
   });

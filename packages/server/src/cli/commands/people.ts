@@ -1,4 +1,7 @@
-/** `agent`, `human`, `key`, `tenant`, `kill`: who may act, with which keys, and the switch that stops everything. */
+/**
+ * `agent`, `human`, `key`, `tenant`, `kill`: the principals of a tenant, their keys, and the switch that stops
+ * everything.
+ */
 import { isUuid, type ApiKeyView, type OperationOutput, type PrincipalView } from "@countersign/contract";
 import type { Input } from "@countersign/sdk";
 import type { Command } from "commander";
@@ -54,13 +57,13 @@ const agents: readonly Kind[] = ["agent", "service"];
 function agentCommands(set: CommandSet, root: Command): void {
   const group = set.group(root, "agent", "agents and services, and who is answerable for them");
   const create = set
-    .add(group, "create <name>", "add an agent; you accept to be answerable; prints its first API key, once", [
+    .add(group, "create <name>", "add an agent that you are answerable for; prints its first API key, once", [
       "countersign agent create checkout-bot --type BACKEND_SERVICES",
       "countersign agent create deployer --service --scope change_sets.propose --scope change_sets.read",
     ])
     .option(
       "--type <type>",
-      "UI_VELOCITY, DESIGN_SYSTEM, BACKEND_SERVICES, INTEGRATION or GENERAL: weighs in the risk",
+      "UI_VELOCITY, DESIGN_SYSTEM, BACKEND_SERVICES, INTEGRATION or GENERAL: counts in the risk score",
       "GENERAL",
     )
     .option("--service", "a service: a program without a model behind it")
@@ -82,7 +85,7 @@ function agentCommands(set: CommandSet, root: Command): void {
   statusCommand(set, group, "suspend", "SUSPENDED", "stop it at once: none of its keys is accepted any more", agents);
   statusCommand(set, group, "activate", "ACTIVE", "let it act again", agents);
   set.does(
-    set.add(group, "accept <name>", "be answerable for it from now on, in place of the one before"),
+    set.add(group, "accept <name>", "be answerable for it from now on, in place of its present human"),
     async (cli, _options, name) => {
       const { id } = await findPrincipal(cli, name, agents);
       const answer = await cli.client.acceptAgent(await proven(cli, "acceptAgent", { id }, `answer for ${name}`));
@@ -111,7 +114,7 @@ export function agentText(cli: Cli, created: OperationOutput<"createAgent">): Sh
         "countersign change-set create --put CONFIG:shop/checkout --from checkout.json --submit",
         "as the agent: propose",
       ],
-      ["countersign change-set list --pending --mine", "as yourself: what waits for you"],
+      ["countersign change-set list --pending --mine", "as yourself: the change-sets that wait for you"],
     ]),
   );
 }
@@ -218,7 +221,7 @@ function keyCommands(set: CommandSet, root: Command): void {
   const list = set
     .add(group, "list", "API keys, never their secrets")
     .alias("ls")
-    .option("--signing", "the public keys people vote with")
+    .option("--signing", "people's public keys, which verify their votes")
     .option("--of <name>", "of this principal");
   set.does<KeyOptions>(list, async (cli, options) => {
     const of =
@@ -276,7 +279,7 @@ function keyCommands(set: CommandSet, root: Command): void {
 function tenantText(cli: Cli, tenant: OperationOutput<"getTenant">): Shown {
   const meaning = {
     solo: "one person; may approve their own agents' changes, every receipt says so",
-    team: "approvals capped at the people there are",
+    team: "approvals capped at the number of people",
     organisation: "as many approvals as the rules ask for",
   }[tenant.mode];
   return facts(cli.paint, [
@@ -336,12 +339,12 @@ function killCommands(set: CommandSet, root: Command): void {
       lines(
         killText(cli.paint, answer.killSwitch, cli.terminal.nowMs()),
         empty,
-        next(cli.paint, [["countersign kill release", "let it go on, with your signing key"]]),
+        next(cli.paint, [["countersign kill release", "release it, with your signing key"]]),
       ),
     );
   });
   set.does(
-    set.add(group, "release", "let it go on: two people, each with their signing key (solo: the one)"),
+    set.add(group, "release", "release the kill-switch: two people, each with their signing key (solo: the one)"),
     async (cli) => {
       const answer = await cli.client.releaseKillSwitch(
         await proven(cli, "releaseKillSwitch", {}, "release the kill-switch"),

@@ -1,4 +1,7 @@
-/** `countersign restore`: says, signed, that the database was restored from an older backup, so that publishing goes on. */
+/**
+ * `countersign restore`: records, signed, that the database was restored from an older backup, so that publishing goes
+ * on.
+ */
 import type { Command } from "commander";
 import { restoreLedgers, type Restored } from "../../ops/index.js";
 import type { Cli } from "../cli.js";
@@ -18,7 +21,7 @@ export function restoreCommand(set: CommandSet, root: Command): void {
     .add(
       root,
       "restore",
-      "after an older backup was restored: record it, signed, and publish on; refuses when nothing was restored",
+      "record that an older backup was restored, signed, and go on publishing; refuses when nothing was restored",
       [
         'countersign restore --reason "disk of db1 failed, backup of 02:00"',
         'COUNTERSIGN_LOG_KEYS=/srv/staging-keys countersign restore --as-clone --reason "copy for staging"',

@@ -1,4 +1,4 @@
-/** `audit erase | hold | release | holds | prune | archives`: what may be taken out of the ledger, on whose word. */
+/** `audit erase | hold | release | holds | prune | archives`: erasing texts, holding and pruning. */
 import type { ArchiveView, ErasureReport, LegalHoldView, PruningPreview } from "@countersign/contract";
 import type { Command } from "commander";
 import type { Cli } from "../cli.js";
@@ -37,9 +37,9 @@ function eraseCommand(set: CommandSet, group: Command): void {
       ],
     )
     .requiredOption("--subject <type:name>", "`change_set:CS-…` or `principal:NAME`; ids will do")
-    .option("--reason <text>", "why; it is recorded, and stays")
-    .option("--policy <name>", "the rule it is done by; it is recorded, and stays")
-    .option("--dry-run", "only say what would go, and what would stay");
+    .option("--reason <text>", "the reason; it is recorded, and stays")
+    .option("--policy <name>", "the rule that requires it; it is recorded, and stays")
+    .option("--dry-run", "only show which texts would go, and which would stay");
   set.does<EraseOptions>(command, async (cli, options) => {
     const { subject, reason, policy } = options;
     const foreseen = await cli.client.previewErasure({ subject });
@@ -84,7 +84,7 @@ function erasureText(cli: Cli, report: ErasureReport, verb: string): Shown {
 
 function holdCommands(set: CommandSet, group: Command): void {
   const place = set
-    .add(group, "hold", "a legal hold: what it names is neither erased nor pruned", [
+    .add(group, "hold", "place a legal hold: its subject is neither erased nor pruned", [
       "countersign audit hold --subject change_set:CS-2026-1120-001 --reason 'case 12/2026'",
       "countersign audit hold --all --reason 'audit of the year'",
     ])
@@ -165,7 +165,7 @@ function pruneCommand(set: CommandSet, group: Command): void {
     .add(
       group,
       "prune",
-      "write old entries to an archive, verify it, then empty them; hashes stay, and with them every proof",
+      "archive old entries, verify the archive, then empty the entries; hashes stay, and with them every proof",
       [
         "countersign audit prune --before 365d --dry-run",
         "countersign audit prune --before 2026-01-01 --archive ledger-2025.bundle",
@@ -189,12 +189,12 @@ function pruneCommand(set: CommandSet, group: Command): void {
     if (options.dryRun === true) return cli.answer(foreseen, () => pruningText(cli, foreseen));
     const { archive } = options;
     if (archive === undefined)
-      throw new CliError("usage", "`--archive FILE` is needed: nothing is emptied that was not archived", {
+      throw new CliError("usage", "`--archive FILE` is needed: only archived entries are emptied", {
         help: ["countersign audit prune --help"],
       });
     cli.note(pruningText(cli, foreseen));
     await cli.sure(show`Archive and empty these entries?`);
-    // What was shown is what is pruned, also when it was asked by time.
+    // Exactly the shown entries are pruned, even if they were chosen by time.
     const done = await cli.client.pruneLedger(
       await proven(cli, "pruneLedger", { upTo: foreseen.upTo, archive }, "prune the ledger"),
     );
@@ -202,7 +202,7 @@ function pruneCommand(set: CommandSet, group: Command): void {
       lines(
         archiveText(cli, done.archive),
         empty,
-        show`Keep the archive: nothing else has what was taken away. It is held against the ledger with:`,
+        show`Keep the archive: nothing else has the removed contents. To compare it with the ledger:`,
         show`  ${cli.paint.cyan(`countersign audit verify --archive ${done.archive.file ?? "FILE"}`)}`,
       ),
     );
@@ -215,7 +215,7 @@ function pruningText(cli: Cli, plan: PruningPreview): Shown {
     ["emptied", show`${plan.emptied} entries, ${plan.bodies} texts`],
     [
       "kept",
-      show`${plan.kept} entries: keys, what the newest state of a row stands in, what is not finished or held (${plan.keptSubjects})`,
+      show`${plan.kept} entries: keys, the newest entry about each row, unfinished and held subjects (${plan.keptSubjects})`,
     ],
     ["checkpoint", plan.checkpoint === null ? "none is configured" : show`covers ${plan.checkpoint} entries`],
   ]);
@@ -232,7 +232,7 @@ function archiveText(cli: Cli, archive: ArchiveView): Shown {
 }
 
 function archivesCommand(set: CommandSet, group: Command): void {
-  const list = set.add(group, "archives", "prunings, and the archives that hold what they took away");
+  const list = set.add(group, "archives", "prunings, and the archives that hold the removed contents");
   set.does(list, async (cli) => {
     const answer = await cli.client.listArchives({});
     await cli.answer(answer, () =>

@@ -1,4 +1,4 @@
-/** `enrol`, `login`, `logout`, `whoami`, `status`: who one is, and how things stand. */
+/** `enrol`, `login`, `logout`, `whoami`, `status`: the caller's identity and an overview. */
 import { hostname } from "node:os";
 import { beingCarriedOutStatuses } from "@countersign/contract";
 import { Countersign } from "@countersign/sdk";
@@ -111,12 +111,12 @@ export function keyIdOf(key: string): string {
 }
 
 function whoCommands(set: CommandSet, root: Command): void {
-  set.does(set.add(root, "whoami", "who you are to the server, and what you may do"), async (cli) => {
+  set.does(set.add(root, "whoami", "your name, tenant, roles and permissions on the server"), async (cli) => {
     const me = await cli.me();
     await cli.answer(me, () => whoText(cli.paint, me, cli.url));
   });
   set.does(
-    set.add(root, "status", "how things stand: you, what waits for you, what is stuck, kill-switches, the ledger"),
+    set.add(root, "status", "overview: you, the change-sets that wait for you or are stuck, kill-switches, the ledger"),
     async (cli) => {
       const status = await readStatus(cli);
       await cli.answer(status, () => statusText(cli, status));

@@ -128,7 +128,7 @@ function startedText(cli: Cli, server: Started): Shown {
   );
 }
 
-/** The first SIGINT or SIGTERM; a second one ends the process as it is: the next start recovers. */
+/** The first SIGINT or SIGTERM; a second one ends the process at once: the next start recovers. */
 function stopSignal(): Promise<string> {
   return new Promise((resolve) => {
     for (const name of ["SIGINT", "SIGTERM"] as const) {

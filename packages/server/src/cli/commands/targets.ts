@@ -1,4 +1,4 @@
-/** `resource` and `workspace`: what can be changed. */
+/** `resource` and `workspace`: the targets that can be changed. */
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { Cli } from "../cli.js";
@@ -80,8 +80,8 @@ function resourceCommands(set: CommandSet, root: Command): void {
       "countersign resource show CONFIG:shop/checkout",
       "countersign resource show production:CONFIG:shop/checkout --revision 3",
     ])
-    .option("-e, --environment <name>", "environment of a target typed without one", "development")
-    .option("--revision <number>", "as it was at this revision");
+    .option("-e, --environment <name>", "environment of a target that names none", "development")
+    .option("--revision <number>", "the document at this revision");
   set.does<ResourceOptions>(read, async (cli, options, target) => {
     const revision = options.revision === undefined ? {} : { revision: wholeNumber(options.revision, "--revision") };
     const view = await cli.client.getResource({ ...resourceOf(target, options.environment), ...revision });
@@ -94,7 +94,7 @@ function resourceCommands(set: CommandSet, root: Command): void {
   });
   const history = set
     .add(group, "history <target>", "its revisions and the change-sets that made them")
-    .option("-e, --environment <name>", "environment of a target typed without one", "development")
+    .option("-e, --environment <name>", "environment of a target that names none", "development")
     .option("--limit <rows>", "rows at most", "50");
   set.does<ResourceOptions>(history, async (cli, options, target) => {
     const page = await cli.client.getResourceHistory({
@@ -146,7 +146,7 @@ function workspaceCommands(set: CommandSet, root: Command): void {
     await cli.answer(answer, () => workspaceTable(cli.paint, answer.rows));
   });
   set.does(
-    set.add(group, "remove <name>", "take it off the register; its files stay as they are"),
+    set.add(group, "remove <name>", "remove a workspace from the register; its files stay unchanged"),
     async (cli, _options, name) => {
       const { rows } = await cli.client.listWorkspaces();
       const row = rows.find(

@@ -27,7 +27,7 @@ const dirOption = [
 ] as const;
 
 export function witnessCommands(set: CommandSet, root: Command): void {
-  const group = set.group(root, "witness", "cosign other people's ledgers; on a machine they cannot reach");
+  const group = set.group(root, "witness", "cosign other people's ledgers, on a machine that they cannot reach");
   initCommand(set, group);
   addLogCommand(set, group);
   runCommand(set, group);
@@ -39,7 +39,7 @@ function initCommand(set: CommandSet, group: Command): void {
     .add(group, "init", "make a witness: its key and its memory", [
       "countersign witness init --name witness.example.org/w1",
     ])
-    .requiredOption("--name <name>", "name in its signatures, best an address it is known under; never changed")
+    .requiredOption("--name <name>", "the witness's name in its signatures, best its address; it can never be changed")
     .option(...dirOption);
   set.does<WitnessOptions & { readonly name: string }>(command, async (cli, options) => {
     const made = await initWitness({ directory: directoryOf(cli, options), name: options.name });
@@ -89,7 +89,7 @@ function addLogCommand(set: CommandSet, group: Command): void {
         : await followStatements(directory, readStatements(cli.path(options.statements)));
     await cli.answer(log, () =>
       lines(
-        show`${cli.paint.green("known")}: ${cli.paint.bold(log.name)} and what is below it`,
+        show`${cli.paint.green("known")}: ${cli.paint.bold(log.name)} and all origins below it`,
         show`  ${counted(log.trusted.length, "trusted key", "trusted keys")}${log.revoked.length === 0 ? "" : `, ${log.revoked.length} revoked`}`,
       ),
     );
@@ -111,7 +111,7 @@ interface RunOptions extends WitnessOptions {
 
 function runCommand(set: CommandSet, group: Command): void {
   const command = set
-    .add(group, "run", "answer requests in the foreground, over plain HTTP: TLS is a proxy's", [
+    .add(group, "run", "answer requests in the foreground, over plain HTTP; use a proxy for TLS", [
       "countersign witness run",
       "countersign witness run --host 0.0.0.0 --port 7118",
     ])
@@ -146,7 +146,9 @@ function stopSignal(): Promise<void> {
 }
 
 function listCommand(set: CommandSet, group: Command): void {
-  const command = set.add(group, "list", "its key, the logs it knows, and what it cosigned last").option(...dirOption);
+  const command = set
+    .add(group, "list", "the witness's key, its logs, and the checkpoint it cosigned last for each")
+    .option(...dirOption);
   set.does<WitnessOptions>(command, async (cli, options) => {
     const witness = await openWitness({ directory: directoryOf(cli, options), clock: systemClock });
     const [logs, cosigned] = [await witness.logs(), await witness.cosigned()];

@@ -29,7 +29,7 @@ export interface History {
   readonly edits: readonly Edit[];
 }
 
-/** As what a path is replayed: every third path as a file, as a resource, and as both in one change-set. */
+/** The target kind of a path's replay: every third path is a file, a resource, and both in one change-set. */
 export type Shape = "file" | "resource" | "both";
 
 export interface Chain {
@@ -49,7 +49,7 @@ export function readHistories(folder: string): History[] {
       "file_malformed",
       `there is no history in \`${folder}\`: no file ends with ${endings.join(", ")}`,
       {
-        help: ["countersign demo   (without --histories: those that come with it)"],
+        help: ["countersign demo   (without --histories: the included ones)"],
       },
     );
   return files.sort().map((file) => ({

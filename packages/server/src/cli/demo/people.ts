@@ -25,7 +25,7 @@ export interface Person {
   readonly name: string;
   readonly tenant: string;
   readonly client: Countersign;
-  /** API key, as it was shown once. */
+  /** The API key that was shown once. */
   readonly secret: string;
   readonly keyId: string;
   readonly privateKey: string;
@@ -37,7 +37,7 @@ export interface Agent {
   readonly client: Countersign;
 }
 
-/** What a person does with the one-time code they were given. */
+/** A person enrols with their one-time code. */
 export async function enrolPerson(url: string, code: string): Promise<Person> {
   const { privateKey, publicKey } = generateSigningKeyPair();
   const signature = signMessage(privateKey, enrolmentBytes({ code, publicKey }));
@@ -57,7 +57,7 @@ export async function enrolPerson(url: string, code: string): Promise<Person> {
 
 /** The input with a proof that the person's key is unlocked here and now. */
 export function proven<K extends OperationId>(person: Person, operation: K, input: Input<K>): Input<K> {
-  // With its defaults written out: what is signed here is what the server checks.
+  // With its defaults written out, so the server checks the same input.
   const whole = JSON.parse(JSON.stringify(operationRow(operation).input.parse(input))) as JsonObject;
   const atMs = Date.now();
   const bytes = keyProofBytes({ tenant: person.tenant, operation, input: whole, principal: person.id, atMs });
@@ -82,7 +82,7 @@ export async function addAgent(by: Person, url: string, name: string, agentType:
   return { id: made.principal.id, name, client: new Countersign({ url, key: made.secret }) };
 }
 
-/** Votes by signature on what the server shows; the digest is computed here from what is shown. */
+/** Votes by signature on the change-set that the server shows; the digest is computed here from the shown content. */
 export async function vote(
   person: Person,
   set: ChangeSetView,

@@ -1,7 +1,7 @@
 /**
  * Replays the chains: each recorded edit becomes a change-set by its author's agent, is approved where policy asks for
- * people, and applied. On the way two things are let happen as they do in teams: two agents work on one target at the
- * same time, and somebody edits a file past everybody.
+ * people, and applied. On the way two incidents happen, as in real teams: two agents work on one target at the same
+ * time, and somebody edits a file past everybody.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import type { ChangeSetView, ItemInput, JsonValue, Target } from "@countersign/contract";
@@ -10,7 +10,7 @@ import type { Chain, Edit } from "./histories.js";
 import { vote } from "./people.js";
 import { targetName, type Proposal, type Stage } from "./stage.js";
 
-/** What stands out, told as it happens. */
+/** Incidents, printed as they happen. */
 export interface Incident {
   readonly kind: "conflict" | "drift" | "rejected" | "denied" | "refused" | "failed" | "stopped";
   readonly text: string;
@@ -23,7 +23,7 @@ export interface Replay {
   readonly onIncident: (incident: Incident) => void;
 }
 
-/** What one chain left: its change-sets, oldest first, and edits that changed nothing. */
+/** The result of one chain: its change-sets, oldest first, and edits that changed nothing. */
 export interface Replayed {
   readonly chain: Chain;
   readonly sets: readonly string[];
@@ -75,7 +75,7 @@ class ChainRun {
     return canonicalize(document) !== canonicalize(this.#now);
   }
 
-  /** Both edits must update what is there, and differ. */
+  /** Both edits must update an existing target, and differ. */
   canConflict(first: Edit, second: Edit): boolean {
     return (
       this.#now !== null &&
@@ -172,7 +172,7 @@ class ChainRun {
     await this.#check(set);
   }
 
-  /** What was applied is what was recorded. */
+  /** The applied content must equal the recorded one. */
   async #check(set: ChangeSetView): Promise<void> {
     const { stage } = this.#replay;
     for (const target of this.#targets) {

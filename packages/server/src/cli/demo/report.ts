@@ -1,4 +1,4 @@
-/** How the demo tells its story: progress and incidents on stderr, the summary on stdout, `--json` for machines. */
+/** Prints the demo's story: progress and incidents on stderr, the summary on stdout, `--json` for machines. */
 import type { Cli } from "../cli.js";
 import { empty, indent, lines, show, type Shown } from "../text.js";
 import type { Chain } from "./histories.js";

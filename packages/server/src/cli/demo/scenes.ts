@@ -1,6 +1,7 @@
 /**
- * What must not work, tried: an agent that widens its own rights, an author who approves, an agent that votes, an apply that
- * fails half-way, an apply while the kill-switch is engaged. Each scene throws when the answer is not the one promised.
+ * Scenes that try forbidden acts: an agent that widens its own rights, an author who approves, an agent that votes, an
+ * apply that fails half-way, an apply while the kill-switch is engaged. Each scene throws when the answer is not the
+ * one promised.
  */
 import { linkSync, readFileSync, rmSync } from "node:fs";
 import type { ApplicationAnswer, ItemInput, Target } from "@countersign/contract";
@@ -34,7 +35,7 @@ async function refusedAs(work: () => Promise<unknown>): Promise<string> {
   }
 }
 
-/** One item is what the agent may do, the other is not: the whole change-set is denied. */
+/** The agent may do one item but not the other: the whole change-set is denied. */
 async function widensItsOwnRights({ stage, onIncident }: Scenes, agent: Agent): Promise<void> {
   const target: Target = { kind: "resource", type: "SYSTEM_CONFIG", id: "system.config/grants", environment: "system" };
   const note: Target = { kind: "resource", type: "CONFIG", id: "demo/note", environment: "development" };

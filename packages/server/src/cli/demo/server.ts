@@ -10,7 +10,7 @@ export interface DemoServer {
 }
 
 export async function startDemoServer(dataDirectory: string): Promise<DemoServer> {
-  // Refusals are part of the story and are told by it; only what nobody expects is worth a line.
+  // Refusals are part of the story, which tells them; only unexpected events get a line.
   const log = openLog({ level: "error" });
   const server = await startServer({ dataDirectory, port: 0, firstHuman: "Ada", log });
   return { url: server.url, enrolmentCode: server.firstCode?.text ?? "", close: () => server.close() };

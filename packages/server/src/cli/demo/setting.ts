@@ -1,4 +1,4 @@
-/** Who is there and what the rules are: set up as a user would, by one-time codes, keys and change-sets. */
+/** Sets up the demo's people, agents and rules, as a user would: by one-time codes, keys and change-sets. */
 import { agentTypes, type ConfigurationDocument, type JsonObject } from "@countersign/contract";
 import type { Chain } from "./histories.js";
 import { addAgent, addPerson, enrolPerson, proven, vote, type Agent, type Person } from "./people.js";

@@ -1,6 +1,6 @@
 /**
- * What the demo plays on: a client for everybody, the workspace, and the two things it never takes on trust: what a target
- * holds now, read from the disk or the API, and what it held before each change.
+ * The demo's stage: a client for everybody, the workspace, and two facts that it never takes on trust: the present
+ * content of a target, read from the disk or the API, and its content before each change.
  */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,9 @@ import { canonicalize } from "@countersign/proof";
 import { isCountersignError, type Input } from "@countersign/sdk";
 import { vote, type Agent, type Person } from "./people.js";
 
-/** Exactly what a target held: a file's bytes and mode, a resource's canonical text; undefined when it was absent. */
+/**
+ * The exact content of a target: a file's bytes and mode, a resource's canonical text; undefined when it was absent.
+ */
 export type Held = { readonly bytes: Buffer; readonly mode: number } | { readonly text: string } | undefined;
 
 export interface Recorded {
@@ -38,7 +40,7 @@ export interface Tally {
   driftRefused: number;
   /** Applies that began, failed and were taken back. */
   compensated: number;
-  /** Targets compared with what they held before, after a rollback or a failed apply. */
+  /** Targets compared with their earlier content, after a rollback or a failed apply. */
   compared: number;
   readonly unlike: string[];
 }
@@ -62,7 +64,7 @@ export class Stage {
   readonly root: string;
   readonly workspace: string;
   readonly tally = emptyTally();
-  /** What the targets of each change-set held before it was applied. */
+  /** The content of each change-set's targets before it was applied. */
   readonly recorded = new Map<string, readonly Recorded[]>();
 
   constructor(cast: Cast, workspace: { readonly root: string; readonly name: string }) {
@@ -119,7 +121,7 @@ export class Stage {
     return now;
   }
 
-  /** Applies, after noting what the targets hold. The change-set as it is afterwards. */
+  /** Notes the content of the targets, then applies. Returns the change-set after that. */
   async apply(agent: Pick<Agent, "client">, set: ChangeSetView): Promise<ChangeSetView> {
     const before = await this.note(set);
     const { changeSet } = await agent.client.applyChangeSet({ id: set.id });
@@ -156,7 +158,7 @@ export class Stage {
     return changeSet;
   }
 
-  /** Notes every target that is not byte for byte what it was. */
+  /** Notes every target that is not, byte for byte, in its earlier state. */
   async compare(recorded: readonly Recorded[], what: string): Promise<void> {
     for (const { target, before } of recorded) {
       this.tally.compared += 1;

@@ -1,4 +1,4 @@
-/** Takes back the latest share of every third chain, newest first, and holds each target against what it was before. */
+/** Rolls back the latest share of every third chain, newest first, and compares each target with its earlier state. */
 import type { Replayed } from "./replay.js";
 import type { Stage } from "./stage.js";
 

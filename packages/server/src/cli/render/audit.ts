@@ -137,7 +137,7 @@ export function reportEnd(cli: Cli, end: ReportSummary, head: ReportHeader | und
     ["refusals", counts.refusals],
     ["approved by policy alone", counts.automatic],
     ["self-approved", counts.selfApproved],
-    ["rolled back by who was on call", counts.emergency],
+    ["rolled back by the on-call role", counts.emergency],
     ["still open", counts.open],
   ];
   return lines(
@@ -166,7 +166,7 @@ export function reportEnd(cli: Cli, end: ReportSummary, head: ReportHeader | und
     paint.dim(
       head === undefined || head.to < head.from
         ? "as the server says"
-        : `as the server says; for your own: countersign audit export --from ${head.from} --to ${head.to} -o period.bundle`,
+        : `this is the server's verdict; for your own: countersign audit export --from ${head.from} --to ${head.to} -o period.bundle`,
     ),
   );
 }

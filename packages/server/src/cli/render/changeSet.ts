@@ -81,7 +81,7 @@ export function changeSetText(
   );
 }
 
-/** After a command: where it stands now and what comes next; `show` has the rest. */
+/** After a command: the new status and the next commands; `show` has the rest. */
 export function changeSetBrief(paint: Painter, set: ChangeSetView): Shown {
   const approvals = approvalsLine(paint, set);
   const votes = set.votes.filter((vote) => !vote.dismissed).map((vote) => indent(voteLine(paint, vote)));
@@ -129,7 +129,7 @@ function summary(paint: Painter, set: ChangeSetView, nowMs: number): Shown {
       "erased",
       set.erasedAt === null
         ? undefined
-        : show`${when(set.erasedAt) ?? empty} ${paint.dim("its texts and states; what is shown is what is left")}`,
+        : show`${when(set.erasedAt) ?? empty} ${paint.dim("its texts and states; the rest is shown here")}`,
     ],
     ["applied", when(set.appliedAt)],
     ["undo at once until", set.status === "APPLIED" ? when(set.undoUntil) : undefined],
@@ -249,7 +249,7 @@ function votesText(paint: Painter, set: ChangeSetView): Shown[] {
       ? empty
       : route.auto
         ? show` no one needs to be asked`
-        : show` ${route.required} required${route.capped ? ` (${route.uncapped} by the rules, capped at the people there are)` : ""}, mode ${route.mode}`;
+        : show` ${route.required} required${route.capped ? ` (${route.uncapped} by the rules, capped at the number of people)` : ""}, mode ${route.mode}`;
   const votes = set.votes.map((vote) => indent(voteLine(paint, vote)));
   if (route === null && votes.length === 0) return [];
   return [empty, show`${paint.bold("Approval")}${how}`, ...stages, ...votes];
@@ -262,7 +262,9 @@ function conflictsText(paint: Painter, set: ChangeSetView): Shown[] {
   );
   return [
     empty,
-    paint.yellow("Others want to change the same targets; who applies first wins, the rest must be revised:"),
+    paint.yellow(
+      "Other change-sets want to change the same targets. The one applied first wins; the others must be revised:",
+    ),
     ...rows,
   ];
 }
@@ -274,7 +276,7 @@ export function commandsFor(command: Command, number: string): readonly (readonl
     case "submit":
       return [[typed("submit"), "ask for approval"]];
     case "revise":
-      return [[typed("revise", " --rebase"), "plan again on the targets as they are (or -f FILE: other items)"]];
+      return [[typed("revise", " --rebase"), "plan again on the targets' present state (or -f FILE: other items)"]];
     case "vote":
       return [
         [typed("approve"), "approve with your signing key"],
@@ -293,15 +295,15 @@ export function commandsFor(command: Command, number: string): readonly (readonl
     case "resolve":
       return [[typed("resolve", ' --as applied --evidence "…"'), "say what became of it"]];
     case "archive":
-      return [[typed("archive"), "put it away; its backups are released"]];
+      return [[typed("archive"), "archive it; its backups are released"]];
     default:
-      // What the engine does by itself is no command of a person.
+      // The engine's own events are no commands of a person.
       return [];
   }
 }
 
 function nextSteps(paint: Painter, set: ChangeSetView): Shown[] {
-  // After APPROVED a vote can only withdraw the approval: apply is what comes next.
+  // After APPROVED a vote can only withdraw the approval: the next step is apply.
   const commands =
     set.status === "APPROVED"
       ? ["apply", ...set.legalCommands.filter((command) => command !== "apply" && command !== "vote")]

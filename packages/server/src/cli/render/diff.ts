@@ -1,9 +1,9 @@
-/** Diffs as people read them: lines of + and − with the place they are about. */
+/** Diffs for people: lines of + and −, each with its place. */
 import type { ItemView, JsonValue, PatchOperationView } from "./types.js";
 import { block, empty, indent, inline, lines, show, type Painter, type Shown } from "../text.js";
 import { shownTarget } from "@countersign/contract";
 
-/** The change of one item, from what the plan says it does. */
+/** The change of one item, from its plan. */
 export function itemDiff(paint: Painter, item: Pick<ItemView, "diff" | "effects" | "operation">): Shown {
   const { diff } = item;
   if (Array.isArray(diff)) return jsonDiff(paint, diff as readonly PatchOperationView[], documentBefore(item));
@@ -92,7 +92,7 @@ function valueAt(document: JsonValue, pointer: string): JsonValue | undefined {
   return value;
 }
 
-/** What undoing an item does, without its diff: each target with where it goes. */
+/** The effect of undoing an item, without its diff: each target with its next state. */
 export function undoLines(paint: Painter, item: Pick<ItemView, "effects">): Shown[] {
   return item.effects.toReversed().map(({ target, before }) => {
     const name = inline(shownTarget(target));

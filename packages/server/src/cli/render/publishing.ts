@@ -1,4 +1,7 @@
-/** Whether the ledger is signed and who confirms it, in a line when all is well; what is wrong with the way out. */
+/**
+ * Shows whether the ledger is signed, and which anchors confirm it: in one line when all is well, else with the problem
+ * and the way out.
+ */
 import type { OperationOutput } from "@countersign/contract";
 import { counted, lines, show, type Painter, type Shown } from "../text.js";
 import { roughly } from "../when.js";
@@ -22,7 +25,7 @@ function signed(paint: Painter, { state, reason, entries, checkpoint }: Standing
   const of = counted(entries, "entry", "entries");
   const all =
     checkpoint === null
-      ? `nothing of the ledger's ${of} was ever signed`
+      ? `none of the ledger's ${of} was ever signed`
       : `${checkpoint.size} of ${of}, the newest checkpoint ${roughly(checkpoint.signedAt, nowMs)}`;
   switch (state) {
     case "stopped":
@@ -41,14 +44,14 @@ function signed(paint: Painter, { state, reason, entries, checkpoint }: Standing
     case "published": {
       const late = open > 0 && (checkpoint === null || nowMs - Date.parse(checkpoint.signedAt) > lateMs);
       if (!late) return show`${paint.green("the ledger is signed")}${paint.dim(`: ${all}`)}`;
-      const where = state === "elsewhere" ? "the server that signs, which is not this one" : "the server";
+      const where = state === "elsewhere" ? "the server that signs (not this one)" : "the server";
       return paint.yellow(`signing is late: ${all}; the log of ${where} says why`);
     }
   }
 }
 
 function wrong(paint: Painter, { name, standing, since, lastError, nextAttemptAt }: AnchorStanding, nowMs: number) {
-  const why = `${since === null ? "" : ` (${roughly(since, nowMs)})`}: ${lastError ?? "it does not say why"}`;
+  const why = `${since === null ? "" : ` (${roughly(since, nowMs)})`}: ${lastError ?? "the anchor does not say why"}`;
   if (standing === "contradicts")
     return lines(
       paint.red(`ANCHOR ${name} CONTRADICTS THE LEDGER${why}`),
@@ -63,7 +66,7 @@ function wrong(paint: Painter, { name, standing, since, lastError, nextAttemptAt
 }
 
 function confirmed(paint: Painter, { anchors, anchorsDegraded, entries }: Standing): Shown {
-  if (anchors.length === 0) return paint.dim("no anchor keeps it outside: docs/anchors.md");
+  if (anchors.length === 0) return paint.dim("no anchor keeps checkpoints of the ledger: docs/anchors.md");
   const good = anchors.filter(({ standing }) => standing === "ok");
   const most = Math.max(0, ...good.map((one) => one.confirmed));
   const text = `${good.length} of ${counted(anchors.length, "anchor", "anchors")} confirmed when last asked, at most ${most} of ${counted(entries, "entry", "entries")}`;

@@ -1,9 +1,9 @@
 /**
- * The seam of anchors: places out of the database's reach that keep what a tenant's ledger looked like.
+ * The interface of anchors: places out of the database's reach that keep the state of a tenant's ledger.
  *
- * An anchor promises: what it has confirmed it keeps, whatever happens to the database or to the anchor's own process, and it
- * never confirms two states of one log of which one is not a continuation of the other. Every kind passes
- * `exerciseAnchor` (test/support/exercise-anchor.ts).
+ * An anchor promises to keep a confirmed checkpoint, whatever happens to the database or to the anchor's own process.
+ * And it never confirms two states of one log unless one continues the other. Every kind passes `exerciseAnchor`
+ * (test/support/exercise-anchor.ts).
  */
 import type { Checkpoint, Tile } from "@countersign/proof";
 
@@ -32,13 +32,13 @@ export interface Submission {
 }
 
 export interface AnchorReceipt {
-  /** What the anchor holds now; the checkpoint's size. */
+  /** The size of the anchor's newest checkpoint. */
   readonly size: number;
-  /** When, by whoever gave the receipt. */
+  /** The time, by the clock of the anchor that gave the receipt. */
   readonly atMs: number;
   /**
-   * What it gave: a witness one or more signature lines of the note (they begin with `— ` and end with a newline), a file or
-   * git anchor a line that says where it is kept.
+   * The receipt. A witness gives one or more signature lines of the note (they begin with `— ` and end with a newline).
+   * A file or git anchor gives a line that says where the checkpoint is kept.
    */
   readonly receipt: string;
 }
@@ -50,17 +50,20 @@ export interface Anchor {
   readonly location: string;
   /** At most one submission of a log in this time; absent: each checkpoint as it comes. */
   readonly everyMs?: number;
-  /** Cuts off what is under way: it fails as an outage does. */
+  /** Cuts off a submission under way: it fails like in an outage. */
   close?(): void;
   /**
    * Resolves when the checkpoint is kept for good. Submitting the same one again gives a receipt again.
-   * Throws `AnchorContradiction` when what it holds does not continue to this checkpoint; any other error is an outage
-   * and means that it may or may not have been kept.
+   * Throws `AnchorContradiction` when this checkpoint does not continue the anchor's state. Any other error is an
+   * outage: the checkpoint may or may not have been kept.
    */
   submit(submission: Submission): Promise<AnchorReceipt>;
 }
 
-/** What the anchor holds and what it was shown cannot both be true. Somebody has to look: trying again does not help. */
+/**
+ * The anchor's state and the submitted checkpoint cannot both be true. A person must investigate: trying again does not
+ * help.
+ */
 export class AnchorContradiction extends Error {
   override readonly name = "AnchorContradiction";
   readonly how: "smaller" | "other_root" | "inconsistent" | "rewritten";

@@ -2,11 +2,13 @@
  * The file anchor: a folder, best a mount that this machine cannot rewrite. Layout and check: layout.ts.
  *
  * Promises:
- * - What was confirmed is on the disk (fsync of files and folders) and never overwritten: notes are appended, tiles written once.
- * - Killed at any point it holds what it held before or the new checkpoint, and the next submission goes on from there
+ * - Confirmed checkpoints are on the disk (fsync of files and folders) and never overwritten: notes are appended, tiles
+ *   written once.
+ * - If the process is killed at any point, the folder holds its earlier state or the new checkpoint, and the next
+ *   submission goes on from there
  *   (ledger-anchors-file.test.ts kills it at every step).
- * - Several writers, also of several machines, need no lock: appending is atomic, and whoever appended reads what came before it
- *   and confirms only what agrees with that.
+ * - Several writers, also of several machines, need no lock: appending is atomic. A writer then reads all records
+ *   before its own, and confirms only a checkpoint that agrees with them.
  */
 import { open, readdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -32,7 +34,7 @@ import { Memory, Turns } from "./turns.js";
 
 export interface FileAnchorOptions {
   readonly name: string;
-  /** Made when it is missing; the folder above it has to be there, so that a missing mount is noticed. */
+  /** Makes a missing folder. The folder above it must exist, so a missing mount is noticed. */
   readonly directory: string;
   readonly clock: Clock;
   /** A file of notes that has grown to this takes no more. */
@@ -75,7 +77,7 @@ async function submit(
     held = await append(options, { folder, shelf, held, submission });
     memory.set(origin, held);
   }
-  if (held.newest === undefined) throw new Error("nothing is held after a checkpoint was kept");
+  if (held.newest === undefined) throw new Error("the anchor holds no checkpoint after it stored one");
   await showNewest(folder, held);
   await removeNarrower(folder, shelf, { from: before.edge.size, to: checkpoint.size });
   return { size: checkpoint.size, atMs: held.newest.receivedMs, receipt: `file ${folder}\n` };
@@ -95,13 +97,13 @@ function folderShelf(folder: string): Shelf {
   };
 }
 
-/** Writes a tile, or finds that it is there already: from a submission that was interrupted, or another writer. */
+/** Writes a tile, or finds it written already, by an interrupted submission or another writer. */
 async function keepTile(folder: string, { path, bytes }: TileFile, size: number): Promise<void> {
   const file = join(folder, path);
   await makeFolder(dirname(file), folder);
   if (await writeOnce(file, bytes)) return;
   if (!sameBytes(bytes, await readIfPresent(file)))
-    throw new AnchorContradiction("inconsistent", size, `its \`${path}\` holds other leaf hashes`);
+    throw new AnchorContradiction("inconsistent", size, `the anchor's \`${path}\` holds other leaf hashes`);
 }
 
 interface Appending {
@@ -111,7 +113,7 @@ interface Appending {
   readonly submission: Submission;
 }
 
-/** Appends the note and reads it back together with what others appended before it. */
+/** Appends the note, and reads it back together with the notes that others appended before it. */
 async function append(options: FileAnchorOptions, { folder, shelf, held, submission }: Appending): Promise<Held> {
   const { origin, checkpoint } = submission;
   const record = recordOf(checkpoint.text, options.clock.nowMs());
@@ -169,7 +171,7 @@ async function removeIfAllowed(file: string): Promise<void> {
   }
 }
 
-/** What a folder says that lets nothing be replaced or removed; a superseded file then simply stays. */
+/** The errors of a folder in which nothing can be replaced or removed. A superseded file then simply stays. */
 function isForbidden(error: unknown): boolean {
   return hasCode(error, "EPERM", "EACCES", "EROFS");
 }

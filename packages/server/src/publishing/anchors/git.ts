@@ -1,12 +1,13 @@
 /**
- * The git anchor: a repository, one commit a submission, pushed to `origin` when there is such a remote. Its strength is what others
- * have fetched, and a remote that refuses rewriting. Layout and check: layout.ts.
+ * The git anchor: a repository, one commit a submission, pushed to `origin` when there is such a remote. Its strength
+ * is in the clones that others fetched, and in a remote that refuses rewriting. Layout and check: layout.ts.
  *
  * Promises:
- * - A commit holds a whole submission or there is none: it is made by `git fast-import` from what its parent holds, without
- *   working tree, index or hooks, and refused when the branch moved meanwhile. So a kill at any point leaves nothing half done.
- * - History is never rewritten, and a branch that was rewritten by others is told: `refs/countersign/anchored` is the last commit
- *   made here, `refs/countersign/pushed` the last one the remote took; both stay ancestors of what follows.
+ * - A commit holds a whole submission or there is none: `git fast-import` makes it from its parent, without working
+ *   tree, index or hooks, and it is refused when the branch moved meanwhile. So a kill at any point leaves nothing half
+ *   done.
+ * - History is never rewritten, and a branch that others rewrote is reported: `refs/countersign/anchored` is the last
+ *   commit made here, `refs/countersign/pushed` the last one the remote took; both stay ancestors of what follows.
  * - Confirmed means: committed, and pushed where there is a remote.
  */
 import { randomUUID } from "node:crypto";
@@ -102,7 +103,7 @@ async function submit(repository: Repository, submission: Submission): Promise<A
     return receiptFor(repository, { branch: head.branch, commit }, submission);
   }
   throw new Error(
-    `the branch of \`${git.directory}\` moved ${triesMax} times; does somebody else commit to it all the time?`,
+    `the branch of \`${git.directory}\` moved ${triesMax} times; does another program commit to it all the time?`,
   );
 }
 
@@ -112,7 +113,7 @@ async function receiptFor(
   { origin, checkpoint }: Submission,
 ): Promise<AnchorReceipt> {
   const { newest } = await hold(repository, head, origin);
-  if (newest === undefined) throw new Error("nothing is held after a checkpoint was committed");
+  if (newest === undefined) throw new Error("the anchor holds no checkpoint after it committed one");
   return {
     size: checkpoint.size,
     atMs: newest.receivedMs,
@@ -120,7 +121,7 @@ async function receiptFor(
   };
 }
 
-/** What is there is used; an empty or missing folder becomes a repository. Returns where git keeps it. */
+/** An existing repository is used; an empty or missing folder becomes one. Returns the path of the git directory. */
 async function openRepository(git: Git, anchored: number): Promise<string> {
   const { directory } = git;
   await openDirectory(directory, anchored);
@@ -134,7 +135,7 @@ async function openRepository(git: Git, anchored: number): Promise<string> {
   return (await git.answer(["rev-parse", "--absolute-git-dir"])).toString("utf8").trim();
 }
 
-/** A git that changes a branch holds its lock for milliseconds; one that was killed holds it for ever. */
+/** A git that changes a branch holds the branch's lock for milliseconds. A killed git holds it for ever. */
 const lockStaleMs = 60_000;
 
 async function clearLocks(gitDirectory: string, refs: readonly string[]): Promise<void> {
@@ -182,7 +183,7 @@ async function isAncestor(git: Git, older: string, newer: string): Promise<boole
   return code === 0;
 }
 
-/** What was anchored before has to be part of what is there now. */
+/** Commits that were anchored before must be ancestors of the present branch. */
 async function refuseRewritten(git: Git, head: Head, ref: string, what: string): Promise<void> {
   const before = await commitOf(git, ref);
   if (before === undefined) return;
@@ -285,7 +286,7 @@ async function makeCommit(repository: Repository, made: Commit): Promise<string 
   throw new Error(`the branch could not be moved (${moved.code}): ${String(moved.stderr).slice(0, 500)}`);
 }
 
-/** Commits that no branch has yet; what a killed process leaves here is of no meaning. */
+/** The refs of commits that no branch has yet. Refs left by a killed process have no meaning. */
 const pendingRefs = "refs/countersign/pending/";
 
 async function* commitStream(
@@ -302,7 +303,7 @@ async function* commitStream(
   yield* data(Buffer.from(`${origin}: size ${checkpoint.size}, root ${root}\n`));
   if (head.commit !== undefined) yield `from ${head.commit}\n`;
   for await (const { path, bytes } of continuation.tiles()) {
-    // What was partial has grown, or is full now: one of each tile is enough, and older commits have the older ones.
+    // A partial tile has grown, or is full now. One file for each tile is enough; older commits have the older ones.
     yield* removed(`${folder}/${path.replace(/(\.p\/[0-9]+)?$/, ".p")}`, held.edge.size % tileLeaves !== 0);
     yield* file(`${folder}/${path}`, bytes);
   }
@@ -330,7 +331,7 @@ function* removed(path: string, mayBeThere: boolean): Iterable<string> {
   if (mayBeThere) yield `D ${path}\n`;
 }
 
-/** A courtesy to people who look into a repository that is not bare. What they changed there themselves is in the way and stays. */
+/** A courtesy to people who look into a repository that is not bare. Files that they changed themselves stay. */
 async function showInWorkingTree(git: Git, before: string | undefined, now: string): Promise<void> {
   const bare = await git.answer(["rev-parse", "--is-bare-repository"]);
   if (bare.toString("utf8").trim() === "true") return;
@@ -371,7 +372,7 @@ interface Rejected {
   readonly pushed: string | undefined;
 }
 
-/** The remote stands elsewhere. Resolves when it can be, and was, brought forward; else says what it is. */
+/** The remote is at another commit. Resolves when the remote was brought forward; otherwise throws the reason. */
 async function judgeRemote(git: Git, { branch, commit, pushed }: Rejected): Promise<void> {
   const fetched = await git.run(["fetch", "-q", "--no-tags", "origin", branch], { timeoutMs: pushTimeoutMs });
   const there = fetched.code === 0 ? await commitOf(git, "FETCH_HEAD") : undefined;

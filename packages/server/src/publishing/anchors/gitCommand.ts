@@ -1,6 +1,7 @@
 /**
- * `git` as a child process, so that no setting of the machine or the user changes what it does: no hooks, no signing, no filters, no
- * prompts, nothing of the environment that points git elsewhere. Bounded in time and in what it may answer.
+ * `git` as a child process. No setting of the machine or the user changes its behaviour: no hooks, no signing, no
+ * filters, no prompts, and no environment variable that points git elsewhere. Its time and the size of its answer are
+ * bounded.
  */
 import { spawn } from "node:child_process";
 import { maskText } from "../../platform/index.js";
@@ -26,7 +27,7 @@ const settings = [
   "core.fsmonitor=false",
   "core.attributesFile=/dev/null",
   "core.autocrlf=false",
-  // git 2.36: what was committed is on the disk.
+  // git 2.36: committed objects are on the disk.
   "core.fsync=all",
   "core.fsyncMethod=fsync",
   "commit.gpgSign=false",
@@ -53,7 +54,7 @@ export class Git {
   readonly directory: string;
   readonly #signal: AbortSignal;
 
-  /** `signal` ends what is under way. */
+  /** `signal` ends a running command. */
   constructor(directory: string, signal: AbortSignal) {
     this.directory = directory;
     this.#signal = signal;

@@ -1,5 +1,6 @@
 /**
- * Anchoring: takes the publisher's checkpoints to every configured anchor, each on its own, again and again until it has them.
+ * Anchoring: takes the publisher's checkpoints to every configured anchor, independently of the others, until the
+ * anchor has them.
  * Promises: a failing anchor is visible and never skipped; after an outage the newest checkpoint and every leaf tile since the
  * last confirmed one arrive; a contradiction is an alarm, not retried quietly; one slow anchor delays no other and no commit.
  */
@@ -20,8 +21,8 @@ export type { AnchorStanding, AnchorState, AnchorStatus } from "./states.js";
 
 export interface Anchors {
   /**
-   * A checkpoint was stored; or this process begins to publish for the tenant, and this is its newest. Returns at once; each
-   * anchor takes the newest one when it is its turn.
+   * Tells that a checkpoint was stored, or that this process begins to publish for the tenant and this is the newest
+   * checkpoint. Returns at once; each anchor gets the newest checkpoint when it is its turn.
    */
   offer(tenant: TenantId, stored: StoredCheckpoint): void;
   /** Another process publishes for this tenant from now on: nothing more is submitted for it from here. */
@@ -32,11 +33,11 @@ export interface Anchors {
   degraded(): boolean;
   /** Resolves when nothing is under way and nothing is due. */
   settled(): Promise<void>;
-  /** Ends: what is under way is cut off, and fails as an outage does. */
+  /** Ends. Submissions under way are cut off, and fail like in an outage. */
   close(): Promise<void>;
 }
 
-/** What is noted of a tenant's anchors: those named, and others that once were. */
+/** The remembered states of a tenant's anchors: of the configured ones, and of earlier ones. */
 export async function readAnchorStates(snapshot: Snapshot, names: readonly string[]): Promise<AnchorState[]> {
   const states = (await snapshot.query(readStates(snapshot.tenant))).map(stateOf);
   const fresh = names.filter((wanted) => !states.some(({ anchor }) => anchor === wanted)).map(freshState);
@@ -86,7 +87,7 @@ class AllAnchors implements Anchors {
     });
   }
 
-  /** Without the database: as if nothing were remembered. The anchors themselves know what they hold. */
+  /** Without the database nothing is remembered. The anchors themselves know their copies. */
   async #readStates(tenant: TenantId): Promise<Map<string, AnchorState>> {
     const { name, text, values } = readStates(tenant);
     try {
@@ -112,7 +113,7 @@ class AllAnchors implements Anchors {
       chance: this.#options.chance ?? Math.random,
       changed: () => this.#changed(),
     };
-    // What an earlier process waited for is over: it is tried at once.
+    // An earlier process's waiting time is over: the anchor is tried at once.
     return new Keeper(parts, { ...state, nextMs: null });
   }
 

@@ -1,4 +1,7 @@
-/** One tenant's checkpoints on their way to one anchor: one submission at a time, the newest checkpoint each, until it is there. */
+/**
+ * Brings one tenant's checkpoints to one anchor: one submission at a time, each with the newest checkpoint, until the
+ * anchor has it.
+ */
 import type { TenantId } from "@countersign/contract";
 import { maskText } from "../../platform/index.js";
 import { AnchorContradiction, type Anchor, type AnchorReceipt, type Submission } from "./anchor.js";
@@ -15,7 +18,7 @@ export interface KeeperParts {
   readonly gate: <T>(use: () => Promise<T>) => Promise<T>;
   readonly after: (ms: number, run: () => void) => () => void;
   readonly chance: () => number;
-  /** Something ended: whoever waits for quiet looks again. */
+  /** A submission ended: callers that wait for quiet check again. */
   readonly changed: () => void;
 }
 
@@ -90,7 +93,7 @@ export class Keeper {
       if (taken === undefined) return;
       const { stored, receipt } = taken;
       const answer = { size: receipt.size, nowMs: options.clock.nowMs(), everyMs: anchor.everyMs ?? 0 };
-      // What was offered meanwhile stays wanted.
+      // A checkpoint that was offered meanwhile is still to be submitted.
       const now = this.#state;
       const next = confirmed(
         wanting(before, { incarnation: stored.incarnation, size: stored.checkpoint.size }),
@@ -116,12 +119,13 @@ export class Keeper {
     for (let held = 0; ;) {
       const stored = await options.source.latest(tenant);
       if (this.#ended) return undefined;
-      if (stored === undefined) throw new Error("the database has no checkpoint to take there");
+      if (stored === undefined) throw new Error("the database has no checkpoint for the anchor");
       try {
         return { stored, receipt: await anchor.submit(this.#submission(stored)) };
       } catch (error) {
         const holds = error instanceof AnchorContradiction && error.how === "smaller" ? (error.holds ?? 0) : 0;
-        // Another process was faster between our reading and submitting; if the database has what the anchor holds, all is well.
+        // Another process was faster between our reading and submitting; if the database has the anchor's checkpoint,
+        // all is well.
         const again = holds > held ? await options.source.latest(tenant) : undefined;
         if (again === undefined || again.checkpoint.size < holds) throw error;
         held = holds;

@@ -21,15 +21,15 @@ const hashBytes = 32;
 const recordBytesMax = 1024 * 1024 + 32;
 const header = /^(0|[1-9][0-9]{0,6}) (0|[1-9][0-9]{0,15})\n/;
 
-/** What a log's folder is read through: the file system, or a commit. Paths are relative to the log's folder. */
+/** Reads a log's folder, from the file system or from a commit. Paths are relative to the log's folder. */
 export interface Shelf {
   /** Undefined: there is no such file. */
   read(path: string): Promise<Uint8Array | undefined>;
-  /** Names in a folder; none when it is not there. */
+  /** Names in a folder; none when the folder is missing. */
   list(path: string): Promise<readonly string[]>;
 }
 
-/** What an anchor holds of one log, checked: the edge's root is the one of the newest note. */
+/** The checked state of one log in an anchor: the edge's root is the root in the newest note. */
 export interface Held {
   readonly edge: RightEdge;
   /** The newest note and when it came; undefined: nothing yet. */
@@ -89,11 +89,14 @@ export function readRecords(
   return { records, end: at, whole: at === buffer.length };
 }
 
-/** Reads what is held, from nothing or on from what was known, and checks it against its own tiles. Throws AnchorContradiction. */
+/**
+ * Reads the anchor's state, from the beginning or from a known state, and checks it against the anchor's own tiles.
+ * Throws AnchorContradiction.
+ */
 export async function readHeld(shelf: Shelf, origin: string, known: Held = nothingHeld()): Promise<Held> {
   const last = Math.max(-1, ...(await shelf.list("")).map(segmentNumber));
   if (last < known.segment)
-    throw rewritten(known.edge.size, "its files of checkpoints have become fewer since they were last read");
+    throw rewritten(known.edge.size, "the anchor has fewer files of checkpoints than when they were last read");
   const notes: ReceivedCheckpoint[] = [];
   let [readTo, whole] = [0, false];
   for (let number = last; number >= Math.max(known.segment, 0); number -= 1) {
@@ -104,7 +107,7 @@ export async function readHeld(shelf: Shelf, origin: string, known: Held = nothi
     const read = readRecords(bytes, from);
     if (number === last) [readTo, whole] = [read.end, read.whole];
     notes.push(...read.records.map((record) => checked(record, origin, known)));
-    // With nothing known the last file that has a note is enough: the tiles say whether it is true.
+    // If no state is known, the last file that has a note is enough: the tiles show whether the note is true.
     if (known.segment === -1 && notes.length > 0) break;
   }
   return { ...(await follow(shelf, known, notes)), segment: last, readTo, whole };
@@ -123,7 +126,7 @@ interface ReceivedCheckpoint {
 function checked({ text, receivedMs }: NoteRecord, origin: string, known: Held): ReceivedCheckpoint {
   const parsed = parseCheckpoint(text);
   if (parsed.ok && parsed.checkpoint.origin === origin) return { checkpoint: parsed.checkpoint, receivedMs };
-  throw rewritten(known.edge.size, "it holds a note that is no checkpoint of this log");
+  throw rewritten(known.edge.size, "the anchor holds a note that is no checkpoint of this log");
 }
 
 /** Walks the tree over the notes, smallest first, and compares the roots. */
@@ -141,7 +144,7 @@ async function follow(
       throw new AnchorContradiction(
         "rewritten",
         known.edge.size,
-        `what it holds does not agree with itself: its leaf tiles give another root for size ${checkpoint.size} than its checkpoint`,
+        `the anchor contradicts itself: its leaf tiles give another root for size ${checkpoint.size} than its checkpoint`,
       );
     }
     if (there === edge) newest = { text: checkpoint.text, receivedMs };
@@ -155,7 +158,7 @@ async function extend(shelf: Shelf, edge: RightEdge, size: number): Promise<void
     const index = Math.floor(edge.size / tileLeaves);
     const width = Math.min(tileLeaves, size - index * tileLeaves);
     const bytes = await readLeaves(shelf, index, width);
-    if (bytes === undefined) throw rewritten(edge.size, `its leaf tile ${index} is missing or too short`);
+    if (bytes === undefined) throw rewritten(edge.size, `the anchor's leaf tile ${index} is missing or too short`);
     appendLeaves(edge, bytes.subarray(0, width * hashBytes), edge.size - index * tileLeaves);
   }
 }
@@ -202,7 +205,7 @@ export interface TileFile {
   readonly bytes: Uint8Array;
 }
 
-/** What a checked submission adds. */
+/** The additions of a checked submission. */
 export interface Continuation {
   readonly edge: RightEdge;
   /** The leaf tiles from the held size on; may be read once. */
@@ -213,8 +216,8 @@ export interface Continuation {
 const tilesAtOnce = 256;
 
 /**
- * Whether the submission continues what is held. Undefined: it is what is held. Throws AnchorContradiction; any other
- * error means that the submitter did not give what it promised.
+ * Checks that the submission continues the anchor's state. Undefined: the anchor already has it. Throws
+ * AnchorContradiction; any other error means that the submitter broke its promise.
  */
 export async function check(shelf: Shelf, held: Held, submission: Submission): Promise<Continuation | undefined> {
   const { checkpoint } = submission;
@@ -222,13 +225,13 @@ export async function check(shelf: Shelf, held: Held, submission: Submission): P
   if (submission.anchored > size)
     throw rewritten(
       size,
-      `it confirmed size ${submission.anchored} and now holds ${size}; was the disk or the repository replaced or not mounted? A new one gets a new name`,
+      `the anchor confirmed size ${submission.anchored} and now holds ${size}; was the disk or the repository replaced or not mounted? A new one gets a new name`,
     );
   if (checkpoint.size < size)
-    throw new AnchorContradiction("smaller", size, `it holds size ${size} and was offered ${checkpoint.size}`);
+    throw new AnchorContradiction("smaller", size, `the anchor holds size ${size} and was offered ${checkpoint.size}`);
   if (checkpoint.size === size && held.newest !== undefined) {
     if (sameBytes(held.edge.root(), checkpoint.root)) return undefined;
-    throw new AnchorContradiction("other_root", size, `it holds another root for size ${size}`);
+    throw new AnchorContradiction("other_root", size, `the anchor holds another root for size ${size}`);
   }
   const ours =
     size % tileLeaves === 0 ? undefined : await readLeaves(shelf, Math.floor(size / tileLeaves), size % tileLeaves);
@@ -237,7 +240,7 @@ export async function check(shelf: Shelf, held: Held, submission: Submission): P
   const digests: Uint8Array[] = [];
   for await (const { path, bytes, first } of sequence(submission, size)) {
     if (first > 0 && !sameBytes(bytes.subarray(0, first * hashBytes), ours?.subarray(0, first * hashBytes)))
-      throw new AnchorContradiction("inconsistent", size, `entries below size ${size} are others than those it holds`);
+      throw new AnchorContradiction("inconsistent", size, `the anchor holds other entries below size ${size}`);
     appendLeaves(edge, bytes, first);
     if (kept.length < tilesAtOnce) kept.push({ path, bytes: Uint8Array.from(bytes) });
     digests.push(subtreeRoot(bytes));
@@ -246,7 +249,7 @@ export async function check(shelf: Shelf, held: Held, submission: Submission): P
     throw new AnchorContradiction(
       "inconsistent",
       size,
-      `the leaf hashes it was given, after those it holds, do not give the root of the checkpoint of size ${checkpoint.size}`,
+      `the leaf hashes that the anchor holds, with those offered to it, do not give the root of the checkpoint of size ${checkpoint.size}`,
     );
   return { edge, tiles: () => (digests.length <= kept.length ? given(kept) : again(submission, size, digests)) };
 }

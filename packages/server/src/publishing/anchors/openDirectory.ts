@@ -3,7 +3,10 @@ import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { hasCode, syncFolder } from "../../platform/index.js";
 
-/** Makes it when nothing was ever anchored there; the folder above has to be there. A missing one that had something is an outage. */
+/**
+ * Makes the folder when nothing was ever anchored there; the folder above must exist. If something was anchored there,
+ * a missing folder is an outage.
+ */
 export async function openDirectory(directory: string, anchored: number): Promise<void> {
   try {
     if ((await stat(directory)).isDirectory()) return;

@@ -1,4 +1,4 @@
-/** What anchoring is opened with: where checkpoints come from, and where the anchors are. */
+/** The options that open anchoring: the source of checkpoints, and the places of the anchors. */
 import type { TenantId } from "@countersign/contract";
 import type { Checkpoint } from "@countersign/proof";
 import type { Clock } from "../../platform/index.js";
@@ -10,7 +10,7 @@ export interface StoredCheckpoint {
   readonly checkpoint: Checkpoint;
 }
 
-/** Where the anchors get what they take away: the publisher. */
+/** The source of checkpoints and tiles for the anchors: the publisher. */
 export interface AnchorSource {
   /** The newest stored checkpoint of a tenant, read from the database, not from memory. */
   latest(tenant: TenantId): Promise<StoredCheckpoint | undefined>;
@@ -27,7 +27,7 @@ export interface AnchorsOptions {
   /** How many must have confirmed before `degraded` is false. */
   readonly required?: number;
   /**
-   * `anchor.failing`, `anchor.contradicts` (an alarm), `anchor.confirms_again`: with tenant, anchor, and what is wrong.
+   * `anchor.failing`, `anchor.contradicts` (an alarm), `anchor.confirms_again`: with tenant, anchor, and the problem.
    */
   readonly report?: (event: string, details: Readonly<Record<string, unknown>>) => void;
   /** Runs something later; returns how to call it off. Tests hold the time. */

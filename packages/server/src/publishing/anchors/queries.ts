@@ -1,6 +1,6 @@
 /**
- * SQL of what is remembered of anchors: anchor_states, and the receipts that are added to anchor_receipts (read by the publisher, who
- * owns the checkpoints they belong to). Every statement runs with `app.tenants` set.
+ * SQL of the anchors' tables: anchor_states, and the receipts that are added to anchor_receipts (read by the publisher,
+ * who owns the checkpoints they belong to). Every statement runs with `app.tenants` set.
  */
 import type { Query } from "../../ledger/index.js";
 import type { AnchorReceipt } from "./anchor.js";

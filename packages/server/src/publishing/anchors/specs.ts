@@ -1,5 +1,5 @@
 /**
- * What anchors there are: lines of COUNTERSIGN_ANCHORS (separated by commas) or of `<data directory>/anchors`:
+ * Parses the list of anchors: lines of COUNTERSIGN_ANCHORS (separated by commas) or of `<data directory>/anchors`:
  *
  *   NAME file:/absolute/path                [every=SECONDS]
  *   NAME git:/absolute/path                 [every=SECONDS]
@@ -40,7 +40,7 @@ export function parseAnchors(lines: readonly string[], source: string): AnchorSp
   throw new RefusalError(refused("configuration_invalid", problems.join("; "), { problems: found }));
 }
 
-/** A spec, or what is wrong. */
+/** A spec, or the error in its line. */
 function parseLine(line: string): AnchorSpec | string {
   const [name = "", place = "", ...rest] = line.split(/\s+/);
   if (!namePattern.test(name)) return "begins with no name; write letters, digits, dots and dashes";

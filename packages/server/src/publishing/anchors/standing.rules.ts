@@ -1,4 +1,4 @@
-/** What follows from an anchor's answer: how it stands, and when it is tried again. Pure. */
+/** Decides from an anchor's answer its standing, and when it is tried again. Pure. */
 import type { AnchorState } from "./states.js";
 
 export const firstPauseMs = 100;
@@ -21,7 +21,10 @@ export function freshState(anchor: string): AnchorState {
   };
 }
 
-/** A new checkpoint is there. Another incarnation is another log: nothing of it is confirmed, and what was wrong with the old one is over. */
+/**
+ * A new checkpoint is there. Another incarnation is another log: nothing of it is confirmed yet, and problems of the
+ * old log are over.
+ */
 export function wanting(
   state: AnchorState,
   offered: { readonly incarnation: number; readonly size: number },
@@ -60,7 +63,8 @@ export function confirmed(
 
 /**
  * Twice as long each time, from 100 ms to 5 minutes, less up to half of it by chance, so that many tenants do not come back at once.
- * A contradiction waits the longest at once: it is looked at again, loudly, because a disk that was not mounted may be by then.
+ * A contradiction waits the longest time at once. It is checked again, and logged again, because a missing disk may be
+ * mounted by then.
  */
 export function failed(
   state: AnchorState,
@@ -87,15 +91,18 @@ export function isBehind(state: AnchorState): boolean {
 }
 
 export interface Reach {
-  /** Entries of the ledger as it is now that the anchor has confirmed. */
+  /** Entries of the present ledger that the anchor has confirmed. */
   readonly confirmed: number;
   /** Entries it has not: nobody there would miss them. */
   readonly behind: number;
-  /** When it is asked next, maybe long ago if no server runs; null: not before there is something new. */
+  /** When the anchor is asked next; in the past if no server runs. Null: as soon as there is a new checkpoint. */
   readonly dueMs: number | null;
 }
 
-/** `incarnation`: of the newest checkpoint; undefined: there is none. What was confirmed of an earlier one is another log. */
+/**
+ * `incarnation`: that of the newest checkpoint; undefined: there is none. Confirmations of an earlier incarnation
+ * belong to another log.
+ */
 export function reachOf(
   state: AnchorState,
   { incarnation, entries, nowMs }: { incarnation: number | undefined; entries: number; nowMs: number },

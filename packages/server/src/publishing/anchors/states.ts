@@ -1,7 +1,7 @@
 /**
- * How each anchor of each tenant stands, as it is remembered in `anchor_states` and shown.
- * Only an operational memory: what an anchor holds it says itself, so a lost or forged row delays work and hides nothing
- * from whoever verifies with the anchors themselves.
+ * The standing of each anchor of each tenant, remembered in `anchor_states` and shown. It is only an operational
+ * memory: each anchor itself knows its checkpoints. So a lost or forged row delays work, and hides nothing from a
+ * verifier that asks the anchors themselves.
  */
 import type { AnchorKind } from "./anchor.js";
 

@@ -1,6 +1,6 @@
-/** What anchors remember between submissions, and who is next. */
+/** Helpers of anchors: turns by name, and a small cache between submissions. */
 
-/** Runs what has the same name one after the other. */
+/** Runs tasks of the same name one after the other. */
 export class Turns {
   readonly #tails = new Map<string, Promise<unknown>>();
 
@@ -19,7 +19,7 @@ export class Turns {
   }
 }
 
-/** The values used last. What is forgotten is read again. */
+/** The values used last. A forgotten value is read again. */
 export class Memory<V> {
   readonly #values = new Map<string, V>();
   readonly #max: number;

@@ -70,16 +70,20 @@ async function requestBody({ checkpoint, consistency }: Submission, old: number)
 
 function refuseContradiction({ checkpoint, anchored }: Submission, old: number, holds: number): void {
   if (holds > checkpoint.size)
-    throw new AnchorContradiction("smaller", holds, `it has cosigned size ${holds} and was offered ${checkpoint.size}`);
+    throw new AnchorContradiction(
+      "smaller",
+      holds,
+      `the witness has cosigned size ${holds} and was offered ${checkpoint.size}`,
+    );
   if (holds < anchored)
     throw new AnchorContradiction(
       "rewritten",
       holds,
-      `it cosigned size ${anchored} and now says ${holds}: it has forgotten, or is another witness with the same key`,
+      `the witness cosigned size ${anchored} and now says ${holds}: it has forgotten, or another witness has the same key`,
     );
   if (holds === old) {
     // tlog-witness: at equal sizes 409 also says that the roots differ.
-    const message = `it has cosigned another root for size ${holds}`;
+    const message = `the witness has cosigned another root for size ${holds}`;
     if (holds === checkpoint.size) throw new AnchorContradiction("other_root", holds, message);
     throw new Error(`the witness answered 409 with the size it was given, ${holds}`);
   }
@@ -100,18 +104,18 @@ function refusedBy(
     return new AnchorContradiction(
       "inconsistent",
       old,
-      `the proof that size ${checkpoint.size} continues what it cosigned does not hold`,
+      `the proof that size ${checkpoint.size} continues the cosigned checkpoint does not hold`,
     );
   const known: Readonly<Record<number, string>> = {
-    400: "it calls the request malformed",
-    403: "it does not know the key that signed the checkpoint; tell its operator, who runs `countersign witness add-log`",
-    404: `it does not know the log \`${checkpoint.origin}\`; tell its operator, who runs \`countersign witness add-log\``,
+    400: "the witness calls the request malformed",
+    403: "the witness does not know the key that signed the checkpoint; tell its operator, who runs `countersign witness add-log`",
+    404: `the witness does not know the log \`${checkpoint.origin}\`; tell its operator, who runs \`countersign witness add-log\``,
   };
   const said = body.replaceAll(/[^\x20-\x7e]+/g, " ").slice(0, 200);
   return new Error(`the witness \`${options.name}\` answered ${status}: ${known[status] ?? said}`);
 }
 
-/** What 409 says: the size cosigned last. */
+/** The content of a 409 answer: the size cosigned last. */
 function sizeOf({ contentType, body }: Answer): number | undefined {
   const found = /^(0|[1-9][0-9]{0,15})\n$/.exec(body);
   const size = Number(found?.[1]);
@@ -155,7 +159,7 @@ async function bounded(response: Response): Promise<string> {
   let bytes = 0;
   for await (const piece of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     bytes += piece.length;
-    if (bytes > answerBytesMax) throw new Error(`its answer is longer than ${answerBytesMax} bytes`);
+    if (bytes > answerBytesMax) throw new Error(`the witness's answer is longer than ${answerBytesMax} bytes`);
     pieces.push(piece);
   }
   return Buffer.concat(pieces).toString("utf8");

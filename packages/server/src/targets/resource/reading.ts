@@ -80,7 +80,7 @@ export async function list(
     );
     return {
       rows: visible.map(withoutDocument),
-      // The row by its id: its name may be one that the caller is not to read.
+      // The row by its id, because the caller may not be permitted to read its name.
       nextCursor: last === undefined ? null : last.id,
     };
   });
