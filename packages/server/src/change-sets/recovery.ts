@@ -3,7 +3,7 @@
  * elsewhere, and our own that were cut off because the database was away.
  */
 import type { TenantId } from "@countersign/contract";
-import type { Log } from "../platform/index.js";
+import { forEach, type Log, startRounds } from "../platform/index.js";
 
 /** Longer than a lease would be pointless, much shorter a waste: one indexed question a tenant. */
 const everyMs = 10_000;
@@ -16,30 +16,19 @@ export interface Recovery {
 export function startRecovery(of: {
   tenants: () => Promise<readonly TenantId[]>;
   recover: (tenant: TenantId) => Promise<string[]>;
-  log: Log;
+  log: Pick<Log, "info" | "warn">;
 }): Recovery {
-  let timer: NodeJS.Timeout | undefined;
-  let stopped = false;
-  const round = async (): Promise<void> => {
-    try {
-      for (const tenant of await of.tenants()) {
-        if (stopped) return;
-        const ended = await of.recover(tenant);
-        if (ended.length > 0) of.log.info({ tenant, applications: ended }, "applications were brought to their end");
-      }
-    } catch (error) {
-      of.log.warn({ err: error }, "recovery is tried again");
-    }
-    if (!stopped) timer = setTimeout(next, everyMs).unref();
+  const recover = async (tenant: TenantId): Promise<void> => {
+    const ended = await of.recover(tenant);
+    if (ended.length > 0) of.log.info({ tenant, applications: ended }, "applications were brought to their end");
   };
-  let running = Promise.resolve();
-  const next = (): void => void (running = round());
-  next();
-  return {
-    stop: async () => {
-      stopped = true;
-      clearTimeout(timer);
-      await running;
-    },
-  };
+  return startRounds({
+    pauseMs: everyMs,
+    round: async (signal) =>
+      forEach(await of.tenants(), recover, {
+        signal,
+        failed: (tenant, error) => of.log.warn({ err: error, tenant }, "recovery is tried again"),
+      }),
+    failed: (error) => of.log.warn({ err: error }, "recovery is tried again"),
+  });
 }

@@ -5,6 +5,7 @@
  * Promises: the `count`s of the entries add up to the refusals, unless the process is killed within the minute.
  */
 import { errorCatalogue, type ErrorCode, type ErrorEntry, type TenantId } from "@countersign/contract";
+import { type Rounds, startRounds } from "../platform/index.js";
 import type { Actor, EntryDraft, Reference } from "./types.js";
 
 export interface GovernedRefusal {
@@ -40,12 +41,17 @@ export class RefusalLog {
   readonly #options: RefusalLogOptions;
   readonly #tallies = new Map<string, Tally>();
   readonly #pending = new Set<Promise<void>>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #rounds: Rounds;
 
   constructor(options: RefusalLogOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.#turn(this.#minute()), minuteMs / 4);
-    this.#timer.unref();
+    this.#rounds = startRounds({
+      pauseMs: minuteMs / 4,
+      firstMs: minuteMs / 4,
+      round: () => Promise.resolve(this.#turn(this.#minute())),
+      // A turn only hands out what was counted, and `append` does not throw.
+      failed: () => undefined,
+    });
   }
 
   record(tenant: TenantId, refusal: GovernedRefusal): void {
@@ -68,7 +74,7 @@ export class RefusalLog {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#timer);
+    await this.#rounds.stop();
     await this.flush();
   }
 

@@ -41,7 +41,7 @@ import {
   type Snapshot,
   writeArchive,
 } from "../ledger/index.js";
-import type { Log } from "../platform/index.js";
+import { forEach, type Log, startRounds } from "../platform/index.js";
 import { type Caller, principalNames, systemCaller } from "../tenancy/index.js";
 import { type ErasureDesk, finishAll, resolveSubject } from "./erasure.js";
 import { type OfflineRequest, withStorage } from "./open.js";
@@ -337,34 +337,20 @@ export function startKeeper(
   of: { readonly tenants: () => Promise<readonly TenantId[]>; readonly log: Pick<Log, "info" | "warn"> },
 ): Keeper {
   const tried = new Map<TenantId, number>();
-  let stopped = false;
-  let timer: NodeJS.Timeout | undefined;
-  const round = async (): Promise<void> => {
-    try {
-      for (const tenant of await of.tenants()) {
-        if (stopped) return;
-        await finishTenant(desk, tenant);
-        await pruneBySchedule(desk, tenant, { tried, log: of.log });
-      }
-    } catch (error) {
-      of.log.warn({ err: error }, "retention is tried again");
-    }
+  const keep = async (tenant: TenantId): Promise<void> => {
+    await finishTenant(desk, tenant);
+    await pruneBySchedule(desk, tenant, { tried, log: of.log });
   };
-  let running: Promise<void> = Promise.resolve();
-  const next = (): void => {
-    running = round().finally(() => {
-      if (!stopped) timer = setTimeout(next, roundMs).unref();
-    });
-  };
-  next();
-  return {
-    round: () => running.then(round),
-    stop: async () => {
-      stopped = true;
-      clearTimeout(timer);
-      await running;
-    },
-  };
+  const rounds = startRounds({
+    pauseMs: roundMs,
+    round: async (signal) =>
+      forEach(await of.tenants(), keep, {
+        signal,
+        failed: (tenant, error) => of.log.warn({ err: error, tenant }, "retention is tried again"),
+      }),
+    failed: (error) => of.log.warn({ err: error }, "retention is tried again"),
+  });
+  return { round: () => rounds.next(), stop: () => rounds.stop() };
 }
 
 /** What a process that died left between an entry and what it names. */

@@ -18,7 +18,7 @@ import {
   type TenantReport,
   type VerifyTenantOptions,
 } from "../ledger/index.js";
-import type { Clock, Log, NewId } from "../platform/index.js";
+import { type Clock, forEach, type Log, type NewId, type Rounds, startRounds } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
 import {
   earlierAlerts,
@@ -98,8 +98,7 @@ export function openSelfChecks(options: SelfCheckOptions): SelfChecks {
 
 class Checks {
   readonly #options: SelfCheckOptions;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
+  #rounds: Rounds | undefined;
   #nextRoundMs = 0;
   #startedMs = 0;
   /** When this process last began to verify all of a ledger. */
@@ -112,13 +111,12 @@ class Checks {
 
   start(): void {
     this.#startedMs = this.#nextRoundMs = this.#options.clock.nowMs();
-    this.#again(0);
+    this.#again();
   }
 
   async stop(): Promise<void> {
     this.#given.abort();
-    clearTimeout(this.#timer);
-    await this.#running;
+    await this.#rounds?.stop();
   }
 
   async ask(query: Query, tenant: TenantId): Promise<CheckRow[]> {
@@ -144,7 +142,7 @@ class Checks {
     const open = (await this.ask(openChecks(tenant), tenant)).filter((row) => row.kind === "requested").map(viewOf);
     const waiting = open.find(({ state }) => state === "queued") ?? open.find(({ state }) => state === "running");
     const made = waiting ?? (await this.#insert(tenant, "requested", { state: "queued" }));
-    if (!this.#given.signal.aborted) this.#again(0);
+    if (!this.#given.signal.aborted) this.#again();
     return made;
   }
 
@@ -154,52 +152,55 @@ class Checks {
     return viewOf({ id, kind, started_ms: String(atMs), finished_ms: null, verdict });
   }
 
-  #again(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#running = this.#running
-        .then(() => this.#turn())
-        .then(() => {
-          if (!this.#given.signal.aborted) this.#again(this.#options.lookMs ?? lookMsDefault);
-        });
-    }, ms).unref();
+  #again(): void {
+    if (this.#rounds !== undefined) return this.#rounds.soon();
+    this.#rounds = startRounds({
+      pauseMs: this.#options.lookMs ?? lookMsDefault,
+      round: () => this.#turn(),
+      failed: (error) => this.#options.log.warn({ err: error }, "the self-check is tried again"),
+    });
   }
 
   /** Whatever is to be done now, if no other process is at it. */
   async #turn(): Promise<void> {
-    if (this.#given.signal.aborted) return;
-    const { log, tenants, clock, everyMinutes } = this.#options;
+    const { storage, tenants, clock, everyMinutes } = this.#options;
+    const all = await tenants();
+    const due = everyMinutes > 0 && clock.nowMs() >= this.#nextRoundMs;
+    if (!due && !(await this.#isAsked(all))) return;
+    const turn = await takeTheTurn(storage.applicationLogin);
+    if (turn === undefined) return;
     try {
-      const all = await tenants();
-      const due = everyMinutes > 0 && clock.nowMs() >= this.#nextRoundMs;
-      if (!due && !(await this.#isAsked(all))) return;
-      const turn = await takeTheTurn(this.#options.storage.applicationLogin);
-      if (turn === undefined) return;
-      try {
-        if (due) this.#nextRoundMs = clock.nowMs() + everyMinutes * 60_000;
-        await this.#round(all, due);
-      } finally {
-        await turn.end().catch(() => undefined); // the lock goes with the connection
-      }
-    } catch (error) {
-      log.warn({ err: error }, "the self-check is tried again");
+      if (due) this.#nextRoundMs = clock.nowMs() + everyMinutes * 60_000;
+      await this.#round(all, due);
+    } finally {
+      await turn.end().catch(() => undefined); // the lock goes with the connection
     }
   }
 
   async #isAsked(all: readonly TenantId[]): Promise<boolean> {
-    for (const tenant of all) if ((await this.ask(openChecks(tenant), tenant)).length > 0) return true;
-    return false;
+    let asked = false;
+    const look = async (tenant: TenantId): Promise<void> => {
+      asked ||= (await this.ask(openChecks(tenant), tenant)).length > 0;
+    };
+    await this.#each(all, look);
+    return asked;
   }
 
   async #round(all: readonly TenantId[], due: boolean): Promise<void> {
     // Recorded heads are read before any ledger is.
     const record = await readDeploymentRecord(this.#options.storage.applicationLogin, this.#options.deploymentTenant);
-    for (const tenant of all) {
-      if (this.#given.signal.aborted) return;
+    await this.#each(all, async (tenant) => {
       const others = all.filter((other) => other !== tenant);
       await this.#asked(tenant, { record, others });
       if (due && !this.#given.signal.aborted) await this.#regular(tenant, { record, others });
-    }
+    });
+  }
+
+  #each(all: readonly TenantId[], work: (tenant: TenantId) => Promise<void>): Promise<void> {
+    return forEach(all, work, {
+      signal: this.#given.signal,
+      failed: (tenant, error) => this.#options.log.warn({ err: error, tenant }, "the self-check is tried again"),
+    });
   }
 
   /** Whoever has the turn runs what waits, and ends what nobody runs any more. */
