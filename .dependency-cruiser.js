@@ -21,7 +21,8 @@ const folders = [
   "mcp",
   "cli",
 ];
-const edges = ["http", "mcp", "cli"];
+/** Rooms of change-sets, lowest first; the first is what stands beside them. */
+const phases = ["", "proposing", "deciding", "running"];
 const src = "^packages/server/src/";
 
 const downward = folders.map((folder, index) => ({
@@ -42,6 +43,16 @@ export default {
       from: { path: `${src}([^/]+)/` },
       to: { path: `${src}[^/]+/`, pathNot: [`${src}$1/`, `${src}[^/]+/index\\.ts$`] },
     },
+    ...phases
+      .map((phase, index) => ({
+        name: `phases-of-a-change-set-${phase || "shared"}`,
+        severity: "error",
+        comment:
+          "What all phases share, then proposing, deciding, running: each uses those before it; index.ts offers them.",
+        from: { path: `${src}change-sets/${phase ? `${phase}/` : "[^/]+$"}`, pathNot: `${src}change-sets/index\\.ts$` },
+        to: { path: `${src}change-sets/(${phases.slice(index + 1).join("|")})/` },
+      }))
+      .slice(0, -1),
     {
       name: "packages-by-name",
       severity: "error",

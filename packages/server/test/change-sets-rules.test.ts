@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { statuses, type ItemInput } from "@countersign/contract";
-import { due, transition } from "../src/change-sets/lifecycle.rules.js";
+import { due, reversibilityOf, transition } from "../src/change-sets/lifecycle.rules.js";
 import { readCursor, writeCursor } from "../src/change-sets/lists.rules.js";
-import { changeSetNumber, dayPrefix, findDrift, orderItems, reversibilityOf } from "../src/change-sets/plan.rules.js";
+import { changeSetNumber, dayPrefix, findDrift, orderItems } from "../src/change-sets/proposing/plan.rules.js";
 import type { ApplicationItemRow, ApplicationRow, ChangeSetRow, ItemRow } from "../src/change-sets/rows.js";
-import { nextStep, partialReason, pendingEffects, standingOf, stepsOf } from "../src/change-sets/run.rules.js";
+import { nextStep, partialReason, pendingEffects, standingOf, stepsOf } from "../src/change-sets/running/run.rules.js";
 import type { Effect, StateImage } from "../src/targets/index.js";
 
 const item = (dependsOn?: number[]): ItemInput => ({

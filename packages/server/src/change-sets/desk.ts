@@ -1,7 +1,6 @@
 /** What every command on a change-set works with: the modules below, and one loaded picture of the change-set and its people. */
 import {
-  type AgentType,
-  type Category,
+  type ChangeSetAnswer,
   type ChangeSetView,
   type Permission,
   type Refusal,
@@ -19,7 +18,6 @@ import {
   loadConfiguration,
   permissionsOf,
   type PolicyPrincipal,
-  type RiskAssessment,
   type Route,
   type RouteTally,
   tally,
@@ -31,8 +29,8 @@ import type { Blobs, TargetContext, Targets } from "../targets/index.js";
 import type { Caller, People, Tenancy } from "../tenancy/index.js";
 import { due, overdue } from "./lifecycle.rules.js";
 import { type Overlap, readOverlaps, readWhole } from "./queries.js";
-import { keysOf, type Whole } from "./rows.js";
-import { type Approvals, type Names, viewOf } from "./view.rules.js";
+import { type ChangeSetAction, keysOf, type Whole } from "./rows.js";
+import { type Approvals, type Names, receiptsOf, viewOf } from "./view.rules.js";
 
 export type Transact = Ledger["transact"];
 
@@ -198,7 +196,7 @@ export function namesOf(people: People): Names {
 export function entry(
   actor: Actor,
   changeSetId: string,
-  action: string,
+  action: ChangeSetAction,
   more: {
     data?: EntryDraft["data"];
     body?: EntryDraft["body"];
@@ -208,7 +206,7 @@ export function entry(
 ): EntryDraft {
   return {
     actor,
-    action: `change_set.${action}`,
+    action,
     subject: { type: "change_set", id: changeSetId },
     ...(more.data === undefined ? {} : { data: more.data }),
     ...(more.body === undefined ? {} : { body: more.body }),
@@ -217,4 +215,9 @@ export function entry(
   };
 }
 
-export type { AgentType, Category, RiskAssessment };
+/** The stored answer with its receipts, or the refusal. */
+export function answerOf(outcome: Awaited<ReturnType<RequestContext["transact"]>>): ChangeSetAnswer | Refusal {
+  if (outcome.kind === "refused") return outcome;
+  const { changeSet } = outcome.result as { changeSet: ChangeSetView };
+  return { changeSet, receipts: outcome.kind === "committed" ? receiptsOf(outcome.receipts) : [] };
+}

@@ -20,8 +20,8 @@ import {
 import { checkVote, loadConfiguration, type Route } from "../governance/index.js";
 import type { EraseSubject, FinishErasures, Snapshot } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
-import { apply } from "./apply.js";
-import { archive, cancel, resolve } from "./closing.js";
+import { apply } from "./running/apply.js";
+import { archive, cancel, resolve } from "./deciding/closing.js";
 import {
   approvalContext,
   type Desk,
@@ -34,11 +34,11 @@ import {
   standing,
   view,
 } from "./desk.js";
-import { create, revise } from "./draft.js";
+import { create, revise } from "./proposing/draft.js";
 import { eraseSubject } from "./erase.js";
-import { Leases } from "./leases.js";
+import { Leases } from "./running/leases.js";
 import { type ListSort, readCursor, writeCursor } from "./lists.rules.js";
-import { NumberBlocks } from "./numbers.js";
+import { NumberBlocks } from "./proposing/numbers.js";
 import {
   deleteErasedBlobs,
   type ListFilter,
@@ -53,18 +53,18 @@ import {
   readWhole,
   readWholes,
 } from "./queries.js";
-import { resume } from "./resume.js";
-import { requestChanges, vote } from "./review.js";
-import { rollBack } from "./rollBack.js";
-import { Runner } from "./run.js";
-import { submit } from "./submit.js";
+import { resume } from "./running/resume.js";
+import { requestChanges, vote } from "./deciding/review.js";
+import { rollBack } from "./running/rollBack.js";
+import { Runner } from "./running/run.js";
+import { submit } from "./proposing/submit.js";
 import { expire } from "./timely.js";
 import { asSeenBy } from "./sight.js";
 import { applicationOf, summaryOf } from "./view.rules.js";
 
 export type { Desk, RequestContext } from "./desk.js";
 export { checkReferences } from "./references.js";
-export { startRecovery, type Recovery } from "./recovery.js";
+export { startRecovery, type Recovery } from "./running/recovery.js";
 
 type Answer<T> = Promise<T | Refusal>;
 

@@ -1,7 +1,16 @@
 /** The lifecycle's rules on rows: which command is legal now, which votes a new revision makes void. */
-import { type Command, findTransition, legalCommands, type Refusal, refused } from "@countersign/contract";
+import {
+  type Command,
+  findTransition,
+  legalCommands,
+  type Refusal,
+  refused,
+  reversibilities,
+  type Reversibility,
+} from "@countersign/contract";
 import type { Write } from "../ledger/index.js";
 import { type ChangeSetRow, update, updated, type VoteRow, type Whole } from "./rows.js";
+import type { Caller } from "../tenancy/index.js";
 
 /** A refusal with the legal commands when this one is not, else undefined. */
 export function transition(
@@ -77,4 +86,32 @@ export function overdue(changeSet: ChangeSetRow, what: Due): Refusal {
       details: { overdue: what, overdueId: changeSet.id },
     },
   );
+}
+
+/** What a change-set loses when it goes back to its author. */
+export const backToDraft = {
+  status: "DRAFT",
+  status_reason: null,
+  blocked: null,
+  approval_digest: null,
+  required_approvals: null,
+  submitted_at_ms: null,
+  deadline_at_ms: null,
+  approved_until_ms: null,
+} as const satisfies Partial<ChangeSetRow>;
+
+/** Only the author, or the human answerable for it, edits, submits and cancels. */
+export function mayEdit(caller: Caller, whole: Whole): Refusal | undefined {
+  const { author_id: author, author_humans: humans, number } = whole.changeSet;
+  if (caller.principal.id === author || humans.includes(caller.principal.id)) return undefined;
+  return refused(
+    "forbidden",
+    `\`${caller.principal.name}\` did not propose \`${number}\` and is not answerable for its author; ask them, or propose a change-set of your own`,
+  );
+}
+
+/** The worst of its items: one irreversible item makes the set irreversible. */
+export function reversibilityOf(items: readonly { readonly reversibility: Reversibility }[]): Reversibility {
+  const worst = Math.max(0, ...items.map((item) => reversibilities.indexOf(item.reversibility)));
+  return reversibilities[worst] ?? "exact";
 }

@@ -2,8 +2,7 @@
 import type { ChangeSetAnswer, Refusal } from "@countersign/contract";
 import type { DecideContext, Snapshot } from "../ledger/index.js";
 import type { Caller } from "../tenancy/index.js";
-import { type Answered, type Desk, type Loaded, loadForCommand, type RequestContext } from "./desk.js";
-import { answerOf } from "./draft.js";
+import { type Answered, answerOf, type Desk, type Loaded, loadForCommand, type RequestContext } from "./desk.js";
 import { timely } from "./timely.js";
 
 export async function plainCommand(

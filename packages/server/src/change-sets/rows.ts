@@ -20,6 +20,9 @@ import type {
 import type { GovernedTable, Row, Write } from "../ledger/index.js";
 import type { Effect } from "../targets/index.js";
 
+/** An action of the ledger about a change-set, written out wherever it is recorded. */
+export type ChangeSetAction = `change_set.${string}`;
+
 export interface Stored {
   readonly id: string;
   readonly version: number;

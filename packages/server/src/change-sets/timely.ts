@@ -59,7 +59,7 @@ export async function expire(desk: Desk, tenant: TenantId, id: string): Promise<
         change: {
           guards: [{ kind: "row", table: "change_sets", id: changeSet.id, version: changeSet.version }],
           entries: [
-            entry(system.actor, changeSet.id, "expired", {
+            entry(system.actor, changeSet.id, "change_set.expired", {
               data: { from: changeSet.status, what, revision: revision.digest },
               writes: [update("change_sets", changeSet, changes)],
             }),

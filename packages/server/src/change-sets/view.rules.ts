@@ -11,8 +11,8 @@ import {
 } from "@countersign/contract";
 import type { Receipt } from "../ledger/index.js";
 import type { Overlap, ApplicationWhole } from "./queries.js";
-import { reversibilityOf } from "./plan.rules.js";
 import { type ChangeSetRow, type ItemRow, keysOf, type VoteRow, type Whole } from "./rows.js";
+import { reversibilityOf } from "./lifecycle.rules.js";
 
 /** Names for ids; an id nobody knows is shown as itself. */
 export interface Names {

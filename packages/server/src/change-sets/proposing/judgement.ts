@@ -15,14 +15,15 @@ import {
   policySet,
   type RiskAssessment,
   type Route,
-} from "../governance/index.js";
-import type { Snapshot } from "../ledger/index.js";
-import { approvalContext, type Desk, type Loaded, policyPrincipal, targetContext } from "./desk.js";
+} from "../../governance/index.js";
+import type { Snapshot } from "../../ledger/index.js";
+import { approvalContext, type Desk, type Loaded, policyPrincipal, targetContext } from "../desk.js";
 import { assess } from "./draft.js";
 import { type Plan, planItems, readStates } from "./plan.js";
-import { findDrift, reversibilityOf } from "./plan.rules.js";
-import { readAuthorHistory } from "./queries.js";
-import type { ItemRow, Whole } from "./rows.js";
+import { findDrift } from "./plan.rules.js";
+import { readAuthorHistory } from "../queries.js";
+import type { ItemRow, Whole } from "../rows.js";
+import { reversibilityOf } from "../lifecycle.rules.js";
 
 /** What policy and risk say about the present revision on the targets as they are now. */
 export interface Judgement {

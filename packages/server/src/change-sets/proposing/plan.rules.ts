@@ -2,9 +2,9 @@
  * The pure part of planning: the order of items, what a revision's digest covers, what a set of items amounts to.
  * INVARIANT: what people sign covers every effect: target, state before, state after, and how it can be undone.
  */
-import { type Problem, type Reversibility, type ItemInput, reversibilities } from "@countersign/contract";
+import { type Problem, type ItemInput } from "@countersign/contract";
 import { revisionDigestOfItems, type JsonObject } from "@countersign/proof";
-import type { PlannedItem, StateImage } from "../targets/index.js";
+import type { PlannedItem, StateImage } from "../../targets/index.js";
 
 /** Positions of items (indices from 0) so that each comes after those it depends on, else in the proposer's order. */
 export function orderItems(items: readonly ItemInput[]): number[] | readonly Problem[] {
@@ -66,12 +66,6 @@ export function digestRevision(nonce: string, plans: readonly OrderedPlan[]): st
       reversibility: planned.reversibility,
     })),
   );
-}
-
-/** The worst of its items: one irreversible item makes the set irreversible. */
-export function reversibilityOf(items: readonly { readonly reversibility: Reversibility }[]): Reversibility {
-  const worst = Math.max(0, ...items.map((item) => reversibilities.indexOf(item.reversibility)));
-  return reversibilities[worst] ?? "exact";
 }
 
 export interface Drift {

@@ -4,11 +4,11 @@
  */
 import type { JsonObject, Problem, Refusal, TenantId } from "@countersign/contract";
 import { isRefusal, RefusalError } from "@countersign/contract";
-import { checkKill, loadKill } from "../governance/index.js";
-import type { Actor, Decided, EntryDraft, Guard, Outcome, Receipt, Snapshot, Write } from "../ledger/index.js";
-import { type Desk, entry } from "./desk.js";
-import { readApplication } from "./queries.js";
-import { type ApplicationItemRow, type ApplicationRow, type ItemRow, update } from "./rows.js";
+import { checkKill, loadKill } from "../../governance/index.js";
+import type { Actor, Decided, EntryDraft, Guard, Outcome, Receipt, Snapshot, Write } from "../../ledger/index.js";
+import { type Desk, entry } from "../desk.js";
+import { readApplication } from "../queries.js";
+import { type ApplicationItemRow, type ApplicationRow, type ChangeSetAction, type ItemRow, update } from "../rows.js";
 import type { Step } from "./run.rules.js";
 
 /** An application as it is recorded now, and what it is to do. */
@@ -27,7 +27,7 @@ export interface Writing {
   readonly nowMs: number;
   uuid(): string;
   randomBytes(count: number): Uint8Array;
-  entry(action: string, data: JsonObject, writes: readonly Write[], body?: JsonObject): EntryDraft;
+  entry(action: ChangeSetAction, data: JsonObject, writes: readonly Write[], body?: JsonObject): EntryDraft;
 }
 
 /** One commit of the run, fenced by the version of the application: of two runs of it, one gets no further. */
@@ -81,7 +81,7 @@ export function failRun(
   writes: readonly Write[],
   refusal: Refusal,
   write: Writing,
-  item?: { action: string; data: JsonObject },
+  item?: { action: ChangeSetAction; data: JsonObject },
 ): { guards: Guard[]; entries: EntryDraft[] } {
   const errors = [...run.application.errors, { code: refusal.code, message: refusal.message }];
   const phase = update("applications", run.application, {
@@ -89,7 +89,7 @@ export function failRun(
     errors,
   });
   const failed = write.entry(
-    run.application.kind === "APPLY" ? "apply_failed" : "rollback_failed",
+    run.application.kind === "APPLY" ? "change_set.apply_failed" : "change_set.rollback_failed",
     { application: run.application.id, code: refusal.code },
     [phase],
     { message: refusal.message },

@@ -3,11 +3,11 @@
  * together with the record of it. There is nothing to read back: either all of it happened, or none.
  */
 import { type Problem, type Refusal, refused } from "@countersign/contract";
-import type { Guard, Receipt } from "../ledger/index.js";
-import { type AtomicTargetKind, reverseEffects } from "../targets/index.js";
-import { type Desk, targetContext } from "./desk.js";
-import { readStates } from "./plan.js";
-import { insert, update } from "./rows.js";
+import type { Guard, Receipt } from "../../ledger/index.js";
+import { type AtomicTargetKind, reverseEffects } from "../../targets/index.js";
+import { type Desk, targetContext } from "../desk.js";
+import { readStates } from "../proposing/plan.js";
+import { insert, update } from "../rows.js";
 import { pendingEffects, type Step } from "./run.rules.js";
 import { actorOf, commitStep, failRun, itemOf, problemJson, recordOf, type Run, stopped } from "./runCommit.js";
 
@@ -54,7 +54,11 @@ export async function changeItems(desk: Desk, run: Run, step: Step): Promise<rea
           })),
         ],
         entries: [
-          write.entry("items_applied", { application: run.application.id, items: [...step.sequences] }, rows),
+          write.entry(
+            "change_set.items_applied",
+            { application: run.application.id, items: [...step.sequences] },
+            rows,
+          ),
           ...changed.entries,
         ],
       };
@@ -80,9 +84,14 @@ export async function undoItems(desk: Desk, run: Run, step: Step): Promise<reado
         return {
           guards: [],
           entries: [
-            write.entry("compensation_failed", { application: run.application.id, items: [...step.sequences] }, rows, {
-              problem,
-            }),
+            write.entry(
+              "change_set.compensation_failed",
+              { application: run.application.id, items: [...step.sequences] },
+              rows,
+              {
+                problem,
+              },
+            ),
           ],
         };
       }
@@ -93,7 +102,11 @@ export async function undoItems(desk: Desk, run: Run, step: Step): Promise<reado
       return {
         guards: undone.guards,
         entries: [
-          write.entry("items_compensated", { application: run.application.id, items: [...step.sequences] }, rows),
+          write.entry(
+            "change_set.items_compensated",
+            { application: run.application.id, items: [...step.sequences] },
+            rows,
+          ),
           ...undone.entries,
         ],
       };

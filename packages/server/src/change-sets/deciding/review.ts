@@ -11,12 +11,13 @@ import {
   type VoteDecision,
 } from "@countersign/contract";
 import { verifySignature, voteSigningBytes } from "@countersign/proof";
-import { approvedUntilMs, checkVote, type Route, tally } from "../governance/index.js";
-import type { Snapshot } from "../ledger/index.js";
-import type { Caller } from "../tenancy/index.js";
-import { changeSetMismatch } from "./authority.js";
+import { approvedUntilMs, checkVote, type Route, tally } from "../../governance/index.js";
+import type { Snapshot } from "../../ledger/index.js";
+import type { Caller } from "../../tenancy/index.js";
+import { changeSetMismatch } from "../authority.js";
 import {
   type Answered,
+  answerOf,
   approvalContext,
   authorOf,
   castVotes,
@@ -27,12 +28,21 @@ import {
   loadForCommand,
   type RequestContext,
   view,
-} from "./desk.js";
-import { answerOf, backToDraft } from "./draft.js";
-import { dismissVotes, transition } from "./lifecycle.rules.js";
-import { plainCommand } from "./plainCommand.js";
-import { type ChangeSetRow, insert, inserted, type NewRow, replaced, update, updated, type VoteRow } from "./rows.js";
-import { timely } from "./timely.js";
+} from "../desk.js";
+import { backToDraft, dismissVotes, transition } from "../lifecycle.rules.js";
+import { plainCommand } from "../plainCommand.js";
+import {
+  type ChangeSetAction,
+  type ChangeSetRow,
+  insert,
+  inserted,
+  type NewRow,
+  replaced,
+  update,
+  updated,
+  type VoteRow,
+} from "../rows.js";
+import { timely } from "../timely.js";
 
 /** A signature is good this long after it was made: long enough for a slow connection, too short to be kept for later. */
 const voteMinutesMax = 10;
@@ -109,7 +119,7 @@ export async function vote(
           { kind: "row", table: "signing_keys", id: signed.keyId, version: signed.keyVersion },
         ],
         entries: [
-          entry(caller.actor, changeSet.id, "vote_cast", {
+          entry(caller.actor, changeSet.id, "change_set.vote_cast", {
             data: {
               revision: revision.digest,
               digest: signed.digest,
@@ -263,12 +273,12 @@ function afterVote(
   state: string,
   nowMs: number,
   approvedUntil: number,
-): { changes: Partial<ChangeSetRow>; action?: string; reason?: string } {
+): { changes: Partial<ChangeSetRow>; action?: ChangeSetAction; reason?: string } {
   const touched = { updated_at_ms: nowMs };
   if (state === "rejected")
     return {
       changes: { ...touched, status: "REJECTED", status_reason: "vote", deadline_at_ms: null, approved_until_ms: null },
-      action: "rejected",
+      action: "change_set.rejected",
       reason: "vote",
     };
   if (changeSet.status === "APPROVED") return { changes: touched };
@@ -282,12 +292,12 @@ function afterVote(
         approved_until_ms: approvedUntil,
         attempts: 0,
       },
-      action: "approved",
+      action: "change_set.approved",
     };
   if (state === "unsatisfiable")
     return {
       changes: { ...touched, status: "REJECTED", status_reason: "route_unsatisfiable", deadline_at_ms: null },
-      action: "rejected",
+      action: "change_set.rejected",
       reason: "route_unsatisfiable",
     };
   return { changes: touched };
@@ -326,7 +336,7 @@ export function requestChanges(
       change: {
         guards: guardsOf(loaded, caller),
         entries: [
-          entry(caller.actor, whole.changeSet.id, "changes_requested", {
+          entry(caller.actor, whole.changeSet.id, "change_set.changes_requested", {
             data: { revision: whole.revision.digest, votesDismissed: dismissed.writes.length },
             body: { reason: input.reason },
             writes: [update("change_sets", whole.changeSet, changes), ...dismissed.writes],

@@ -2,9 +2,9 @@
  * Human-readable numbers, in blocks of a process: gaps are allowed, collisions are not (the `absent` guard of the change-set
  * holds them off should the series ever be lost).
  */
-import type { Ledger, Snapshot } from "../ledger/index.js";
+import type { Ledger, Snapshot } from "../../ledger/index.js";
 import { changeSetNumber } from "./plan.rules.js";
-import { highestNumber, numberTaken } from "./queries.js";
+import { highestNumber, numberTaken } from "../queries.js";
 
 const blockSize = 16;
 

@@ -10,11 +10,12 @@ import {
   type Refusal,
   refused,
 } from "@countersign/contract";
-import { undoUntilMs } from "../governance/index.js";
-import type { Snapshot } from "../ledger/index.js";
-import type { Caller } from "../tenancy/index.js";
+import { undoUntilMs } from "../../governance/index.js";
+import type { Snapshot } from "../../ledger/index.js";
+import type { Caller } from "../../tenancy/index.js";
 import {
   type Answered,
+  answerOf,
   type Desk,
   entry,
   guardsOf,
@@ -22,13 +23,12 @@ import {
   loadForCommand,
   type RequestContext,
   view,
-} from "./desk.js";
-import { answerOf, mayEdit } from "./draft.js";
-import { transition } from "./lifecycle.rules.js";
-import { plainCommand } from "./plainCommand.js";
-import { readBackups } from "./queries.js";
-import { type ChangeSetRow, replaced, update } from "./rows.js";
-import { timely } from "./timely.js";
+} from "../desk.js";
+import { mayEdit, transition } from "../lifecycle.rules.js";
+import { plainCommand } from "../plainCommand.js";
+import { readBackups } from "../queries.js";
+import { type ChangeSetAction, type ChangeSetRow, replaced, update } from "../rows.js";
+import { timely } from "../timely.js";
 
 export function cancel(
   desk: Desk,
@@ -41,7 +41,7 @@ export function cancel(
     const refusal = transition(whole.changeSet, "cancel") ?? mayEdit(caller, whole);
     if (refusal !== undefined) return refusal;
     return simple(loaded, caller, {
-      action: "cancelled",
+      action: "change_set.cancelled",
       changes: { status: "CANCELLED", deadline_at_ms: null, approved_until_ms: null, updated_at_ms: context.nowMs },
       reason: input.reason,
     });
@@ -87,7 +87,7 @@ export async function archive(
       change: {
         guards: guardsOf(loaded, caller),
         entries: [
-          entry(caller.actor, changeSet.id, "archived", {
+          entry(caller.actor, changeSet.id, "change_set.archived", {
             data: { from: changeSet.status, backupsReleased: backups.length },
             writes,
           }),
@@ -122,14 +122,19 @@ export function resolve(
           updated_at_ms: context.nowMs,
         }
       : { status: "ROLLED_BACK", status_reason: null, updated_at_ms: context.nowMs };
-    return simple(loaded, caller, { action: "resolved", changes, reason: input.evidence, data: { as: input.as } });
+    return simple(loaded, caller, {
+      action: "change_set.resolved",
+      changes,
+      reason: input.evidence,
+      data: { as: input.as },
+    });
   });
 }
 
 function simple(
   loaded: Loaded,
   caller: Caller,
-  of: { action: string; changes: Partial<ChangeSetRow>; reason?: string | undefined; data?: JsonObject },
+  of: { action: ChangeSetAction; changes: Partial<ChangeSetRow>; reason?: string | undefined; data?: JsonObject },
 ): Answered {
   const { whole } = loaded;
   return {

@@ -5,8 +5,8 @@
 import type { ItemInput, Problem, Refusal } from "@countersign/contract";
 import { limits, refusedForProblems } from "@countersign/contract";
 import { canonicalize } from "@countersign/proof";
-import { type Configuration, decideRead, policySet, type PolicyPrincipal } from "../governance/index.js";
-import type { Snapshot } from "../ledger/index.js";
+import { type Configuration, decideRead, policySet, type PolicyPrincipal } from "../../governance/index.js";
+import type { Snapshot } from "../../ledger/index.js";
 import type {
   Blobs,
   CheckedItem,
@@ -18,7 +18,7 @@ import type {
   TargetRef,
   TargetState,
   Targets,
-} from "../targets/index.js";
+} from "../../targets/index.js";
 import { orderItems, type OrderedPlan } from "./plan.rules.js";
 
 export interface Plan {

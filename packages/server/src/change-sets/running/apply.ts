@@ -3,9 +3,9 @@
  * change-set says that its targets drifted, or goes back to whoever may give the approvals that are missing.
  */
 import { type ApplicationAnswer, isRefusal, type JsonObject, type Refusal } from "@countersign/contract";
-import { checkSatisfiable, deadlineMs, tally } from "../governance/index.js";
-import type { Decided, Snapshot } from "../ledger/index.js";
-import type { Caller } from "../tenancy/index.js";
+import { checkSatisfiable, deadlineMs, tally } from "../../governance/index.js";
+import type { Decided, Snapshot } from "../../ledger/index.js";
+import type { Caller } from "../../tenancy/index.js";
 import {
   approvalContext,
   castVotes,
@@ -16,15 +16,15 @@ import {
   type Loaded,
   loadForCommand,
   type RequestContext,
-} from "./desk.js";
+} from "../desk.js";
 import { assertExecutable } from "./executable.js";
 import { begin, finishRequest, type Held, type Intent } from "./intent.js";
-import { digestApproval, driftOf, judge, type Judgement, routeOf } from "./judgement.js";
-import { dismissVotes } from "./lifecycle.rules.js";
-import { readWhole } from "./queries.js";
-import { type ChangeSetRow, type RevisionRow, update } from "./rows.js";
+import { digestApproval, driftOf, judge, type Judgement, routeOf } from "../proposing/judgement.js";
+import { dismissVotes } from "../lifecycle.rules.js";
+import { readWhole } from "../queries.js";
+import { type ChangeSetRow, type RevisionRow, update } from "../rows.js";
 import type { Runner } from "./run.js";
-import { timely } from "./timely.js";
+import { timely } from "../timely.js";
 
 export async function apply(
   desk: Desk,
@@ -61,7 +61,7 @@ export async function apply(
         kind: "APPLY",
         mode,
         status: "APPLYING",
-        action: "apply_started",
+        action: "change_set.apply_started",
         changes,
         resumed: false,
         reason: null,
@@ -98,7 +98,7 @@ async function markBlocked(desk: Desk, caller: Caller, ref: string, refusal: Ref
         change: {
           guards: [],
           entries: [
-            entry(system.actor, whole.changeSet.id, "blocked", {
+            entry(system.actor, whole.changeSet.id, "change_set.blocked", {
               data: { reason: "drift", revision: whole.revision.digest },
               writes: [update("change_sets", whole.changeSet, changes)],
             }),
@@ -141,7 +141,7 @@ async function reroute(desk: Desk, caller: Caller, ref: string, refusal: Refusal
         change: {
           guards: guardsOf(loaded, system),
           entries: [
-            entry(system.actor, changeSet.id, "rerouted", {
+            entry(system.actor, changeSet.id, "change_set.rerouted", {
               data,
               body: { route: next.route as unknown as JsonObject },
               writes: [

@@ -12,16 +12,16 @@ import {
   policyRefusal,
   riskHigher,
   tally,
-} from "../governance/index.js";
-import type { Guard, Snapshot } from "../ledger/index.js";
-import type { Caller } from "../tenancy/index.js";
-import { authorityMismatch } from "./authority.js";
-import { approvalContext, castVotes, type Desk, type Loaded, standing } from "./desk.js";
+} from "../../governance/index.js";
+import type { Guard, Snapshot } from "../../ledger/index.js";
+import type { Caller } from "../../tenancy/index.js";
+import { authorityMismatch } from "../authority.js";
+import { approvalContext, castVotes, type Desk, type Loaded, standing } from "../desk.js";
 import { holdsFor } from "./intent.js";
-import { judge, routeOf } from "./judgement.js";
-import { transition } from "./lifecycle.rules.js";
-import { readByRefs } from "./queries.js";
-import type { HoldRow, Whole } from "./rows.js";
+import { judge, routeOf } from "../proposing/judgement.js";
+import { transition } from "../lifecycle.rules.js";
+import { readByRefs } from "../queries.js";
+import type { HoldRow, Whole } from "../rows.js";
 
 interface Executable {
   readonly kill: KillLoaded;

@@ -7,17 +7,17 @@
  */
 import type { JsonObject, Problem, Refusal } from "@countersign/contract";
 import { refused } from "@countersign/contract";
-import type { Receipt } from "../ledger/index.js";
+import type { Receipt } from "../../ledger/index.js";
 import {
   backupsOf,
   type CompensatingTargetKind,
   type Effect,
   reverseEffects,
   type TargetContext,
-} from "../targets/index.js";
-import { type Desk, targetContext } from "./desk.js";
-import { readStates } from "./plan.js";
-import { type ApplicationItemRow, type ApplicationItemStatus, insert, type NewRow, update } from "./rows.js";
+} from "../../targets/index.js";
+import { type Desk, targetContext } from "../desk.js";
+import { readStates } from "../proposing/plan.js";
+import { type ApplicationItemRow, type ApplicationItemStatus, insert, type NewRow, update } from "../rows.js";
 import { pendingEffects, type Standing, standingOf, type Step } from "./run.rules.js";
 import { commitStep, failRun, itemOf, problemJson, recordOf, type Run, stopped } from "./runCommit.js";
 
@@ -72,10 +72,11 @@ export class CompensatingItems {
             { kind: "absent", table: "application_items", key: { application_id: run.application.id, sequence } },
           ],
           entries: [
-            write.entry("item_started", { application: run.application.id, item: sequence, backups: backups.length }, [
-              insert("application_items", started),
-              ...backups,
-            ]),
+            write.entry(
+              "change_set.item_started",
+              { application: run.application.id, item: sequence, backups: backups.length },
+              [insert("application_items", started), ...backups],
+            ),
           ],
         };
       },
@@ -120,8 +121,8 @@ export class CompensatingItems {
           hashes: step.effects.map((effect) => effect.after.hash ?? "absent"),
         };
         if (verdict.status === "VERIFIED")
-          return { guards: [], entries: [write.entry("item_verified", data, [recorded])] };
-        return failRun(run, [recorded], problemOf(verdict.problem), write, { action: "item_failed", data });
+          return { guards: [], entries: [write.entry("change_set.item_verified", data, [recorded])] };
+        return failRun(run, [recorded], problemOf(verdict.problem), write, { action: "change_set.item_failed", data });
       },
     );
   }
@@ -165,7 +166,7 @@ export class CompensatingItems {
         guards: [],
         entries: [
           write.entry(
-            done ? "item_compensated" : "compensation_failed",
+            done ? "change_set.item_compensated" : "change_set.compensation_failed",
             { application: run.application.id, item: record.sequence, outcome: status },
             [update("application_items", record, { status, problem, ended_at_ms: write.nowMs })],
           ),

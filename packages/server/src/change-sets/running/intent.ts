@@ -3,13 +3,14 @@
  * targets outside the database. From its commit on, whatever happens, the run is brought to an end.
  */
 import { type ApplicationAnswer, isRefusal, type JsonObject, type Refusal, refused } from "@countersign/contract";
-import type { KillLoaded } from "../governance/index.js";
-import type { Decided, Guard, Snapshot, Write } from "../ledger/index.js";
-import type { Caller } from "../tenancy/index.js";
-import { type Desk, entry, guardsOf, liveVotes, type Loaded, loadForCommand, namesOf, view } from "./desk.js";
-import { readApplication, readHolds } from "./queries.js";
+import type { KillLoaded } from "../../governance/index.js";
+import type { Decided, Guard, Snapshot, Write } from "../../ledger/index.js";
+import type { Caller } from "../../tenancy/index.js";
+import { type Desk, entry, guardsOf, liveVotes, type Loaded, loadForCommand, namesOf, view } from "../desk.js";
+import { readApplication, readHolds } from "../queries.js";
 import {
   type ApplicationRow,
+  type ChangeSetAction,
   type ChangeSetRow,
   type HoldRow,
   insert,
@@ -17,9 +18,9 @@ import {
   type NewRow,
   update,
   type Whole,
-} from "./rows.js";
+} from "../rows.js";
 import type { Runner } from "./run.js";
-import { applicationOf, receiptsOf } from "./view.rules.js";
+import { applicationOf, receiptsOf } from "../view.rules.js";
 
 export interface Intent {
   readonly applicationId: string;
@@ -34,7 +35,7 @@ interface Beginning {
   readonly kind: ApplicationRow["kind"];
   readonly mode: string;
   readonly status: "APPLYING" | "ROLLING_BACK";
-  readonly action: string;
+  readonly action: ChangeSetAction;
   readonly changes: Partial<ChangeSetRow>;
   readonly resumed: boolean;
   readonly reason: string | null;

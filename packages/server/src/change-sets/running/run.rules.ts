@@ -6,9 +6,16 @@
  * undone first.
  */
 import { limits } from "@countersign/contract";
-import type { Effect, StateImage } from "../targets/index.js";
-import { reverseEffects, sameState } from "../targets/index.js";
-import type { ApplicationItemRow, ApplicationItemStatus, ApplicationRow, ChangeSetRow, ItemRow } from "./rows.js";
+import type { Effect, StateImage } from "../../targets/index.js";
+import { reverseEffects, sameState } from "../../targets/index.js";
+import type {
+  ApplicationItemRow,
+  ApplicationItemStatus,
+  ApplicationRow,
+  ChangeSetAction,
+  ChangeSetRow,
+  ItemRow,
+} from "../rows.js";
 
 /** Items that are carried out together: those of atomic kinds that follow each other, else one. */
 export interface Step {
@@ -138,21 +145,21 @@ export function endOf(of: {
   undoUntilMs: number;
 }): {
   status: ApplicationRow["status"];
-  action: string;
+  action: ChangeSetAction;
   changes: Partial<ChangeSetRow>;
 } {
   const applying = of.application.kind === "APPLY";
   if (of.outcome === "partial")
     return {
       status: "PARTIAL",
-      action: "partially_applied",
+      action: "change_set.partially_applied",
       changes: { status: "PARTIALLY_APPLIED", status_reason: partialReason(of.recorded) },
     };
   if (of.outcome === "succeeded") {
     return applying
       ? {
           status: "SUCCEEDED",
-          action: "applied",
+          action: "change_set.applied",
           changes: {
             status: "APPLIED",
             status_reason: null,
@@ -163,20 +170,20 @@ export function endOf(of: {
         }
       : {
           status: "SUCCEEDED",
-          action: "rolled_back",
+          action: "change_set.rolled_back",
           changes: { status: "ROLLED_BACK", status_reason: null, undo_until_ms: null },
         };
   }
   if (!applying)
     return {
       status: of.recorded.length === 0 ? "REFUSED" : "COMPENSATED",
-      action: "rollback_refused",
+      action: "change_set.rollback_refused",
       changes: { status: "APPLIED", status_reason: null },
     };
   const exhausted = of.changeSet.attempts >= limits.applyAttemptsMax;
   return {
     status: "COMPENSATED",
-    action: "apply_compensated",
+    action: "change_set.apply_compensated",
     changes: exhausted
       ? { status: "REJECTED", status_reason: "apply_failed", approved_until_ms: null }
       : { status: "APPROVED", status_reason: "apply_failed" },

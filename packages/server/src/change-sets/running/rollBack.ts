@@ -10,11 +10,11 @@ import {
   type Refusal,
   refused,
 } from "@countersign/contract";
-import { mayRollBack } from "../governance/index.js";
-import type { Decided, Snapshot } from "../ledger/index.js";
-import { reverseEffects } from "../targets/index.js";
-import type { Caller } from "../tenancy/index.js";
-import { authorityMismatch } from "./authority.js";
+import { mayRollBack } from "../../governance/index.js";
+import type { Decided, Snapshot } from "../../ledger/index.js";
+import { reverseEffects } from "../../targets/index.js";
+import type { Caller } from "../../tenancy/index.js";
+import { authorityMismatch } from "../authority.js";
 import {
   authorOf,
   type Desk,
@@ -23,15 +23,15 @@ import {
   loadForCommand,
   type RequestContext,
   targetContext,
-} from "./desk.js";
+} from "../desk.js";
 import { begin, finishRequest, type Held, holdsFor, type Intent } from "./intent.js";
-import { transition } from "./lifecycle.rules.js";
-import { readStates } from "./plan.js";
-import { findDrift, reversibilityOf } from "./plan.rules.js";
-import { readOverlaps } from "./queries.js";
-import { type HoldRow, keysOf, type Whole } from "./rows.js";
+import { reversibilityOf, transition } from "../lifecycle.rules.js";
+import { readStates } from "../proposing/plan.js";
+import { findDrift } from "../proposing/plan.rules.js";
+import { readOverlaps } from "../queries.js";
+import { type HoldRow, keysOf, type Whole } from "../rows.js";
 import type { Runner } from "./run.js";
-import { timely } from "./timely.js";
+import { timely } from "../timely.js";
 
 /** Rolls back the newest application; `cascade` takes back what builds on it first. */
 export async function rollBack(
@@ -59,7 +59,7 @@ export async function rollBack(
         kind: "ROLLBACK",
         mode: "MANUAL",
         status: "ROLLING_BACK",
-        action: "rollback_started",
+        action: "change_set.rollback_started",
         changes: {},
         resumed,
         reason: input.reason ?? null,

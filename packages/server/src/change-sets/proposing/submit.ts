@@ -3,12 +3,13 @@
  * what people sign is fixed.
  */
 import { type ChangeSetAnswer, isRefusal, type JsonObject, type Refusal } from "@countersign/contract";
-import { approvedUntilMs, checkSatisfiable, deadlineMs, type PolicyDecision } from "../governance/index.js";
-import type { Snapshot } from "../ledger/index.js";
-import type { Caller } from "../tenancy/index.js";
-import { changeSetMismatch } from "./authority.js";
+import { approvedUntilMs, checkSatisfiable, deadlineMs, type PolicyDecision } from "../../governance/index.js";
+import type { Snapshot } from "../../ledger/index.js";
+import type { Caller } from "../../tenancy/index.js";
+import { changeSetMismatch } from "../authority.js";
 import {
   type Answered,
+  answerOf,
   approvalContext,
   countersFor,
   type Desk,
@@ -17,12 +18,11 @@ import {
   loadForCommand,
   type RequestContext,
   view,
-} from "./desk.js";
-import { answerOf, mayEdit } from "./draft.js";
+} from "../desk.js";
 import { digestApproval, judge, routeOf } from "./judgement.js";
-import { transition } from "./lifecycle.rules.js";
-import { type ChangeSetRow, type ItemRow, replaced, type RevisionRow, update, updated } from "./rows.js";
-import { timely } from "./timely.js";
+import { mayEdit, transition } from "../lifecycle.rules.js";
+import { type ChangeSetRow, type ItemRow, replaced, type RevisionRow, update, updated } from "../rows.js";
+import { timely } from "../timely.js";
 
 export async function submit(
   desk: Desk,
@@ -71,7 +71,7 @@ export async function submit(
         change: {
           guards: guardsOf(loaded, caller),
           entries: [
-            entry(caller.actor, whole.changeSet.id, "rejected", {
+            entry(caller.actor, whole.changeSet.id, "change_set.rejected", {
               data: {
                 reason: "policy_denied",
                 revision: whole.revision.digest,
@@ -118,7 +118,7 @@ export async function submit(
       change: {
         guards: [...guardsOf(loaded, caller), ...loaded.counters],
         entries: [
-          entry(caller.actor, whole.changeSet.id, auto ? "approved" : "submitted", {
+          entry(caller.actor, whole.changeSet.id, auto ? "change_set.approved" : "change_set.submitted", {
             data: {
               revision: whole.revision.digest,
               digest,

@@ -3,16 +3,16 @@
  * policy, people and time still allow it, is asked again.
  */
 import { type ApplicationAnswer, isRefusal, type Refusal, refused } from "@countersign/contract";
-import { checkKill, decidePolicy, loadKill, policyRefusal, policySet } from "../governance/index.js";
-import type { Decided, Snapshot } from "../ledger/index.js";
-import type { Caller } from "../tenancy/index.js";
-import { authorityMismatch } from "./authority.js";
-import { type Desk, type Loaded, loadForCommand, policyPrincipal, type RequestContext } from "./desk.js";
+import { checkKill, decidePolicy, loadKill, policyRefusal, policySet } from "../../governance/index.js";
+import type { Decided, Snapshot } from "../../ledger/index.js";
+import type { Caller } from "../../tenancy/index.js";
+import { authorityMismatch } from "../authority.js";
+import { type Desk, type Loaded, loadForCommand, policyPrincipal, type RequestContext } from "../desk.js";
 import { dutiesRefusal, freezeNow } from "./executable.js";
 import { begin, finishRequest, type Held, holdsFor, type Intent } from "./intent.js";
-import { transition } from "./lifecycle.rules.js";
+import { transition } from "../lifecycle.rules.js";
 import type { Runner } from "./run.js";
-import { timely } from "./timely.js";
+import { timely } from "../timely.js";
 
 export async function resume(
   desk: Desk,
@@ -47,7 +47,7 @@ export async function resume(
         kind: "APPLY",
         mode: "MANUAL",
         status: "APPLYING",
-        action: "apply_resumed",
+        action: "change_set.apply_resumed",
         changes: {},
         resumed: true,
         reason: null,

@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 import type { TenantId } from "@countersign/contract";
-import type { Storage } from "../storage/index.js";
+import type { Storage } from "../../storage/index.js";
 
 /** A run renews well within this; a process that died is followed after it at the latest. */
 const leaseMs = 15_000;

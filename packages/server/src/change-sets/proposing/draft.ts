@@ -5,7 +5,6 @@ import {
   type Category,
   type ChangeSetAnswer,
   type ChangeSetInput,
-  type ChangeSetView,
   type CheckedInput,
   isRefusal,
   type JsonObject,
@@ -22,27 +21,27 @@ import {
   type DerivedCategory,
   loadConfiguration,
   type RiskAssessment,
-} from "../governance/index.js";
-import type { DecideContext, Guard, Snapshot } from "../ledger/index.js";
-import type { CheckedItem } from "../targets/index.js";
-import type { Caller, People } from "../tenancy/index.js";
+} from "../../governance/index.js";
+import type { DecideContext, Guard, Snapshot } from "../../ledger/index.js";
+import type { CheckedItem } from "../../targets/index.js";
+import type { Caller, People } from "../../tenancy/index.js";
 import {
+  answerOf,
   countersFor,
   type Desk,
   entry,
   guardsOf,
-  type Loaded,
   loadForCommand,
   policyPrincipal,
   type RequestContext,
   view,
-} from "./desk.js";
-import { dismissVotes, transition } from "./lifecycle.rules.js";
+} from "../desk.js";
+import { backToDraft, dismissVotes, mayEdit, transition } from "../lifecycle.rules.js";
 import type { NumberBlocks } from "./numbers.js";
 import { type Plan, planItems } from "./plan.js";
 import { changeSetNumber, dayPrefix, digestRevision } from "./plan.rules.js";
-import { type AuthorHistory, type Overlap, readAuthorHistory, readByRefs, readOverlaps } from "./queries.js";
-import { timely } from "./timely.js";
+import { type AuthorHistory, type Overlap, readAuthorHistory, readByRefs, readOverlaps } from "../queries.js";
+import { timely } from "../timely.js";
 import {
   type ChangeSetRow,
   insert,
@@ -53,8 +52,7 @@ import {
   update,
   updated,
   type Whole,
-} from "./rows.js";
-import { receiptsOf } from "./view.rules.js";
+} from "../rows.js";
 
 /** A plan with what it amounts to: ready to become a revision. */
 interface Proposal {
@@ -160,7 +158,7 @@ export async function create(
       change: {
         guards,
         entries: [
-          entry(caller.actor, id, "created", {
+          entry(caller.actor, id, "change_set.created", {
             data: {
               number,
               revision: rows.revision.digest,
@@ -278,7 +276,7 @@ export async function revise(
       change: {
         guards: guardsOf(loaded, caller),
         entries: [
-          entry(caller.actor, before.id, "revised", {
+          entry(caller.actor, before.id, "change_set.revised", {
             data: {
               from: before.status,
               number,
@@ -453,16 +451,6 @@ function keysOf(plan: Plan): string[] {
   return [...new Set(plan.items.flatMap((item) => item.planned.effects.map((effect) => effect.target.key)))];
 }
 
-/** Only the author, or the human answerable for it, edits, submits and cancels. */
-export function mayEdit(caller: Caller, whole: Whole): Refusal | undefined {
-  const { author_id: author, author_humans: humans, number } = whole.changeSet;
-  if (caller.principal.id === author || humans.includes(caller.principal.id)) return undefined;
-  return refused(
-    "forbidden",
-    `\`${caller.principal.name}\` did not propose \`${number}\` and is not answerable for its author; ask them, or propose a change-set of your own`,
-  );
-}
-
 function sameRevision(whole: Whole, revision: number): Refusal | undefined {
   if (whole.changeSet.revision === revision) return undefined;
   return refused(
@@ -473,18 +461,6 @@ function sameRevision(whole: Whole, revision: number): Refusal | undefined {
     },
   );
 }
-
-/** What a change-set loses when it goes back to its author. */
-export const backToDraft = {
-  status: "DRAFT",
-  status_reason: null,
-  blocked: null,
-  approval_digest: null,
-  required_approvals: null,
-  submitted_at_ms: null,
-  deadline_at_ms: null,
-  approved_until_ms: null,
-} as const satisfies Partial<ChangeSetRow>;
 
 const blankChangeSet = {
   status_reason: null,
@@ -499,12 +475,3 @@ const blankChangeSet = {
   applied_at_ms: null,
   undo_until_ms: null,
 };
-
-/** The stored answer with its receipts, or the refusal. */
-export function answerOf(outcome: Awaited<ReturnType<RequestContext["transact"]>>): ChangeSetAnswer | Refusal {
-  if (outcome.kind === "refused") return outcome;
-  const { changeSet } = outcome.result as { changeSet: ChangeSetView };
-  return { changeSet, receipts: outcome.kind === "committed" ? receiptsOf(outcome.receipts) : [] };
-}
-
-export type { Loaded };

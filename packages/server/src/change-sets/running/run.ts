@@ -5,15 +5,15 @@
  * If we die here, anywhere: the next run finds what is recorded, and goes on from it.
  */
 import type { TenantId } from "@countersign/contract";
-import { loadConfiguration, undoUntilMs } from "../governance/index.js";
-import type { Receipt, Snapshot } from "../ledger/index.js";
+import { loadConfiguration, undoUntilMs } from "../../governance/index.js";
+import type { Receipt, Snapshot } from "../../ledger/index.js";
 import { changeItems, undoItems } from "./atomicItems.js";
-import { runMismatch } from "./authority.js";
+import { runMismatch } from "../authority.js";
 import { CompensatingItems } from "./compensatingItems.js";
-import type { Desk } from "./desk.js";
+import type { Desk } from "../desk.js";
 import type { Leases } from "./leases.js";
-import { type ApplicationWhole, readApplication, readHoldsOf, readItems, readWhole } from "./queries.js";
-import { type ItemRow, update, type Whole } from "./rows.js";
+import { type ApplicationWhole, readApplication, readHoldsOf, readItems, readWhole } from "../queries.js";
+import { type ItemRow, update, type Whole } from "../rows.js";
 import { endOf, nextStep, stepsOf } from "./run.rules.js";
 import { commitStep, type Run, TakenOver } from "./runCommit.js";
 

@@ -3,7 +3,7 @@
  * elsewhere, and our own that were cut off because the database was away.
  */
 import type { TenantId } from "@countersign/contract";
-import { forEach, type Log, startRounds } from "../platform/index.js";
+import { forEach, type Log, startRounds } from "../../platform/index.js";
 
 /** Longer than a lease would be pointless, much shorter a waste: one indexed question a tenant. */
 const everyMs = 10_000;
