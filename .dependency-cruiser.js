@@ -15,6 +15,7 @@ const folders = [
   "work",
   "observability",
   "followers",
+  "jobs",
   "ops",
   "dispatch",
   "http",

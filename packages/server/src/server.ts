@@ -9,53 +9,31 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
-import type { NoteSigner } from "@countersign/proof";
 import { Registry } from "prom-client";
-import { type ChangeSets, checkReferences, openChangeSets, startRecovery } from "./change-sets/index.js";
-import { openDispatch, openTree, responsesEraser, tailSource } from "./dispatch/index.js";
+import { type ChangeSets, checkReferences } from "./change-sets/index.js";
+import { openDispatch, openTree, tailSource } from "./dispatch/index.js";
 import { openTails } from "./followers/index.js";
-import {
-  checkConfiguration,
-  eraseSubject as eraseOfGovernance,
-  loadConfiguration,
-  startingBindings,
-} from "./governance/index.js";
+import { startingBindings } from "./governance/index.js";
 import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
-import {
-  anchorsFrom,
-  anchorSpecs,
-  type Ledger,
-  openAnchors,
-  openLedger,
-  openPublishing,
-  type Publishing,
-} from "./ledger/index.js";
-import {
-  checkReadiness,
-  openMetrics,
-  openSelfChecks,
-  logKeysFolder,
-  type RetentionDesk,
-  startKeeper,
-} from "./ops/index.js";
+import { anchorSpecs, type Ledger, openLedger, type Publishing } from "./ledger/index.js";
+import { type ModulesConfig, openModules } from "./modules.js";
+import { checkReadiness, type Metrics, openMetrics } from "./ops/index.js";
 import {
   defaultHost,
   defaultPort,
   type Log,
   newId,
-  selfCheckMinutesDefault,
   openDataDirectory,
   openLog,
   openSealing,
   systemClock,
 } from "./platform/index.js";
 import { migrateUp, openStorage, type Storage } from "./storage/index.js";
-import { createTargets, eraseSubject as eraseOfTargets, openBlobs } from "./targets/index.js";
-import { deploymentTenant, type IssuedCode, openTenancy, type Tenancy } from "./tenancy/index.js";
+import { deploymentTenant, type IssuedCode, type Tenancy } from "./tenancy/index.js";
 
 export const serverVersion = "0.1.0";
 
-export interface ServerConfig {
+export interface ServerConfig extends ModulesConfig {
   readonly dataDirectory: string;
   /** A PostgreSQL of one's own; without it the embedded one. */
   readonly databaseUrl?: string;
@@ -67,26 +45,16 @@ export interface ServerConfig {
   readonly sealingKeys?: readonly Uint8Array[];
   /** How long slow senders and readers are waited for. */
   readonly timeouts?: HttpTimeouts;
-  /** Where archives of prunings are written; by default below the data directory. */
-  readonly archives?: string;
   /** Workspaces may be registered below these folders alone. */
   readonly workspaceRoots?: readonly string[];
   /** Anchors, one a line; without them those of the file `anchors` in the data directory. */
   readonly anchors?: readonly string[];
-  /** Below this many confirming anchors the server is degraded; 0. */
-  readonly anchorsRequired?: number;
-  /** Minutes between two self-checks; 0: only when asked. */
-  readonly selfCheckMinutes?: number;
   /** Whoever shows it reads /metrics; without it keys of the deployment's tenant alone. */
   readonly metricsToken?: string;
   /** Where metrics are kept; a new one for each server when left out. */
   readonly metricsRegistry?: Registry;
   /** Of the first tenant, at the first start. */
   readonly mode?: TenantMode;
-  /** The key directory of the log; by default `log-keys` in the data directory. */
-  readonly logKeys?: string;
-  /** Signs the log instead of the key in that directory. */
-  readonly logSigner?: NoteSigner;
   /** Name of the first human, at the first start; by default the user of the operating system. */
   readonly firstHuman?: string;
 }
@@ -110,7 +78,6 @@ export interface RunningServer {
 export const firstTenantName = "default";
 const firstCodeFile = "first-enrolment-code";
 const deploymentCodeFile = "deployment-enrolment-code";
-const archivesFolder = "archives";
 const addressFile = "server.json";
 
 /** What was opened so far, to be closed in reverse order. */
@@ -147,7 +114,7 @@ export async function startServer(config: ServerConfig): Promise<RunningServer> 
 
 async function start(config: ServerConfig, opened: Opened): Promise<RunningServer> {
   const log = config.log ?? openLog({ level: "info" });
-  const { anchors: lines, anchorsRequired: required } = config;
+  const { anchors: lines } = config;
   // Before anything is made or migrated: what is wrong in it is put right by editing, and nothing else was begun.
   const specs = await anchorSpecs({
     dataDirectory: config.dataDirectory,
@@ -172,90 +139,34 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   const report = (event: string, details: Readonly<Record<string, unknown>>): void => log.warn(details, event);
   const ledger = await openLedger({ storage, sealing, clock, report, deploymentTenant, references: checkReferences });
   opened.add(() => ledger.close());
-  const roles: Parameters<typeof openTenancy>[0]["roles"] = async (snapshot) =>
-    (await loadConfiguration(snapshot)).roles;
-  const tenancy = openTenancy({ ledger, storage, clock, newId, roles, startingBindings, log });
-  opened.add(() => tenancy.close());
-  const targets = createTargets({
-    dataDirectory,
-    checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer),
-  });
-  const changeSets = openChangeSets({
-    ledger,
-    storage,
-    tenancy,
-    targets,
-    blobs: (tenant) => openBlobs(storage, sealing, tenant),
-    now,
-    log,
-  });
-  opened.add(() => changeSets.idle());
+  // What tells of the modules is opened behind them.
+  const metricsOf = (): Metrics => metrics;
+  const modules = openModules(
+    { config, dataDirectory, storage, sealing, ledger, clock, log, report, anchors: specs },
+    {
+      onReport: (of, kind, found) => metricsOf().checked(of, kind, found),
+      onRan: (ran) => metricsOf().ran(ran),
+    },
+  );
+  opened.add(() => modules.close());
+  const { tenancy, changeSets, publishing, retention, selfChecks, jobs } = modules;
 
   const tenant = await tenancy.setUp(firstStart(config));
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
   await letFirstHumanIn(tenancy, { tenant: deploymentTenant, file: join(dataDirectory, deploymentCodeFile), now });
 
-  const publishing = openPublishing({
-    ...{ storage, ledger, clock, deploymentTenant, report },
-    anchors: (source) =>
-      openAnchors({
-        ...{ storage, clock, source, report, anchors: anchorsFrom(specs, clock) },
-        ...(required === undefined ? {} : { required }),
-      }),
-    tenants: () => tenancy.tenants(),
-    folder: config.logKeys ?? join(dataDirectory, logKeysFolder),
-    signer: config.logSigner,
-  });
-  opened.add(() => publishing.stop());
-
-  const retention: RetentionDesk = {
-    ledger,
-    storage,
-    erasers: [
-      { module: "change-sets", erase: changeSets.eraseSubject },
-      { module: "targets", erase: (snapshot, subject, by) => eraseOfTargets(ledger, snapshot, subject, by) },
-      { module: "tenancy", erase: tenancy.eraseSubject },
-      { module: "governance", erase: eraseOfGovernance },
-    ],
-    finishers: [changeSets.finishErasures, responsesEraser(storage)],
-    changeSetId: changeSets.idOf,
-    changeSetNumbers: changeSets.numbersOf,
-    unfinished: changeSets.unfinished,
-    archiveFolder: config.archives ?? join(dataDirectory, archivesFolder),
-    deployment: () => publishing.deployment(),
-    checkpointSize: async (of) => (await publishing.latest(of))?.checkpoint.size,
-    now,
-  };
   const tails = openTails({ ...tailSource({ ledger, changeSets }), onCommitted: ledger.onCommitted, report });
   const metrics = openMetrics({
     registry: config.metricsRegistry ?? new Registry(),
-    ...{ ledger, storage, tenancy, now },
+    ...{ ledger, storage, tenancy, jobs, now },
     tenants: () => tenancy.tenants(),
     publishing: () => publishing.status(),
     token: config.metricsToken,
   });
-  const selfChecks = openSelfChecks({
-    onReport: metrics.checked,
-    ...{ ledger, storage, deploymentTenant, clock, newId, log },
-    tenants: () => tenancy.tenants(),
-    everyMinutes: config.selfCheckMinutes ?? selfCheckMinutesDefault,
-  });
-  opened.add(() => selfChecks.stop());
-
   const dispatch = openDispatch({
-    selfChecks,
-    ledger,
-    tenancy,
-    changeSets,
-    tails,
-    publishing,
+    ...{ selfChecks, ledger, tenancy, changeSets, tails, publishing, retention, storage, dataDirectory, now, log },
     anchors: specs,
-    retention,
-    storage,
-    dataDirectory,
     workspaceRoots: config.workspaceRoots,
-    now,
-    log,
   });
   const stopping = { yes: false };
   const http = openHttp({
@@ -263,7 +174,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     dispatch,
     tree: openTree({ ledger, publishing, tenancy, log }),
     openApi: JSON.stringify(openApiDocument({ version: serverVersion })),
-    readiness: () => checkReadiness({ storage, ledger, publishing: publishing.status(), stopping: stopping.yes }),
+    readiness: () => checkReadiness({ storage, ledger, publishing: publishing.status(), jobs, stopping: stopping.yes }),
     newId,
     log,
     ...(config.timeouts === undefined ? {} : { timeouts: config.timeouts }),
@@ -276,12 +187,9 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   writeFileSync(file, `${JSON.stringify({ url, pid: process.pid })}\n`, { mode: 0o600 });
   opened.add(() => removeOwnAddress(file));
   publishing.start();
-  selfChecks.start();
   // Requests are served meanwhile: a run is only ever in one pair of hands.
-  const recovery = startRecovery({ tenants: () => tenancy.tenants(), recover: (of) => changeSets.recover(of), log });
-  opened.add(() => recovery.stop());
-  const keeper = startKeeper(retention, { tenants: () => tenancy.tenants(), log });
-  opened.add(() => keeper.stop());
+  jobs.start();
+  opened.add(() => jobs.stop());
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
     stopping.yes = true;

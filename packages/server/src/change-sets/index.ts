@@ -19,6 +19,7 @@ import {
 } from "@countersign/contract";
 import { checkVote, loadConfiguration, type Route } from "../governance/index.js";
 import type { EraseSubject, FinishErasures, Snapshot } from "../ledger/index.js";
+import type { Job } from "../platform/index.js";
 import type { Caller } from "../tenancy/index.js";
 import { apply } from "./running/apply.js";
 import { archive, cancel, resolve } from "./deciding/closing.js";
@@ -59,12 +60,13 @@ import { rollBack } from "./running/rollBack.js";
 import { Runner } from "./running/run.js";
 import { submit } from "./proposing/submit.js";
 import { expire } from "./timely.js";
+import { expiryJob } from "./expiry.js";
+import { recoveryJob } from "./running/recovery.js";
 import { asSeenBy } from "./sight.js";
 import { applicationOf, summaryOf } from "./view.rules.js";
 
 export type { Desk, RequestContext } from "./desk.js";
 export { checkReferences } from "./references.js";
-export { startRecovery, type Recovery } from "./running/recovery.js";
 
 type Answer<T> = Promise<T | Refusal>;
 
@@ -119,6 +121,8 @@ export interface ChangeSets {
   unfinished(snapshot: Snapshot): Promise<string[]>;
   /** After a start: brings every application of the tenant that has no end to its end. Ids of those it ran. */
   recover(tenant: TenantId): Promise<string[]>;
+  /** What recurs: runs without an end, deadlines that passed. */
+  readonly jobs: readonly Job[];
   /** Resolves when no run is under way in this process. */
   idle(): Promise<void>;
 }
@@ -126,6 +130,14 @@ export interface ChangeSets {
 export function openChangeSets(desk: Desk): ChangeSets {
   const numbers = new NumberBlocks(desk.ledger);
   const runner = new Runner(desk, new Leases(desk.storage, desk.now));
+
+  const recover = async (tenant: TenantId): Promise<string[]> => {
+    const running = await desk.ledger.snapshot(tenant, readRunning);
+    const runs = await Promise.allSettled(running.map((id) => runner.run(tenant, id)));
+    const failed = runs.find((run) => run.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    return running;
+  };
 
   /** AUTO: once approved, the engine applies; what stops it stays visible on the change-set. */
   const thenAuto = async (
@@ -214,13 +226,8 @@ export function openChangeSets(desk: Desk): ChangeSets {
       return rows[0]?.gone ?? undefined;
     },
     unfinished: readUnfinished,
-    recover: async (tenant) => {
-      const running = await desk.ledger.snapshot(tenant, readRunning);
-      const runs = await Promise.allSettled(running.map((id) => runner.run(tenant, id)));
-      const failed = runs.find((run) => run.status === "rejected");
-      if (failed !== undefined) throw failed.reason;
-      return running;
-    },
+    recover,
+    jobs: [recoveryJob({ storage: desk.storage, recover, log: desk.log }), expiryJob(desk)],
     idle: () => runner.idle(),
   };
 }

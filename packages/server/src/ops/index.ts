@@ -13,11 +13,10 @@ export {
   finishTenant,
   hold,
   holds,
-  type Keeper,
   previewPruning,
   prune,
   release,
   type RetentionDesk,
-  startKeeper,
+  retentionJob,
   verifyArchive,
 } from "./retention.js";

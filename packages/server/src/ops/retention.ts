@@ -8,6 +8,9 @@ import { join } from "node:path";
 import {
   type ArchiveView,
   asTenantId,
+  configurationEnvironment,
+  configurationPrefix,
+  configurationType,
   isRefusal,
   isUuid,
   type LegalHoldView,
@@ -41,7 +44,8 @@ import {
   type Snapshot,
   writeArchive,
 } from "../ledger/index.js";
-import { forEach, type Log, startRounds } from "../platform/index.js";
+import type { Job, Log } from "../platform/index.js";
+import type { Storage } from "../storage/index.js";
 import { type Caller, principalNames, systemCaller } from "../tenancy/index.js";
 import { type ErasureDesk, finishAll, resolveSubject } from "./erasure.js";
 import { type OfflineRequest, withStorage } from "./open.js";
@@ -317,40 +321,50 @@ export function verifyArchive(
   return withStorage(request, (storage) => checkArchive(storage.applicationLogin, asked.path, tenant));
 }
 
-// ── The keeper ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── What recurs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-export interface Keeper {
-  /** One round now, for tests. */
-  round(): Promise<void>;
-  /** Resolves when the round that is under way has ended. */
-  stop(): Promise<void>;
+const lookMs = 60_000;
+const dayMs = 86_400_000;
+/** A pruning by schedule that was refused is not tried again sooner; and what is finished is not looked at again at once. */
+const retryMs = 3_600_000;
+const pauseMs = 600_000;
+
+/** Finishes what is not finished. Once a day: prunes what is older than `retainDays`. */
+export function retentionJob(
+  desk: RetentionDesk & { readonly storage: Pick<Storage, "inTenants"> },
+  log: Pick<Log, "info" | "warn">,
+): Job {
+  const tried = new Map<TenantId, number>();
+  return {
+    name: "retention",
+    purpose: "erasures and prunings are finished, and what is older than `retainDays` is pruned",
+    lookMs,
+    pauseMs,
+    due: (tenants) => tenantsWithRetention(desk.storage, tenants),
+    run: async (tenant) => {
+      await finishTenant(desk, tenant);
+      await pruneBySchedule(desk, tenant, { tried, log });
+    },
+  };
 }
 
-const roundMs = 60_000;
-const dayMs = 86_400_000;
-/** A pruning by schedule that was refused is not tried again sooner. */
-const retryMs = 3_600_000;
-
-/** Every minute: finishes what is not finished. Once a day: prunes what is older than `retainDays`. */
-export function startKeeper(
-  desk: RetentionDesk,
-  of: { readonly tenants: () => Promise<readonly TenantId[]>; readonly log: Pick<Log, "info" | "warn"> },
-): Keeper {
-  const tried = new Map<TenantId, number>();
-  const keep = async (tenant: TenantId): Promise<void> => {
-    await finishTenant(desk, tenant);
-    await pruneBySchedule(desk, tenant, { tried, log: of.log });
-  };
-  const rounds = startRounds({
-    pauseMs: roundMs,
-    round: async (signal) =>
-      forEach(await of.tenants(), keep, {
-        signal,
-        failed: (tenant, error) => of.log.warn({ err: error, tenant }, "retention is tried again"),
-      }),
-    failed: (error) => of.log.warn({ err: error }, "retention is tried again"),
-  });
-  return { round: () => rounds.next(), stop: () => rounds.stop() };
+/** Those in which something was erased or pruned, or that say how long they retain. By entries_by_action and resources_by_name. */
+async function tenantsWithRetention(
+  storage: Pick<Storage, "inTenants">,
+  tenants: readonly TenantId[],
+): Promise<TenantId[]> {
+  const { rows } = await storage.inTenants(tenants, (client) =>
+    client.query<{ id: TenantId }>({
+      name: "countersign_tenants_with_retention",
+      text: `select t.id from unnest($1::uuid[]) as t (id)
+ where exists (select from countersign.entries as e where e.tenant_id = t.id and e.action = 'subject.erased')
+    or exists (select from countersign.entries as e where e.tenant_id = t.id and e.action = 'ledger.pruned')
+    or exists (select from countersign.resources as r
+                where r.tenant_id = t.id and r.environment = $2 and r.type = $3 and r.resource_id = $4 and not r.deleted)`,
+      values: [tenants, configurationEnvironment, configurationType, `${configurationPrefix}ledger`],
+    }),
+  );
+  return rows.map((row) => row.id);
 }
 
 /** What a process that died left between an entry and what it names. */

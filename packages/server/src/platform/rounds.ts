@@ -1,8 +1,8 @@
 /**
- * What a process does again and again: rounds, and the members of one round.
+ * What a process does again and again.
  *
  * Promises: two rounds never overlap · a round that fails is reported and the next one comes · the pause holds no process
- * alive · `stop` waits for the round under way, and none begins after it · a member that fails stops no other.
+ * alive · `stop` waits for the round under way, and none begins after it.
  */
 
 export interface Rounds {
@@ -66,20 +66,4 @@ export function startRounds({ pauseMs, firstMs = 0, round, failed }: RoundsOptio
       await running;
     },
   };
-}
-
-/** Does `work` for one member after the other, until `signal` ends it; `failed` hears of each that cannot be served. */
-export async function forEach<T>(
-  members: Iterable<T>,
-  work: (member: T) => Promise<void>,
-  { signal, failed }: { readonly signal: AbortSignal; readonly failed: (member: T, error: unknown) => void },
-): Promise<void> {
-  for (const member of members) {
-    if (signal.aborted) return;
-    try {
-      await work(member);
-    } catch (error) {
-      failed(member, error);
-    }
-  }
 }

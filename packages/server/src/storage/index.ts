@@ -10,6 +10,8 @@ import {
   applicationPoolLimits,
   asidePoolLimits,
   inTenant,
+  inTenants,
+  jobPoolLimits,
   openPool,
   ownerPoolLimits,
   withSnapshot,
@@ -86,6 +88,10 @@ export interface Storage {
    * snapshot is held: its connections are a pool apart, so that holders of snapshots cannot wait for each other for ever.
    */
   inTenant<T>(tenant: string, work: (client: SnapshotClient) => Promise<T>): Promise<T>;
+  /** The same over several tenants, for one question to all of them. */
+  inTenants<T>(tenants: readonly string[], work: (client: SnapshotClient) => Promise<T>): Promise<T>;
+  /** The application's role, for the job queue alone: one of its connections listens all the time. */
+  readonly jobs: pg.Pool;
   /** Embedded: what a refused second process is told from now on. */
   nameYourself(doing: string): void;
   close(): Promise<void>;
@@ -159,10 +165,11 @@ async function openEmbedded(config: StorageConfig): Promise<Opened> {
 export function storageOver(opened: Opened): Storage {
   const app = openPool(opened.application, "countersign", opened.poolLimits ?? applicationPoolLimits);
   const aside = openPool(opened.application, "countersign aside", asidePoolLimits);
+  const jobs = openPool(opened.application, "countersign jobs", jobPoolLimits);
   const owner = openPool(opened.owner, "countersign owner", ownerPoolLimits);
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
-    await Promise.all([app.end(), aside.end(), owner.end()]);
+    await Promise.all([app.end(), aside.end(), jobs.end(), owner.end()]);
     await opened.close?.();
   };
   return {
@@ -171,9 +178,11 @@ export function storageOver(opened: Opened): Storage {
     ownerLogin: opened.owner,
     app,
     owner,
+    jobs,
     describe: async () => ({ kind: opened.kind, how: opened.how, at: opened.at, ...(await readServerFacts(owner)) }),
     withSnapshot: (tenant, read) => withSnapshot(app, tenant, read),
     inTenant: (tenant, work) => inTenant(aside, tenant, work),
+    inTenants: (tenants, work) => inTenants(aside, tenants, work),
     nameYourself: (doing) => opened.nameYourself?.(doing),
     close: () => (closing ??= close()),
   };
