@@ -18,6 +18,7 @@ const folders = [
   "work",
   "observability",
   "followers",
+  "jobs",
   "audit",
   "ops",
   "dispatch",

@@ -430,6 +430,23 @@ alter table countersign.epochs force row level security;
 
 create policy tenant_rows on countersign.epochs for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
 
+create table countersign.follower_cursors (
+  tenant_id uuid not null,
+  follower text not null,
+  after_seq bigint not null,
+  moved_ms bigint not null,
+  constraint follower_cursors_pkey PRIMARY KEY (tenant_id, follower),
+  constraint follower_cursors_after_seq_is_safe_integer CHECK (after_seq >= '-1'::integer AND after_seq <= '9007199254740991'::bigint)
+);
+
+comment on table countersign.follower_cursors is 'operational';
+
+alter table countersign.follower_cursors enable row level security;
+
+alter table countersign.follower_cursors force row level security;
+
+create policy tenant_rows on countersign.follower_cursors for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
+
 create table countersign.idempotency_keys (
   tenant_id uuid not null,
   principal_id uuid not null,
@@ -525,6 +542,27 @@ CREATE INDEX items_by_other_target ON countersign.items USING btree (tenant_id, 
 CREATE UNIQUE INDEX items_by_sequence ON countersign.items USING btree (tenant_id, revision_id, sequence);
 
 CREATE INDEX items_by_target ON countersign.items USING btree (tenant_id, target_key);
+
+create table countersign.job_states (
+  tenant_id uuid not null,
+  job text not null,
+  next_ms bigint not null,
+  failures integer not null,
+  since_ms bigint,
+  error text,
+  constraint job_states_pkey PRIMARY KEY (tenant_id, job),
+  constraint job_states_error_is_bounded CHECK (octet_length(error) <= 2000),
+  constraint job_states_failing_since_then CHECK ((failures > 0) = (since_ms IS NOT NULL)),
+  constraint job_states_failures_not_negative CHECK (failures >= 0)
+);
+
+comment on table countersign.job_states is 'operational';
+
+alter table countersign.job_states enable row level security;
+
+alter table countersign.job_states force row level security;
+
+create policy tenant_rows on countersign.job_states for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
 
 create table countersign.kill_switches (
   tenant_id uuid not null,
@@ -1668,11 +1706,15 @@ grant select on table countersign.entries to countersign_app;
 
 grant insert, select, update on table countersign.epochs to countersign_app;
 
+grant delete, insert, select, update on table countersign.follower_cursors to countersign_app;
+
 grant delete, insert, select, update on table countersign.idempotency_keys to countersign_app;
 
 grant insert, select, update on table countersign.item_targets to countersign_app;
 
 grant insert, select, update on table countersign.items to countersign_app;
+
+grant delete, insert, select, update on table countersign.job_states to countersign_app;
 
 grant insert, select, update on table countersign.kill_switches to countersign_app;
 

@@ -9,42 +9,34 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
-import type { NoteSigner } from "@countersign/proof";
 import { Registry } from "prom-client";
+import { type ChangeSets, checkReferences } from "./change-sets/index.js";
 import { tailSource } from "./audit/index.js";
-import { type ChangeSets, checkReferences, openChangeSets, startRecovery } from "./change-sets/index.js";
-import { openDispatch, openTree, responsesEraser } from "./dispatch/index.js";
+import { openDispatch, openTree } from "./dispatch/index.js";
 import { openTails } from "./followers/index.js";
-import {
-  checkConfiguration,
-  eraseSubject as eraseOfGovernance,
-  loadConfiguration,
-  startingBindings,
-} from "./governance/index.js";
+import { startingBindings } from "./governance/index.js";
 import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
 import { type Ledger, openLedger } from "./ledger/index.js";
-import { anchorsFrom, anchorSpecs, openAnchors, openPublishing, type Publishing } from "./publishing/index.js";
+import { anchorSpecs, type Publishing } from "./publishing/index.js";
 import { openVerification, type Verification } from "./verification/index.js";
-import { checkReadiness, openMetrics, openSelfChecks, logKeysFolder } from "./ops/index.js";
-import { type RetentionDesk, startKeeper } from "./retention/index.js";
+import { type ModulesConfig, openModules } from "./modules.js";
+import { checkReadiness, type Metrics, openMetrics } from "./ops/index.js";
 import {
   defaultHost,
   defaultPort,
   type Log,
   newId,
-  selfCheckMinutesDefault,
   openDataDirectory,
   openLog,
   openSealing,
   systemClock,
 } from "./platform/index.js";
 import { migrateUp, openStorage, type Storage } from "./storage/index.js";
-import { createTargets, eraseSubject as eraseOfTargets, openBlobs } from "./targets/index.js";
-import { deploymentTenant, type IssuedCode, openTenancy, type Tenancy } from "./tenancy/index.js";
+import { deploymentTenant, type IssuedCode, type Tenancy } from "./tenancy/index.js";
 
 export const serverVersion = "0.1.0";
 
-export interface ServerConfig {
+export interface ServerConfig extends ModulesConfig {
   readonly dataDirectory: string;
   /** The operator's own PostgreSQL; without it the embedded one. */
   readonly databaseUrl?: string;
@@ -56,26 +48,16 @@ export interface ServerConfig {
   readonly sealingKeys?: readonly Uint8Array[];
   /** Time limits for slow senders and readers. */
   readonly timeouts?: HttpTimeouts;
-  /** Where archives of prunings are written; by default below the data directory. */
-  readonly archives?: string;
   /** Workspaces may be registered below these folders alone. */
   readonly workspaceRoots?: readonly string[];
   /** Anchors, one a line; without them those of the file `anchors` in the data directory. */
   readonly anchors?: readonly string[];
-  /** With fewer confirming anchors the server is degraded; default 0. */
-  readonly anchorsRequired?: number;
-  /** Minutes between two self-checks; 0: only on request. */
-  readonly selfCheckMinutes?: number;
-  /** A request with it may read /metrics; without it only keys of the deployment's tenant may. */
+  /** Whoever shows it reads /metrics; without it keys of the deployment's tenant alone. */
   readonly metricsToken?: string;
   /** The registry of metrics; a new one for each server when left out. */
   readonly metricsRegistry?: Registry;
   /** Of the first tenant, at the first start. */
   readonly mode?: TenantMode;
-  /** The key directory of the log; by default `log-keys` in the data directory. */
-  readonly logKeys?: string;
-  /** Signs the log instead of the key in that directory. */
-  readonly logSigner?: NoteSigner;
   /** Name of the first human, at the first start; by default the user of the operating system. */
   readonly firstHuman?: string;
 }
@@ -100,7 +82,6 @@ export interface RunningServer {
 export const firstTenantName = "default";
 const firstCodeFile = "first-enrolment-code";
 const deploymentCodeFile = "deployment-enrolment-code";
-const archivesFolder = "archives";
 const addressFile = "server.json";
 
 /** The modules opened so far, to be closed in reverse order. */
@@ -137,8 +118,8 @@ export async function startServer(config: ServerConfig): Promise<RunningServer> 
 
 async function start(config: ServerConfig, opened: Opened): Promise<RunningServer> {
   const log = config.log ?? openLog({ level: "info" });
-  const { anchors: lines, anchorsRequired: required } = config;
-  // Checked before anything is made or migrated: its errors are corrected by editing, and no other work was begun.
+  const { anchors: lines } = config;
+  // Before anything is made or migrated: what is wrong in it is put right by editing, and nothing else was begun.
   const specs = await anchorSpecs({
     dataDirectory: config.dataDirectory,
     ...(lines === undefined ? {} : { lines }),
@@ -164,92 +145,35 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   opened.add(() => ledger.close());
   const { openBody } = ledger;
   const verification = openVerification({ storage, openBody, clock, deploymentTenant, references: checkReferences });
-  const roles: Parameters<typeof openTenancy>[0]["roles"] = async (snapshot) =>
-    (await loadConfiguration(snapshot)).roles;
-  const tenancy = openTenancy({ ledger, storage, clock, newId, roles, startingBindings, log });
-  opened.add(() => tenancy.close());
-  const targets = createTargets({
-    dataDirectory,
-    checkConfiguration: (target, document, pointer) => checkConfiguration(target.id, document, pointer),
-  });
-  const changeSets = openChangeSets({
-    ledger,
-    storage,
-    tenancy,
-    targets,
-    blobs: (tenant) => openBlobs(storage, sealing, tenant),
-    now,
-    log,
-  });
-  opened.add(() => changeSets.idle());
+  // What tells of the modules is opened behind them.
+  const metricsOf = (): Metrics => metrics;
+  const modules = openModules(
+    { config, dataDirectory, storage, sealing, ledger, verification, clock, log, report, anchors: specs },
+    {
+      onReport: (of, kind, found) => metricsOf().checked(of, kind, found),
+      onRan: (ran) => metricsOf().ran(ran),
+    },
+  );
+  opened.add(() => modules.close());
+  const { tenancy, changeSets, publishing, retention, selfChecks, jobs } = modules;
 
   const tenant = await tenancy.setUp(firstStart(config));
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
   await letFirstHumanIn(tenancy, { tenant: deploymentTenant, file: join(dataDirectory, deploymentCodeFile), now });
 
-  const publishing = openPublishing({
-    ...{ storage, ledger, clock, deploymentTenant, report },
-    anchors: (source) =>
-      openAnchors({
-        ...{ storage, clock, source, report, anchors: anchorsFrom(specs, clock) },
-        ...(required === undefined ? {} : { required }),
-      }),
-    tenants: () => tenancy.tenants(),
-    folder: config.logKeys ?? join(dataDirectory, logKeysFolder),
-    signer: config.logSigner,
-  });
-  opened.add(() => publishing.stop());
-
-  const retention: RetentionDesk = {
-    ledger,
-    verification,
-    storage,
-    erasers: [
-      { module: "change-sets", erase: changeSets.eraseSubject },
-      { module: "targets", erase: (snapshot, subject, by) => eraseOfTargets(ledger, snapshot, subject, by) },
-      { module: "tenancy", erase: tenancy.eraseSubject },
-      { module: "governance", erase: eraseOfGovernance },
-    ],
-    finishers: [changeSets.finishErasures, responsesEraser(storage)],
-    changeSetId: changeSets.idOf,
-    changeSetNumbers: changeSets.numbersOf,
-    unfinished: changeSets.unfinished,
-    archiveFolder: config.archives ?? join(dataDirectory, archivesFolder),
-    deployment: () => publishing.deployment(),
-    checkpointSize: async (of) => (await publishing.latest(of))?.checkpoint.size,
-    now,
-  };
   const tails = openTails({ ...tailSource({ ledger, changeSets }), onCommitted: ledger.onCommitted, report });
   const metrics = openMetrics({
     registry: config.metricsRegistry ?? new Registry(),
-    ...{ ledger, storage, tenancy, now },
+    ...{ ledger, storage, tenancy, jobs, now },
     tenants: () => tenancy.tenants(),
     publishing: () => publishing.status(),
     token: config.metricsToken,
   });
-  const selfChecks = openSelfChecks({
-    onReport: metrics.checked,
-    ...{ ledger, verification, storage, deploymentTenant, clock, newId, log },
-    tenants: () => tenancy.tenants(),
-    everyMinutes: config.selfCheckMinutes ?? selfCheckMinutesDefault,
-  });
-  opened.add(() => selfChecks.stop());
-
   const dispatch = openDispatch({
-    selfChecks,
-    ledger,
-    tenancy,
-    changeSets,
-    tails,
-    publishing,
-    verification,
+    ...{ selfChecks, ledger, verification, tenancy, changeSets, tails, publishing, retention },
+    ...{ storage, dataDirectory, now, log },
     anchors: specs,
-    retention,
-    storage,
-    dataDirectory,
     workspaceRoots: config.workspaceRoots,
-    now,
-    log,
   });
   const stopping = { yes: false };
   const http = openHttp({
@@ -257,7 +181,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     dispatch,
     tree: openTree({ ledger, publishing, tenancy, log }),
     openApi: JSON.stringify(openApiDocument({ version: serverVersion })),
-    readiness: () => checkReadiness({ storage, ledger, publishing: publishing.status(), stopping: stopping.yes }),
+    readiness: () => checkReadiness({ storage, ledger, publishing: publishing.status(), jobs, stopping: stopping.yes }),
     newId,
     log,
     ...(config.timeouts === undefined ? {} : { timeouts: config.timeouts }),
@@ -270,12 +194,9 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
   writeFileSync(file, `${JSON.stringify({ url, pid: process.pid })}\n`, { mode: 0o600 });
   opened.add(() => removeOwnAddress(file));
   publishing.start();
-  selfChecks.start();
-  // Requests are served meanwhile: only one process ever works on a run.
-  const recovery = startRecovery({ tenants: () => tenancy.tenants(), recover: (of) => changeSets.recover(of), log });
-  opened.add(() => recovery.stop());
-  const keeper = startKeeper(retention, { tenants: () => tenancy.tenants(), log });
-  opened.add(() => keeper.stop());
+  // Requests are served meanwhile: a run is only ever in one pair of hands.
+  jobs.start();
+  opened.add(() => jobs.stop());
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
     stopping.yes = true;

@@ -14,7 +14,7 @@ import {
   prune,
   release,
   type RetentionDesk,
-  startKeeper,
+  retentionJob,
 } from "../src/retention/commands.js";
 import { erase } from "../src/retention/erase.js";
 import { listPrunings } from "../src/retention/pruning.js";
@@ -22,6 +22,7 @@ import { type TenantReport, verifyTenant } from "../src/verification/index.js";
 import { openLog, systemRandom } from "../src/platform/index.js";
 import { committed, heldClock, testSealing } from "./support/ledger.js";
 import { createDatabase, type TestDatabase, withClient } from "./support/postgres.js";
+import { startJobs } from "./support/jobs.js";
 import { startProgram } from "./support/processes.js";
 import type { PruneMessage } from "./support/pruneProgram.js";
 import { retentionDesk } from "./support/retention.js";
@@ -337,22 +338,27 @@ describe("killed", () => {
 
 test("by schedule: what is older than configured, once a day, through the same steps", async () => {
   const quiet = openLog({ level: "silent" });
-  const keeper = startKeeper(desk, { tenants: () => Promise.resolve([world.tenant]), log: quiet });
+  const job = retentionJob({ ...desk, storage: world.storage }, quiet);
+  const jobs = startJobs({ storage: world.storage, tenants: [world.tenant], jobs: [job], clock });
+  const round = async (): Promise<void> => {
+    clock.now += job.pauseMs ?? 0;
+    await jobs.runDue();
+  };
   const before = (await archives(desk, await alice())).length;
-  await keeper.round();
+  await round();
   expect(await archives(desk, await alice())).toHaveLength(before);
   await history(2);
   await world.configure("ledger", { retainDays: 30 });
   clock.now += 31 * dayMs;
   await history(1);
-  await keeper.round();
+  await round();
   const rows = await archives(desk, await alice());
   expect(rows).toHaveLength(before + 1);
   expect(rows.at(-1)).toMatchObject({ done: true });
   expect(rows.at(-1)?.file).toContain(`${world.tenant}-`);
-  await keeper.round();
+  await round();
   expect(await archives(desk, await alice())).toHaveLength(before + 1);
-  await keeper.stop();
+  await jobs.stop();
   await verified();
 });
 

@@ -6,6 +6,8 @@ import type { TenantReport } from "../src/verification/index.js";
 import { openSelfChecks, type SelfChecks } from "../src/ops/index.js";
 import { newId, openLog } from "../src/platform/index.js";
 import { commit, committed, entry, heldClock, newTenant, openTestLedger, type TestLedger } from "./support/ledger.js";
+import type { Jobs } from "../src/jobs/index.js";
+import { startJobs } from "./support/jobs.js";
 import { createDatabase, withClient, type TestDatabase } from "./support/postgres.js";
 import { startTestServer } from "./support/server.js";
 
@@ -33,16 +35,11 @@ function checking(tenants: readonly TenantId[], everyMinutes = 15) {
   const clock = heldClock(Date.parse("2026-11-21T12:00:00Z"));
   const reports: Checked[] = [];
   const waiting: ((one: Checked) => void)[] = [];
+  const started = { jobs: undefined as Jobs | undefined };
   const checks = openSelfChecks({
-    ...{
-      ledger,
-      verification: ledger,
-      storage: database.storage,
-      deploymentTenant: deployment,
-      clock,
-      newId,
-      everyMinutes,
-    },
+    wake: () => start().wake("self-check"),
+    ...{ ledger, verification: ledger, storage: database.storage, deploymentTenant: deployment },
+    ...{ clock, newId, everyMinutes },
     log: openLog({ level: "silent" }),
     lookMs: 50,
     tenants: () => Promise.resolve(tenants),
@@ -57,7 +54,12 @@ function checking(tenants: readonly TenantId[], everyMinutes = 15) {
     const there = reports.shift();
     return there === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(there);
   };
-  return { checks, clock, next };
+  const start = (): Jobs =>
+    (started.jobs ??= startJobs({
+      storage: database.storage,
+      ...{ tenants, clock, jobs: [checks.job], byThemselves: true },
+    }));
+  return { checks, clock, next, start, stop: async () => started.jobs?.stop() };
 }
 
 async function filled(entries: number): Promise<TenantId> {
@@ -82,8 +84,8 @@ async function alerts(tenant: TenantId) {
 describe("self-check", () => {
   test("everything first, then what is new; the tail says the same as everything", async () => {
     const tenant = await filled(5);
-    const { checks, clock, next } = checking([tenant]);
-    checks.start();
+    const { checks, clock, next, start, stop } = checking([tenant]);
+    start();
     expect(await next()).toMatchObject({ kind: "full", report: { integrity: "ok", entries: 5 } });
     for (let i = 0; i < 3; i++) await committed(commit(ledger, tenant));
     const { report, check } = await checks.tail(tenant);
@@ -93,12 +95,12 @@ describe("self-check", () => {
     expect(await next()).toMatchObject({ kind: "incremental", report: { entries: 3, base: { size: 5 } } });
     const whole = await ledger.verifyTenant(tenant);
     expect((await checks.tail(tenant)).report.root).toBe(whole.root);
-    await checks.stop();
+    await stop();
   });
 
   test("a requested one has everything, and is not asked for twice", async () => {
     const tenant = await filled(4);
-    const { checks } = checking([tenant], 0);
+    const { checks, stop } = checking([tenant], 0);
     const [one, two] = [await checks.request(tenant), await checks.request(tenant)];
     expect(two.id).toBe(one.id);
     const end = await done(checks, tenant, one.id);
@@ -107,7 +109,7 @@ describe("self-check", () => {
       state: "done",
       report: { integrity: "ok", bodies: { checked: 4 } },
     });
-    await checks.stop();
+    await stop();
   });
 
   test("what a process left behind is abandoned by the next one", async () => {
@@ -119,10 +121,10 @@ describe("self-check", () => {
         [tenant, id],
       ),
     );
-    const { checks } = checking([tenant], 0);
+    const { checks, stop } = checking([tenant], 0);
     await checks.request(tenant);
     expect(await done(checks, tenant, id)).toMatchObject({ state: "abandoned" });
-    await checks.stop();
+    await stop();
   });
 
   test("a forged check of the future, or of no time at all, puts nothing off", async () => {
@@ -137,15 +139,15 @@ describe("self-check", () => {
     await forged(String(Date.parse("2226-11-21T12:00:00Z")), true);
     await forged("9000000000000000000", true);
     await forged("9000000000000000000", false);
-    const { checks, clock, next } = checking([tenant]);
-    checks.start();
+    const { checks, clock, next, start, stop } = checking([tenant]);
+    start();
     expect(await next()).toMatchObject({ kind: "full", report: { integrity: "ok", entries: 2 } });
     expect((await checks.list(tenant, 10)).length).toBe(4);
     // Forged anew each day: what the process has seen itself counts.
     clock.now += 7 * 86_400_000;
     await forged(String(clock.now - 1000), true);
     expect(await next()).toMatchObject({ kind: "full" });
-    await checks.stop();
+    await stop();
   });
 
   test("two processes take turns", async () => {
@@ -153,12 +155,12 @@ describe("self-check", () => {
     const [a, b] = [checking([tenant], 0), checking([tenant], 0)];
     const asked = await Promise.all([a.checks.request(tenant), b.checks.request(tenant)]);
     for (const { id } of asked) expect(await done(a.checks, tenant, id)).toMatchObject({ state: "done" });
-    await Promise.all([a.checks.stop(), b.checks.stop()]);
+    await Promise.all([a.stop(), b.stop()]);
   });
 
   test("a finding is told once, by an entry", async () => {
     const tenant = await filled(4);
-    const { checks } = checking([tenant], 0);
+    const { checks, stop } = checking([tenant], 0);
     await withClient(database.superuser, async (client) => {
       await client.query("set session_replication_role = replica");
       await client.query(
@@ -171,7 +173,7 @@ describe("self-check", () => {
       const end = await done(checks, tenant, id);
       expect(end.report).toMatchObject({ integrity: "tampered", findings: [{ class: "CONTENT_MISMATCH", seq: 2 }] });
     }
-    await checks.stop();
+    await stop();
     const told = await alerts(tenant);
     expect(told).toHaveLength(1);
     expect(told[0]?.data).toMatchObject({ class: "CONTENT_MISMATCH", seq: 2 });

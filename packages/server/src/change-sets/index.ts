@@ -15,6 +15,7 @@ import {
   type VoteDecision,
 } from "@countersign/contract";
 import type { EraseSubject, FinishErasures, Snapshot } from "../ledger/index.js";
+import type { Job } from "../platform/index.js";
 import type { Caller } from "../tenancy/index.js";
 import { archive, cancel, resolve } from "./deciding/closing.js";
 import { requestChanges, vote } from "./deciding/review.js";
@@ -40,10 +41,11 @@ import { Leases, type LeaseTimers } from "./running/leases.js";
 import { resume } from "./running/resume.js";
 import { rollBack } from "./running/rollBack.js";
 import { Runner } from "./running/run.js";
+import { expiryJob } from "./expiry.js";
+import { recoveryJob } from "./running/recovery.js";
 
 export type { Desk, RequestContext } from "./desk.js";
 export { checkReferences } from "./references.js";
-export { startRecovery, type Recovery } from "./running/recovery.js";
 
 type Answer<T> = Promise<T | Refusal>;
 
@@ -98,6 +100,8 @@ export interface ChangeSets {
   unfinished(snapshot: Snapshot): Promise<string[]>;
   /** After a start: brings every application of the tenant that has no end to its end. Ids of those it ran. */
   recover(tenant: TenantId): Promise<string[]>;
+  /** What recurs: runs without an end, deadlines that passed. */
+  readonly jobs: readonly Job[];
   /** Resolves when no run is under way in this process. */
   idle(): Promise<void>;
 }
@@ -106,6 +110,14 @@ export interface ChangeSets {
 export function openChangeSets(desk: Desk, timers?: LeaseTimers): ChangeSets {
   const numbers = new NumberBlocks(desk.ledger);
   const runner = new Runner(desk, new Leases(desk.storage, timers));
+
+  const recover = async (tenant: TenantId): Promise<string[]> => {
+    const running = await desk.ledger.snapshot(tenant, readRunning);
+    const runs = await Promise.allSettled(running.map((id) => runner.run(tenant, id)));
+    const failed = runs.find((run) => run.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    return running;
+  };
 
   const auto = async (
     caller: Caller,
@@ -150,13 +162,8 @@ export function openChangeSets(desk: Desk, timers?: LeaseTimers): ChangeSets {
       return rows[0]?.gone ?? undefined;
     },
     unfinished: readUnfinished,
-    recover: async (tenant) => {
-      const running = await desk.ledger.snapshot(tenant, readRunning);
-      const runs = await Promise.allSettled(running.map((id) => runner.run(tenant, id)));
-      const failed = runs.find((run) => run.status === "rejected");
-      if (failed !== undefined) throw failed.reason;
-      return running;
-    },
+    recover,
+    jobs: [recoveryJob({ storage: desk.storage, recover, log: desk.log }), expiryJob(desk)],
     idle: () => runner.idle(),
   };
 }

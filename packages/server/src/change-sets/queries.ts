@@ -1,6 +1,8 @@
 /** All SQL of change_sets, revisions, items, item_targets, votes, applications, application_items, target_holds, backups and their lease. */
 import type { ListSort } from "./lists.rules.js";
+import type { TenantId } from "@countersign/contract";
 import type { Query, Snapshot } from "../ledger/index.js";
+import type { Storage } from "../storage/index.js";
 import type {
   ApplicationItemRow,
   ApplicationRow,
@@ -340,6 +342,56 @@ export async function readRunning(snapshot: Snapshot): Promise<string[]> {
     values: [snapshot.tenant],
   });
   return rows.map((r) => r.id);
+}
+
+/** Which of the tenants have an application without an end. By applications_running, one probe a tenant. */
+export function tenantsRunning(storage: Pick<Storage, "inTenants">, tenants: readonly TenantId[]): Promise<TenantId[]> {
+  return tenantsWith(storage, tenants, {
+    name: "tenants_with_applications_without_end",
+    text: `select t.id from unnest($1::uuid[]) as t (id)
+            where exists (select from countersign.applications a where a.tenant_id = t.id and a.status = 'RUNNING')`,
+    values: [tenants],
+  });
+}
+
+/** Which of the tenants have a change-set whose deadline passed. By change_sets_by_status. */
+export function tenantsOverdue(
+  storage: Pick<Storage, "inTenants">,
+  tenants: readonly TenantId[],
+  nowMs: number,
+): Promise<TenantId[]> {
+  return tenantsWith(storage, tenants, {
+    name: "tenants_with_change_sets_overdue",
+    text: `select t.id from unnest($1::uuid[]) as t (id)
+            where exists (select from countersign.change_sets c where c.tenant_id = t.id and ${overdueNow("$2")})`,
+    values: [tenants, nowMs],
+  });
+}
+
+const overdueNow = (now: string): string =>
+  `((c.status = 'PENDING_APPROVAL' and c.deadline_at_ms < ${now}) or (c.status = 'APPROVED' and c.approved_until_ms < ${now}))`;
+
+const overdueMax = 1_000;
+
+/** Change-sets whose deadline passed, as `due` in lifecycle.rules.ts says it. By change_sets_by_status. */
+export async function readOverdue(snapshot: Snapshot, nowMs: number): Promise<string[]> {
+  const rows = await snapshot.query<{ id: string }>({
+    name: "change_sets_overdue",
+    text: `select c.id from countersign.change_sets c where c.tenant_id = $1 and ${overdueNow("$2")} order by c.id limit $3`,
+    values: [snapshot.tenant, nowMs, overdueMax],
+  });
+  return rows.map((row) => row.id);
+}
+
+async function tenantsWith(
+  storage: Pick<Storage, "inTenants">,
+  tenants: readonly TenantId[],
+  { name, text, values }: Query,
+): Promise<TenantId[]> {
+  const { rows } = await storage.inTenants(tenants, (client) =>
+    client.query<{ id: TenantId }>({ name, text, values: [...values] }),
+  );
+  return rows.map((row) => row.id);
 }
 
 /** Every row of a change-set, of all revisions and runs. */

@@ -19,7 +19,7 @@ import {
 } from "@countersign/contract";
 import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
 import { isRecorded, type Ledger, readReceipts, receiptViews } from "../ledger/index.js";
-import { hourMs, type Log } from "../platform/index.js";
+import { type Log } from "../platform/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
 import {
   type Call,
@@ -33,7 +33,7 @@ import {
 import { handlersOver, type Modules } from "./handlers.js";
 import { internalError, problemOf } from "./problems.js";
 import { checkProof, type CheckedProof } from "./proof.js";
-import { noteReplay, readResponseStoredFor, type StoredResponse, sweepProofs, sweepResponses } from "./queries.js";
+import { noteReplay, readResponseStoredFor, type StoredResponse } from "./queries.js";
 import { idNamed, subjectOfRefusal } from "./recorded.rules.js";
 import { findStored, type Held, type Idempotency, Replayed, transactFor } from "./transacting.js";
 import { validate } from "./validation.js";
@@ -41,6 +41,7 @@ import { validate } from "./validation.js";
 export { problemOf, problemTypeBase } from "./problems.js";
 export { type LogAnswer, openTree, type ServeLog } from "./tree.js";
 export { responsesEraser } from "./responses.js";
+export { sweepJob } from "./sweeping.js";
 export { pointerOf } from "./validation.js";
 
 export interface DispatchRequest {
@@ -176,7 +177,6 @@ async function runFor(
     if (isStream(answer))
       return { kind: "stream", status: row.status, headers: answer.headers ?? {}, body: await begun(answer) };
     const body = must(await answer);
-    if (idempotency !== undefined || proof !== undefined) on.sweeper.after(caller);
     const job = row.job?.(body as never);
     return job === undefined
       ? { kind: "answer", status: row.status, headers: {}, body }
@@ -290,38 +290,19 @@ async function replay(on: Running, { caller, row, idempotency, stored }: Repeat)
   };
 }
 
-/** Housekeeping of what requests leave behind; nobody waits for the sweeping, and none of it decides anything. */
+/** Housekeeping that nobody waits for and that decides nothing. */
 class Sweeper {
   readonly #options: DispatchOptions;
-  readonly #swept = new Map<string, number>();
 
   constructor(options: DispatchOptions) {
     this.#options = options;
   }
 
-  /** Once an hour and tenant, after a request that stored something. */
-  after({ tenant }: Caller): void {
-    const nowMs = this.#options.now();
-    const last = this.#swept.get(tenant);
-    if (last !== undefined && nowMs - last < hourMs) return;
-    this.#swept.set(tenant, nowMs);
-    void this.#attempt(async () => {
-      await writeOperational(this.#options.storage.app, tenant, sweepResponses(tenant, nowMs));
-      await writeOperational(this.#options.storage.app, tenant, sweepProofs(tenant, nowMs));
-    });
-  }
-
-  replayed({ tenant }: Caller, { scope }: Idempotency): Promise<void> {
-    return this.#attempt(() =>
-      writeOperational(this.#options.storage.app, tenant, noteReplay(tenant, scope, this.#options.now())),
-    );
-  }
-
-  async #attempt(work: () => Promise<unknown>): Promise<void> {
+  async replayed({ tenant }: Caller, { scope }: Idempotency): Promise<void> {
     try {
-      await work();
+      await writeOperational(this.#options.storage.app, tenant, noteReplay(tenant, scope, this.#options.now()));
     } catch (error) {
-      // The answer stands without it; the next request tries again.
+      // The answer stands without it; the next repeat is counted again.
       this.#options.log.warn(
         { message: error instanceof Error ? error.message : String(error) },
         "housekeeping of idempotency keys failed",

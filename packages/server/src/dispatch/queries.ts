@@ -94,6 +94,18 @@ export function sweepResponses(tenant: TenantId, nowMs: number): Query {
   };
 }
 
+/** Which of the tenants have what may be swept. By idempotency_keys_by_expiry and used_proofs_by_expiry. */
+export function tenantsToSweep(tenants: readonly TenantId[], nowMs: number): Query {
+  return {
+    name: "dispatch_tenants_to_sweep",
+    text: `select t.id
+             from unnest($1::uuid[]) as t (id)
+            where exists (select from countersign.idempotency_keys as k where k.tenant_id = t.id and k.expires_ms <= $2)
+               or exists (select from countersign.used_proofs as p where p.tenant_id = t.id and p.expires_ms <= $2)`,
+    values: [tenants, nowMs],
+  };
+}
+
 /** By used_proofs_pkey. */
 export async function isProofUsed(snapshot: Snapshot, digest: string): Promise<boolean> {
   const rows = await snapshot.query<{ digest: string }>({

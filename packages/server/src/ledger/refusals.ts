@@ -6,7 +6,7 @@
  */
 import { errorCatalogue, type ErrorCode, type ErrorEntry, type TenantId } from "@countersign/contract";
 import type { Actor, DraftOf, Reference } from "./types.js";
-import { minuteMs } from "../platform/index.js";
+import { minuteMs, type Rounds, startRounds } from "../platform/index.js";
 
 export interface GovernedRefusal {
   readonly actor: Actor;
@@ -40,12 +40,17 @@ export class RefusalLog {
   readonly #options: RefusalLogOptions;
   readonly #tallies = new Map<string, Tally>();
   readonly #pending = new Set<Promise<void>>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #rounds: Rounds;
 
   constructor(options: RefusalLogOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.#turn(this.#minute()), minuteMs / 4);
-    this.#timer.unref();
+    this.#rounds = startRounds({
+      pauseMs: minuteMs / 4,
+      firstMs: minuteMs / 4,
+      round: () => Promise.resolve(this.#turn(this.#minute())),
+      // A turn only hands out what was counted, and `append` does not throw.
+      failed: () => undefined,
+    });
   }
 
   record(tenant: TenantId, refusal: GovernedRefusal): void {
@@ -68,7 +73,7 @@ export class RefusalLog {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#timer);
+    await this.#rounds.stop();
     await this.flush();
   }
 

@@ -2,10 +2,11 @@
 import { limits } from "@countersign/contract";
 import type { Ledger } from "../ledger/index.js";
 import type { PublishingStatus } from "../publishing/index.js";
+import type { Jobs } from "../jobs/index.js";
 import { ask, migrationStatus, type Storage } from "../storage/index.js";
 
 export interface Check {
-  readonly name: "database" | "migrations" | "door" | "publishing" | "anchors" | "stopping";
+  readonly name: "database" | "migrations" | "door" | "publishing" | "anchors" | "jobs" | "stopping";
   readonly ok: boolean;
   /** Requests are served all the same. */
   readonly degraded?: true;
@@ -25,11 +26,13 @@ export async function checkReadiness({
   storage,
   ledger,
   publishing,
+  jobs,
   stopping,
 }: {
   readonly storage: Storage;
   readonly ledger: Ledger;
   readonly publishing: PublishingStatus;
+  readonly jobs: Pick<Jobs, "works" | "failing">;
   readonly stopping: boolean;
 }): Promise<Readiness> {
   const database = await within(answerMs, ask(storage.app, "select 1"));
@@ -40,6 +43,7 @@ export async function checkReadiness({
       : { name: "migrations", ok: false, note: "unknown while the database is away" },
     checkDoor(ledger),
     ...checkPublishing(publishing),
+    database ? await checkJobs(jobs) : { name: "jobs", ok: false, note: "unknown while the database is away" },
     ...(stopping ? [{ name: "stopping", ok: false, note: "the server is stopping" } as const] : []),
   ];
   return { ready: checks.every((check) => check.ok || check.degraded === true), checks };
@@ -89,10 +93,25 @@ function checkPublishing({ state, tenants, anchors, anchorsDegraded }: Publishin
   ];
 }
 
-/**
- * Whether the check succeeded in time. A probe gets the problem, not its cause: the log of the first failed request has
- * the cause.
- */
+/** So often in a row it is no accident any more. */
+const failuresToTell = 3;
+
+/** What recurs waits, and is done when it can be: requests are served all the same. */
+async function checkJobs(jobs: Pick<Jobs, "works" | "failing">): Promise<Check> {
+  const found = { failing: 0 };
+  const count = async (): Promise<void> => {
+    found.failing = (await jobs.failing()).filter(({ failures }) => failures >= failuresToTell).length;
+  };
+  const known = await within(answerMs, count());
+  if (!known) return { name: "jobs", ok: false, degraded: true, note: "their state cannot be read" };
+  if (!jobs.works)
+    return { name: "jobs", ok: false, degraded: true, note: "none is taken out of the queue; the log says why" };
+  if (found.failing === 0) return { name: "jobs", ok: true };
+  const note = `${found.failing} ${found.failing === 1 ? "fails" : "fail"} again and again; \`/metrics\` says which, the log why`;
+  return { name: "jobs", ok: false, degraded: true, note };
+}
+
+/** Whether it succeeded in time. A probe is told what is wrong, not why: the log of the first request that failed has it. */
 async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
   const { promise, cancel } = timer(ms);
   try {

@@ -13,11 +13,14 @@ import type { PublishingStatus } from "../publishing/index.js";
 import type { TenantReport } from "../verification/index.js";
 import type { Storage } from "../storage/index.js";
 import { type Caller, checkPermission, deploymentTenant, type Tenancy } from "../tenancy/index.js";
+import { followerLags, type Lag } from "../followers/index.js";
+import type { Failing, Jobs, Ran } from "../jobs/index.js";
 
 export interface MetricsOptions {
   readonly registry: Registry;
   readonly ledger: Pick<Ledger, "stats">;
-  readonly storage: Pick<Storage, "inTenant">;
+  readonly storage: Pick<Storage, "inTenant" | "inTenants">;
+  readonly jobs: Pick<Jobs, "failing" | "waiting" | "works">;
   readonly tenants: () => Promise<readonly TenantId[]>;
   readonly publishing: () => PublishingStatus;
   readonly now: () => number;
@@ -40,6 +43,7 @@ export interface Metrics {
   read(credential: string | undefined): Promise<{ readonly type: string; readonly text: string } | Refusal>;
   answered(what: Answered): void;
   checked(tenant: TenantId, kind: string, report: TenantReport): void;
+  ran(run: Ran): void;
 }
 
 const tenantsMax = 100;
@@ -54,18 +58,21 @@ export function openMetrics(options: MetricsOptions): Metrics {
   const published = publishingGauges(registry);
   const checks = checkGauges(registry);
   const requests = requestMetrics(registry);
+  const jobs = jobMetrics(registry);
   const read = async (): Promise<{ type: string; text: string }> => {
     const entries = await readSizes(options);
     names.choose(entries);
     sizes(entries, names);
     published(options.publishing(), { entries, names, nowMs: now() });
     checks.ages(now(), names);
+    jobs.scraped(await readJobs(options), { names, nowMs: now() });
     door();
     return { type: registry.contentType, text: await registry.metrics() };
   };
   return {
     read: async (credential) => (await refusalOf(options, credential)) ?? (await read()),
     answered: requests,
+    ran: jobs.ran,
     checked: (tenant, kind, report) => checks.take(tenant, kind, { report, nowMs: now() }),
   };
 }
@@ -265,6 +272,49 @@ function checkGauges(registry: Registry) {
         undecided.inc(label, last.undecided ? 1 : 0);
         for (const [kind, atMs] of last.at) most.set(age, { ...label, kind }, Math.max(0, nowMs - atMs) / 1000);
       }
+    },
+  };
+}
+
+interface JobsFound {
+  readonly works: boolean;
+  readonly failing: readonly Failing[];
+  readonly waiting: ReadonlyMap<string, number>;
+  readonly lags: readonly Lag[];
+}
+
+async function readJobs({ jobs, storage, tenants }: MetricsOptions): Promise<JobsFound> {
+  const [failing, waiting, lags] = await Promise.all([
+    jobs.failing(),
+    jobs.waiting(),
+    tenants().then((all) => followerLags(storage, all)),
+  ]);
+  return { works: jobs.works, failing, waiting, lags };
+}
+
+function jobMetrics(registry: Registry) {
+  const working = gauge(registry, "jobs_working", "1: this process takes jobs out of the queue");
+  const waiting = gauge(registry, "jobs_waiting", "Jobs that wait or run, in any process", ["job"]);
+  const failing = gauge(registry, "job_failing_seconds", "How long a job has been failing; the longest of `other`", [
+    "job",
+    "tenant",
+  ]);
+  const lag = gauge(registry, "follower_lag_entries", "Entries a follower has not done; the most of `other`", [
+    "follower",
+    "tenant",
+  ]);
+  const runs = counter(registry, "job_runs", "Runs of jobs in this process", ["job", "outcome"]);
+  return {
+    ran: ({ job, error }: Ran): void => runs.inc({ job, outcome: error === undefined ? "done" : "failed" }),
+    scraped: (found: JobsFound, { names, nowMs }: { names: TenantNames; nowMs: number }): void => {
+      for (const one of [waiting, failing, lag]) one.reset();
+      working.set(found.works ? 1 : 0);
+      for (const [job, count] of found.waiting) waiting.set({ job }, count);
+      const most = new Most();
+      for (const { job, tenant, sinceMs } of found.failing)
+        most.set(failing, { job, tenant: names.of(tenant) }, Math.max(0, nowMs - sinceMs) / 1000);
+      for (const { follower, tenant, entries } of found.lags)
+        most.set(lag, { follower, tenant: names.of(tenant) }, entries);
     },
   };
 }

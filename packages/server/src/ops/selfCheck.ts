@@ -20,7 +20,7 @@ import {
   type VerifyTenantOptions,
   verifyView,
 } from "../verification/index.js";
-import type { Clock, Log, NewId } from "../platform/index.js";
+import type { Clock, Job, Log, NewId } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
 import {
   earlierAlerts,
@@ -30,6 +30,7 @@ import {
   newestFinished,
   oneCheck,
   openChecks,
+  openChecksOf,
   takeTurn,
   updateCheck,
   type CheckRow,
@@ -48,9 +49,11 @@ interface Verdict {
 export interface SelfCheckOptions {
   readonly ledger: Pick<Ledger, "transact">;
   readonly verification: Pick<LedgerVerification, "verifyTenant">;
-  readonly storage: Pick<Storage, "applicationLogin" | "inTenant">;
+  readonly storage: Pick<Storage, "applicationLogin" | "inTenant" | "inTenants">;
   readonly deploymentTenant: TenantId;
   readonly tenants: () => Promise<readonly TenantId[]>;
+  /** Something was asked for: what is due is looked at now. */
+  readonly wake?: () => void;
   readonly clock: Clock;
   readonly newId: NewId;
   readonly log: Pick<Log, "error" | "warn" | "info">;
@@ -63,9 +66,7 @@ export interface SelfCheckOptions {
 }
 
 export interface SelfChecks extends OwnChecks {
-  start(): void;
-  /** Resolves when a check under way has been given up. */
-  stop(): Promise<void>;
+  readonly job: Job;
 }
 
 const dayMs = 86_400_000;
@@ -73,6 +74,8 @@ const weekMs = 7 * dayMs;
 const latestMs = 8.64e15;
 const lookMsDefault = 2_000;
 const progressMs = 1_000;
+/** How old heads may be that a ledger is held against; a round over many tenants reads them once. */
+const recordMs = 60_000;
 const checksKept = 500;
 const alertsRead = 200;
 const fingerprintsMax = 100;
@@ -80,8 +83,14 @@ const fingerprintsMax = 100;
 export function openSelfChecks(options: SelfCheckOptions): SelfChecks {
   const checks = new Checks(options);
   return {
-    start: () => checks.start(),
-    stop: () => checks.stop(),
+    job: {
+      name: "self-check",
+      purpose: "ledgers are verified: what is new, everything once a day, and what was asked for",
+      lookMs: options.lookMs ?? lookMsDefault,
+      atOnce: 1,
+      due: (tenants) => checks.due(tenants),
+      run: (tenant, signal) => checks.run(tenant, signal),
+    },
     last: (tenant) => checks.last(tenant),
     tail: (tenant) => checks.tail(tenant),
     request: (tenant) => checks.request(tenant),
@@ -92,27 +101,61 @@ export function openSelfChecks(options: SelfCheckOptions): SelfChecks {
 
 class Checks {
   readonly #options: SelfCheckOptions;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
-  #nextRoundMs = 0;
-  #startedMs = 0;
-  /** When this process last began to verify all of a ledger. */
+  readonly #startedMs: number;
+  /** When this process last verified of a ledger what was to be verified, and when it last began all of it. */
+  readonly #lastMs = new Map<TenantId, number>();
   readonly #wholeMs = new Map<TenantId, number>();
-  readonly #given = new AbortController();
+  #record: { readonly atMs: number; readonly read: DeploymentRecord } | undefined;
 
   constructor(options: SelfCheckOptions) {
     this.#options = options;
+    this.#startedMs = options.clock.nowMs();
   }
 
-  start(): void {
-    this.#startedMs = this.#nextRoundMs = this.#options.clock.nowMs();
-    this.#again(0);
+  /** Those that somebody asked for before those whose time has come. */
+  async due(tenants: readonly TenantId[]): Promise<TenantId[]> {
+    const { storage } = this.#options;
+    const { name, text, values } = openChecksOf(tenants);
+    const { rows } = await storage.inTenants(tenants, (client) =>
+      client.query<{ tenant: TenantId }>({ name, text, values: [...values] }),
+    );
+    const asked = new Set(rows.map(({ tenant }) => tenant));
+    return [...asked, ...tenants.filter((tenant) => !asked.has(tenant) && this.#isTime(tenant))];
   }
 
-  async stop(): Promise<void> {
-    this.#given.abort();
-    clearTimeout(this.#timer);
-    await this.#running;
+  /** Rows can be forged; when this process last did it cannot. */
+  #isTime(tenant: TenantId): boolean {
+    const { clock, everyMinutes } = this.#options;
+    const lastMs = this.#lastMs.get(tenant) ?? -Infinity;
+    return everyMinutes > 0 && clock.nowMs() - lastMs >= everyMinutes * 60_000;
+  }
+
+  /** Whatever is to be done for a tenant, if no other process is at it. */
+  async run(tenant: TenantId, signal: AbortSignal): Promise<void> {
+    const turn = await takeTheTurn(this.#options.storage.applicationLogin);
+    if (turn === undefined) return;
+    try {
+      // Recorded heads are read before any ledger is.
+      const record = await this.#deploymentRecord();
+      const others = (await this.#options.tenants()).filter((other) => other !== tenant);
+      const round = { record, others, signal };
+      await this.#asked(tenant, round);
+      if (signal.aborted || !this.#isTime(tenant)) return;
+      const nowMs = this.#options.clock.nowMs();
+      await this.#regular(tenant, round);
+      this.#lastMs.set(tenant, nowMs);
+    } finally {
+      await turn.end().catch(() => undefined); // the lock goes with the connection
+    }
+  }
+
+  /** Heads that are older than they could be are still heads that every ledger must contain. */
+  async #deploymentRecord(): Promise<DeploymentRecord> {
+    const { storage, deploymentTenant, clock } = this.#options;
+    const nowMs = clock.nowMs();
+    if (this.#record === undefined || Math.abs(nowMs - this.#record.atMs) >= recordMs)
+      this.#record = { atMs: nowMs, read: await readDeploymentRecord(storage.applicationLogin, deploymentTenant) };
+    return this.#record.read;
   }
 
   async ask<R extends object = CheckRow>(query: Query, tenant: TenantId): Promise<R[]> {
@@ -141,7 +184,7 @@ class Checks {
     const open = (await this.ask(openChecks(tenant), tenant)).filter((row) => row.kind === "requested").map(viewOf);
     const waiting = open.find(({ state }) => state === "queued") ?? open.find(({ state }) => state === "running");
     const made = waiting ?? (await this.#insert(tenant, "requested", { state: "queued" }));
-    if (!this.#given.signal.aborted) this.#again(0);
+    this.#options.wake?.();
     return made;
   }
 
@@ -151,58 +194,10 @@ class Checks {
     return viewOf({ id, kind, started_ms: String(atMs), finished_ms: null, verdict });
   }
 
-  #again(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#running = this.#running
-        .then(() => this.#turn())
-        .then(() => {
-          if (!this.#given.signal.aborted) this.#again(this.#options.lookMs ?? lookMsDefault);
-        });
-    }, ms).unref();
-  }
-
-  /** Whatever is to be done now, if no other process is at it. */
-  async #turn(): Promise<void> {
-    if (this.#given.signal.aborted) return;
-    const { log, tenants, clock, everyMinutes } = this.#options;
-    try {
-      const all = await tenants();
-      const due = everyMinutes > 0 && clock.nowMs() >= this.#nextRoundMs;
-      if (!due && !(await this.#isAsked(all))) return;
-      const turn = await takeTheTurn(this.#options.storage.applicationLogin);
-      if (turn === undefined) return;
-      try {
-        if (due) this.#nextRoundMs = clock.nowMs() + everyMinutes * 60_000;
-        await this.#round(all, due);
-      } finally {
-        await turn.end().catch(() => undefined); // the lock goes with the connection
-      }
-    } catch (error) {
-      log.warn({ err: error }, "the self-check is tried again");
-    }
-  }
-
-  async #isAsked(all: readonly TenantId[]): Promise<boolean> {
-    for (const tenant of all) if ((await this.ask(openChecks(tenant), tenant)).length > 0) return true;
-    return false;
-  }
-
-  async #round(all: readonly TenantId[], due: boolean): Promise<void> {
-    // Recorded heads are read before any ledger is.
-    const record = await readDeploymentRecord(this.#options.storage.applicationLogin, this.#options.deploymentTenant);
-    for (const tenant of all) {
-      if (this.#given.signal.aborted) return;
-      const others = all.filter((other) => other !== tenant);
-      await this.#asked(tenant, { record, others });
-      if (due && !this.#given.signal.aborted) await this.#regular(tenant, { record, others });
-    }
-  }
-
-  /** The process that has the turn runs the waiting check, and ends checks that no process runs any more. */
+  /** Whoever has the turn runs what waits, and ends what nobody runs any more. */
   async #asked(tenant: TenantId, round: Round): Promise<void> {
     for (const row of await this.ask(openChecks(tenant), tenant)) {
-      if (this.#given.signal.aborted) return;
+      if (round.signal.aborted) return;
       const { state } = viewOf(row);
       if (state === "queued") await this.#run(tenant, { id: row.id, kind: row.kind, round });
       else await this.#finish(tenant, row.id, { state: "abandoned" });
@@ -241,12 +236,12 @@ class Checks {
       record: round.record,
       otherTenants: round.others,
       gentle: true,
-      signal: this.#given.signal,
+      signal: round.signal,
       onProgress,
       ...(since === undefined ? { bodies: kind === "requested" } : { since }),
     });
     await told.writing;
-    if (this.#given.signal.aborted) return this.#finish(tenant, id, { state: "abandoned" });
+    if (round.signal.aborted) return this.#finish(tenant, id, { state: "abandoned" });
     await this.#finish(tenant, id, { state: "done", report: verifyView(report) }, report);
     onReport?.(tenant, kind, report);
     await this.#raise(tenant, { id, report });
@@ -293,6 +288,7 @@ class Checks {
 interface Round {
   readonly record: DeploymentRecord;
   readonly others: readonly TenantId[];
+  readonly signal: AbortSignal;
 }
 interface Check {
   readonly id: string;

@@ -85,6 +85,16 @@ export function openChecks(tenant: TenantId): Query {
   };
 }
 
+/** Which of the tenants have such. By self_checks_by_start. */
+export function openChecksOf(tenants: readonly TenantId[]): Query {
+  return {
+    name: "countersign_tenants_with_open_checks",
+    text: `select t.id as tenant from unnest($1::uuid[]) as t (id)
+ where exists (select from countersign.self_checks as c where c.tenant_id = t.id and c.finished_ms is null)`,
+    values: [tenants],
+  };
+}
+
 /** Keeps the newest. */
 export function forgetChecks(tenant: TenantId, kept: number): Query {
   return {

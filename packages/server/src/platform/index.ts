@@ -12,7 +12,9 @@ export {
 export { dataDirectoryPath, openDataDirectory } from "./dataDirectory.js";
 export { hasCode, makeFolder, readIfPresent, replaceFile, syncFolder, writeOnce } from "./durable.js";
 export { idSource, newId, systemRandom, type NewId, type RandomBytes } from "./ids.js";
+export type { Job } from "./job.js";
 export { maskText, openLog, type Log } from "./log.js";
+export { startRounds, type Rounds } from "./rounds.js";
 export {
   openSealing,
   sealedOverheadBytes,

@@ -1,12 +1,15 @@
 /**
- * Legal holds, prunings and their archives; and the keeper. At the start, the keeper finishes erasures and prunings
- * whose process died after the entry. It also prunes by schedule where the configuration says so.
+ * Legal holds, prunings and their archives; and the job that keeps them up: it finishes erasures and prunings whose process died
+ * after the entry, and prunes by schedule where the configuration says so.
  */
 import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type ArchiveView,
+  configurationEnvironment,
+  configurationPrefix,
+  configurationType,
   isRefusal,
   type LegalHoldView,
   type PruningPreview,
@@ -17,7 +20,7 @@ import {
 } from "@countersign/contract";
 import { loadConfiguration } from "../governance/index.js";
 import { firstSeqAt, type Ledger, type Outcome, type Snapshot } from "../ledger/index.js";
-import type { Log } from "../platform/index.js";
+import type { Job, Log } from "../platform/index.js";
 import type { Verification } from "../verification/index.js";
 import { type Caller, principalNames, systemCaller } from "../tenancy/index.js";
 import { archivePath, writeArchive } from "./archives.js";
@@ -32,6 +35,7 @@ import {
   type Pruning,
   type PruningPlan,
 } from "./pruning.js";
+import type { Storage } from "../storage/index.js";
 
 export interface RetentionDesk extends ErasureDesk {
   readonly ledger: Pick<Ledger, "snapshot" | "transact">;
@@ -293,54 +297,50 @@ async function filesBySize(folder: string): Promise<ReadonlyMap<number, string[]
   return bySize;
 }
 
-// ── The keeper ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── What recurs ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-export interface Keeper {
-  /** One round now, for tests. */
-  round(): Promise<void>;
-  /** Resolves when the round that is under way has ended. */
-  stop(): Promise<void>;
-}
-
-const roundMs = 60_000;
+const lookMs = 60_000;
 const dayMs = 86_400_000;
-/** A pruning by schedule that was refused is not tried again sooner. */
+/** A pruning by schedule that was refused is not tried again sooner; and what is finished is not looked at again at once. */
 const retryMs = 3_600_000;
+const pauseMs = 600_000;
 
-/** Every minute: finishes unfinished erasures and prunings. Once a day: prunes entries older than `retainDays`. */
-export function startKeeper(
-  desk: RetentionDesk,
-  of: { readonly tenants: () => Promise<readonly TenantId[]>; readonly log: Pick<Log, "info" | "warn"> },
-): Keeper {
+/** Finishes what is not finished. Once a day: prunes what is older than `retainDays`. */
+export function retentionJob(
+  desk: RetentionDesk & { readonly storage: Pick<Storage, "inTenants"> },
+  log: Pick<Log, "info" | "warn">,
+): Job {
   const tried = new Map<TenantId, number>();
-  let stopped = false;
-  let timer: NodeJS.Timeout | undefined;
-  const round = async (): Promise<void> => {
-    try {
-      for (const tenant of await of.tenants()) {
-        if (stopped) return;
-        await finishTenant(desk, tenant);
-        await pruneBySchedule(desk, tenant, { tried, log: of.log });
-      }
-    } catch (error) {
-      of.log.warn({ err: error }, "retention is tried again");
-    }
-  };
-  let running: Promise<void> = Promise.resolve();
-  const next = (): void => {
-    running = round().finally(() => {
-      if (!stopped) timer = setTimeout(next, roundMs).unref();
-    });
-  };
-  next();
   return {
-    round: () => running.then(round),
-    stop: async () => {
-      stopped = true;
-      clearTimeout(timer);
-      await running;
+    name: "retention",
+    purpose: "erasures and prunings are finished, and what is older than `retainDays` is pruned",
+    lookMs,
+    pauseMs,
+    due: (tenants) => tenantsWithRetention(desk.storage, tenants),
+    run: async (tenant) => {
+      await finishTenant(desk, tenant);
+      await pruneBySchedule(desk, tenant, { tried, log });
     },
   };
+}
+
+/** Those in which something was erased or pruned, or that say how long they retain. By entries_by_action and resources_by_name. */
+async function tenantsWithRetention(
+  storage: Pick<Storage, "inTenants">,
+  tenants: readonly TenantId[],
+): Promise<TenantId[]> {
+  const { rows } = await storage.inTenants(tenants, (client) =>
+    client.query<{ id: TenantId }>({
+      name: "countersign_tenants_with_retention",
+      text: `select t.id from unnest($1::uuid[]) as t (id)
+ where exists (select from countersign.entries as e where e.tenant_id = t.id and e.action = 'subject.erased')
+    or exists (select from countersign.entries as e where e.tenant_id = t.id and e.action = 'ledger.pruned')
+    or exists (select from countersign.resources as r
+                where r.tenant_id = t.id and r.environment = $2 and r.type = $3 and r.resource_id = $4 and not r.deleted)`,
+      values: [tenants, configurationEnvironment, configurationType, `${configurationPrefix}ledger`],
+    }),
+  );
+  return rows.map((row) => row.id);
 }
 
 /** Finishes erasures and prunings whose process died after the entry. */

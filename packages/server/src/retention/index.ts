@@ -5,14 +5,6 @@
  * nor pruned · every step is recorded before its bytes go, and what a process that died left undone is finished at a start.
  */
 export { checkArchive, type ArchiveCheck } from "./archives.js";
-export {
-  archives,
-  finishTenant,
-  type Keeper,
-  previewPruning,
-  prune,
-  type RetentionDesk,
-  startKeeper,
-} from "./commands.js";
+export { archives, finishTenant, previewPruning, prune, type RetentionDesk, retentionJob } from "./commands.js";
 export { type Eraser } from "./erase.js";
 export { retentionHandlers } from "./operations.js";

@@ -19,6 +19,8 @@ export interface PoolLimits {
 export const applicationPoolLimits: PoolLimits = { connectionsMax: 16, waitMs: 10_000 };
 /** For `inTenant`: its work is short and never waits for another connection. */
 export const asidePoolLimits: PoolLimits = { connectionsMax: 6, waitMs: 10_000 };
+/** For the job queue: one listens all the time, two ask and answer. A job's own work uses the other pools. */
+export const jobPoolLimits: PoolLimits = { connectionsMax: 3, waitMs: 10_000 };
 export const ownerPoolLimits: PoolLimits = { connectionsMax: 2, waitMs: 10_000 };
 
 /** A snapshot's interface: questions to the database. */
@@ -56,7 +58,7 @@ export async function withSnapshot<T>(
   tenant: string,
   read: (client: SnapshotClient) => Promise<T>,
 ): Promise<T> {
-  const begin = `begin isolation level repeatable read read only; ${settingTenant(tenant)}`;
+  const begin = `begin isolation level repeatable read read only; ${settingTenants([tenant])}`;
   const client = await connect(pool);
   const together = oneWrite(client);
   let broken: Error | undefined;
@@ -115,13 +117,18 @@ function oneWrite({ connection: { stream } }: pg.PoolClient): () => void {
   };
 }
 
-/** Runs `work` in a transaction that may write rows of `tenant` that are not governed: content, operational rows. */
-export async function inTenant<T>(
+/** Runs `work` in a transaction that may write what is not governed of `tenant`: content, operational rows. */
+export function inTenant<T>(pool: pg.Pool, tenant: string, work: (client: SnapshotClient) => Promise<T>): Promise<T> {
+  return inTenants(pool, [tenant], work);
+}
+
+/** The same over several tenants: a question to all of them at once. */
+export async function inTenants<T>(
   pool: pg.Pool,
-  tenant: string,
+  tenants: readonly string[],
   work: (client: SnapshotClient) => Promise<T>,
 ): Promise<T> {
-  const begin = `begin; ${settingTenant(tenant)}`;
+  const begin = `begin; ${settingTenants(tenants)}`;
   const client = await connect(pool);
   let broken = true;
   try {
@@ -138,11 +145,11 @@ export async function inTenant<T>(
   }
 }
 
-/** Row-level security shows `tenant` until the transaction ends. Part of the statement that begins it: one round trip for both. */
-function settingTenant(tenant: string): string {
-  // INVARIANT: only a lower-case UUID goes into the statement.
-  if (!TENANT.test(tenant)) throw new Error(`\`${tenant}\` is not a tenant id`);
-  return `select set_config('app.tenants', '{${tenant}}', true)`;
+/** Row-level security shows `tenants` until the transaction ends. Part of the statement that begins it: one round trip for both. */
+function settingTenants(tenants: readonly string[]): string {
+  // INVARIANT: what goes into the statement is lower-case UUIDs and nothing else.
+  for (const tenant of tenants) if (!TENANT.test(tenant)) throw new Error(`\`${tenant}\` is not a tenant id`);
+  return `select set_config('app.tenants', '{${tenants.join(",")}}', true)`;
 }
 
 /** A connection of the pool, or `database_unavailable`. */

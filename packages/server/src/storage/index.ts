@@ -10,6 +10,8 @@ import {
   applicationPoolLimits,
   asidePoolLimits,
   inTenant,
+  inTenants,
+  jobPoolLimits,
   openPool,
   ownerPoolLimits,
   withSnapshot,
@@ -93,6 +95,10 @@ export interface Storage {
   inTenant<T>(tenant: string, work: (client: SnapshotClient) => Promise<T>): Promise<T>;
   /** Runs `use` while a lock of the database is held by a connection of its own; not at all while somebody else holds it. */
   whileLocked<T>(name: string, use: (lost: AbortSignal) => Promise<T>): Promise<Locked<T>>;
+  /** The same over several tenants, for one question to all of them. */
+  inTenants<T>(tenants: readonly string[], work: (client: SnapshotClient) => Promise<T>): Promise<T>;
+  /** The application's role, for the job queue alone: one of its connections listens all the time. */
+  readonly jobs: pg.Pool;
   /** Embedded: what a refused second process is told from now on. */
   nameYourself(doing: string): void;
   close(): Promise<void>;
@@ -166,10 +172,11 @@ async function openEmbedded(config: StorageConfig): Promise<Opened> {
 export function storageOver(opened: Opened): Storage {
   const app = openPool(opened.application, "countersign", opened.poolLimits ?? applicationPoolLimits);
   const aside = openPool(opened.application, "countersign aside", asidePoolLimits);
+  const jobs = openPool(opened.application, "countersign jobs", jobPoolLimits);
   const owner = openPool(opened.owner, "countersign owner", ownerPoolLimits);
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
-    await Promise.all([app.end(), aside.end(), owner.end()]);
+    await Promise.all([app.end(), aside.end(), jobs.end(), owner.end()]);
     await opened.close?.();
   };
   return {
@@ -178,10 +185,12 @@ export function storageOver(opened: Opened): Storage {
     ownerLogin: opened.owner,
     app,
     owner,
+    jobs,
     describe: async () => ({ kind: opened.kind, how: opened.how, at: opened.at, ...(await readServerFacts(owner)) }),
     withSnapshot: (tenant, read) => withSnapshot(app, tenant, read),
     inTenant: (tenant, work) => inTenant(aside, tenant, work),
     whileLocked: (name, use) => whileLocked(opened.application, name, use),
+    inTenants: (tenants, work) => inTenants(aside, tenants, work),
     nameYourself: (doing) => opened.nameYourself?.(doing),
     close: () => (closing ??= close()),
   };

@@ -1,0 +1,141 @@
+/**
+ * All SQL of job_states, and what we ask of graphile-worker's schema beyond what the library does itself: its functions and its
+ * view `jobs`, which are its documented interface. Every statement on job_states runs with `app.tenants` set.
+ */
+import type { TenantId } from "@countersign/contract";
+import type { Query } from "../ledger/index.js";
+
+/** The schema of the queue; migration 8 makes it. */
+export const queueSchema = "countersign_jobs";
+
+export interface HandOver {
+  readonly job: string;
+  readonly purpose: string;
+  /** The most urgent first. */
+  readonly tenants: readonly TenantId[];
+  readonly nowMs: number;
+  /** A row that holds back beyond this was forged. */
+  readonly latestMs: number;
+  /** At once in the queue; null: any number. */
+  readonly atOnce: number | null;
+  /** Nothing holds back. */
+  readonly regardless: boolean;
+}
+
+export interface HandedRow {
+  readonly tenant: TenantId;
+  /** It was not in the queue. */
+  readonly fresh: boolean;
+}
+
+/**
+ * Puts what is due into the queue, once each: a key that waits or runs already stays as it is, unless it has done so for an hour
+ * (who took it hangs, or the row was forged). A kind of work is its flag, too. By job_states_pkey and jobs_key_key1.
+ */
+export function handOver(given: HandOver): Query {
+  const { job, purpose, tenants, nowMs, latestMs, atOnce, regardless } = given;
+  return {
+    name: "countersign_jobs_hand_over",
+    text: `with due as (
+  select t.id, t.place from unnest($2::uuid[]) with ordinality as t (id, place)
+   where $6 or not exists (
+     select from countersign.job_states as s
+      where s.tenant_id = t.id and s.job = $1 and s.next_ms > $3 and s.next_ms <= $4)
+), chosen as (
+  select due.id from due order by due.place
+   limit case when $5::int is null then null
+              else greatest(0, $5 - (select count(*) from countersign_jobs.jobs as j where j.task_identifier = $1 and j.key is not null)) end
+)
+select c.id as tenant, handed.revision = 0 as fresh
+  from chosen as c
+ cross join lateral countersign_jobs.add_job(
+   identifier => $1,
+   payload => json_build_object('tenant', c.id, 'purpose', $7::text),
+   max_attempts => 32767,
+   job_key => $1 || ':' || c.id,
+   flags => array[$1],
+   job_key_mode => case when exists (
+     select from countersign_jobs.jobs as j
+      where j.key = $1 || ':' || c.id and coalesce(j.locked_at, j.created_at) < now() - interval '1 hour')
+     then 'replace' else 'unsafe_dedupe' end) as handed`,
+    values: [job, tenants, nowMs, latestMs, atOnce, regardless, purpose],
+  };
+}
+
+/**
+ * Takes back what dead processes hold, and says so to hands that rest: a living process listens, and the connection on which it does holds the
+ * lock of its name. What was replaced while somebody had it, and has nobody any more, goes too.
+ */
+export const releaseTheDead = `with dead as (
+  select array_agg(distinct j.locked_by) as pools from countersign_jobs.jobs as j
+   where j.locked_by is not null
+     and not exists (
+       select from pg_locks as l
+        where l.locktype = 'advisory' and l.database = (select oid from pg_database where datname = current_database())
+          and l.classid = ${aliveClass()}::oid and l.objid = ((hashtext(j.locked_by)::bigint + 4294967296) % 4294967296)::oid)
+), unlocked as (
+  select countersign_jobs.force_unlock_workers(pools), pg_notify('jobs:insert', '{"count":8}') from dead where pools is not null
+)
+select (select count(*) from unlocked) as unlocked,
+       (select count(*) from countersign_jobs.complete_jobs(array(
+          select j.id from countersign_jobs.jobs as j where j.key is null and j.locked_by is null and j.attempts >= j.max_attempts))) as left`;
+
+/** Shared, so that the connection after a lost one need not wait for PostgreSQL to notice. Given back with the connection. */
+export const stayAlive = `select pg_advisory_lock_shared(${aliveClass()}, hashtext($1))`;
+
+/** The number is ours: "cs jobs". */
+function aliveClass(): number {
+  return 7_161_106;
+}
+
+export interface StateRow {
+  readonly tenant: TenantId;
+  readonly job: string;
+  readonly failures: number;
+  readonly since_ms: string;
+}
+
+/** By job_states_pkey. */
+export function readState(tenant: TenantId, job: string): Query {
+  return {
+    name: "countersign_job_state",
+    text: `select tenant_id as tenant, job, failures, since_ms from countersign.job_states where tenant_id = $1 and job = $2`,
+    values: [tenant, job],
+  };
+}
+
+export function holdBack(
+  tenant: TenantId,
+  job: string,
+  state: {
+    readonly nextMs: number;
+    readonly failures: number;
+    readonly sinceMs: number | null;
+    readonly error: string | null;
+  },
+): Query {
+  return {
+    name: "countersign_job_hold_back",
+    text: `insert into countersign.job_states as s (tenant_id, job, next_ms, failures, since_ms, error) values ($1, $2, $3, $4, $5, $6)
+ on conflict (tenant_id, job) do update
+    set next_ms = excluded.next_ms, failures = excluded.failures, since_ms = excluded.since_ms, error = excluded.error`,
+    values: [tenant, job, state.nextMs, state.failures, state.sinceMs, state.error],
+  };
+}
+
+export function forgetState(tenant: TenantId, job: string): Query {
+  return {
+    name: "countersign_job_forget",
+    text: "delete from countersign.job_states where tenant_id = $1 and job = $2",
+    values: [tenant, job],
+  };
+}
+
+/** Of all tenants set: few rows, those of jobs that pause or fail. */
+export const failingStates: Query = {
+  name: "countersign_jobs_failing",
+  text: `select tenant_id as tenant, job, failures, since_ms from countersign.job_states where failures > 0 order by since_ms limit 1000`,
+  values: [],
+};
+
+export const waitingJobs = `select task_identifier as job, count(*)::int as waiting from countersign_jobs.jobs where key is not null group by 1`;
