@@ -1,8 +1,10 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { browserTwins } from "./packages/verify/browser/twins.mjs";
+import { needs, testFilesByNeed } from "./scripts/testNeeds.mjs";
 
 const source = (name: string): string => fileURLToPath(new URL(`packages/${name}/src/index.ts`, import.meta.url));
+const files = testFilesByNeed();
 
 export default defineConfig({
   resolve: {
@@ -19,13 +21,14 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
-      { extends: true, test: { name: "node", include: ["packages/*/test/**/*.test.ts"] } },
+      // By what a test needs (scripts/testNeeds.mjs): `npm run test:pure` is done in seconds.
+      ...needs.map((name) => ({ extends: true as const, test: { name, include: files[name] } })),
       {
         // The verifier's core once more as it runs in verify.html: on the browser's hashes, signatures and bytes.
         extends: true,
         plugins: [browserTwins()],
         test: {
-          name: "browser",
+          name: "page",
           include: ["packages/proof/test/**/*.test.ts"],
           // Python's verifier against ours, and what reads files: neither is in the page.
           exclude: ["packages/proof/test/{verifyByHand,load}*.test.ts"],

@@ -1,6 +1,6 @@
 /**
  * Target patterns: they say which targets a grant, a rule or a window covers. `docs/policy.md` has the grammar and a
- * table of examples, which `test/governance-patterns.test.ts` reads and runs.
+ * table of examples, which `test/governance/patterns.test.ts` reads and runs.
  *
  * INVARIANT: matching takes at most (|pattern| + 1) · (|name| + 1) steps; there is no backtracking beyond the last star.
  * INVARIANT: a permitting pattern reaches the environment `system` only by naming it.

@@ -3,7 +3,7 @@
  * (`system.config/risk`); `docs/risk.md` has the default profile with worked examples.
  *
  * INVARIANT: the score is an integer in 0…100; a floor raises the level and never lowers it; adding an item lowers nothing.
- * Properties: test/governance-risk.test.ts.
+ * Properties: test/governance/risk.test.ts.
  */
 import {
   type Category,

@@ -5,7 +5,7 @@
  * PostgreSQL takes to notice · a database that is away is waited for · a stop waits for the hands that work, and gives up on a database
  * that does not answer.
  *
- * What has to be known of the library (0.17), each seen in its source and in jobs.test.ts:
+ * What has to be known of the library (0.17), each seen in its source and in jobs/jobs.test.ts:
  * - it ends jobs without waiting for the answer, and a failure of that would end our process as an unhandled rejection: so it
  *   ends them in batches, which it does wait for, and tries again;
  * - a pool that could not end a job in twenty tries stops: so it is opened again, in rounds;

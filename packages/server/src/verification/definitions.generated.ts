@@ -1,4 +1,4 @@
-/** Generated from the migrations by `COUNTERSIGN_GENERATE=1 npx vitest run packages/server/test/ledger-definitions.test.ts` and formatted. */
+/** Generated from the migrations by `COUNTERSIGN_GENERATE=1 npx vitest run packages/server/test/verification/definitions.test.ts` and formatted. */
 export const expectedDefinitions: Readonly<Record<string, string>> = {
   "column anchor_receipts.anchor": "2 text, not null t, generated  , default f",
   "column anchor_receipts.at_ms": "5 bigint, not null t, generated  , default f",

@@ -12,7 +12,7 @@ import { doorDefinition, governedDefinitions, ledgerDefinitions } from "./verify
 /** The content of `definitions.generated.ts`. A test compares it with freshly migrated databases. */
 export function definitionsSource(definitions: Definitions): string {
   const header =
-    "/** Generated from the migrations by `COUNTERSIGN_GENERATE=1 npx vitest run packages/server/test/ledger-definitions.test.ts` and formatted. */\n";
+    "/** Generated from the migrations by `COUNTERSIGN_GENERATE=1 npx vitest run packages/server/test/verification/definitions.test.ts` and formatted. */\n";
   return `${header}export const expectedDefinitions: Readonly<Record<string, string>> = ${JSON.stringify(definitions, null, 2)};\n`;
 }
 
