@@ -6,7 +6,13 @@ import { reversibilityOf, transition } from "../../src/change-sets/lifecycle.rul
 import { readCursor, writeCursor } from "../../src/change-sets/lists.rules.js";
 import { changeSetNumber, dayPrefix, findDrift, orderItems } from "../../src/change-sets/proposing/plan.rules.js";
 import type { ApplicationItemRow, ApplicationRow, ChangeSetRow, ItemRow } from "../../src/change-sets/rows.js";
-import { nextStep, partialReason, pendingEffects, standingOf, stepsOf } from "../../src/change-sets/running/run.rules.js";
+import {
+  nextStep,
+  partialReason,
+  pendingEffects,
+  standingOf,
+  stepsOf,
+} from "../../src/change-sets/running/run.rules.js";
 import type { Effect, StateImage } from "../../src/targets/index.js";
 
 const item = (dependsOn?: number[]): ItemInput => ({

@@ -12,7 +12,15 @@ import {
   type TestPostgres,
   withClient,
 } from "../support/postgres.js";
-import { addAgent, type Agent, call, newKey, type Person, startTestServer, type TestServer } from "../support/server.js";
+import {
+  addAgent,
+  type Agent,
+  call,
+  newKey,
+  type Person,
+  startTestServer,
+  type TestServer,
+} from "../support/server.js";
 
 const embedded = (process.env["COUNTERSIGN_TEST_DATABASE_URL"] ?? "") === "";
 const codeOf = (answer: { body: unknown }): string => (answer.body as { code: string }).code;

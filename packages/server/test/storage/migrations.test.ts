@@ -15,7 +15,13 @@ import {
   readMigrations,
   tables,
 } from "../../src/storage/index.js";
-import { createDatabase, temporaryDirectory, testPostgres, withClient, type TestDatabase } from "../support/postgres.js";
+import {
+  createDatabase,
+  temporaryDirectory,
+  testPostgres,
+  withClient,
+  type TestDatabase,
+} from "../support/postgres.js";
 
 const options = { appVersion: "0.1.0", nowMs: () => 1_700_000_000_000 };
 const down = { ...options, steps: 1, confirmed: true };

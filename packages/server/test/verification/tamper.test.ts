@@ -10,7 +10,15 @@ import { moveEpoch } from "../../src/ledger/index.js";
 import { verifyTenant, type TenantReport, type VerifyTenantOptions } from "../../src/verification/index.js";
 import { bodyOpener, SubjectKeys } from "../../src/ledger/subjectKeys.js";
 import { newId, systemRandom } from "../../src/platform/index.js";
-import { commit, committed, entry, newTenant, openTestLedger, testSealing, type TestLedger } from "../support/ledger.js";
+import {
+  commit,
+  committed,
+  entry,
+  newTenant,
+  openTestLedger,
+  testSealing,
+  type TestLedger,
+} from "../support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "../support/postgres.js";
 
 let source: TestDatabase;

@@ -22,7 +22,15 @@ import {
 } from "../../src/verification/index.js";
 import { bodyOpener, SubjectKeys } from "../../src/ledger/subjectKeys.js";
 import { newId, systemRandom } from "../../src/platform/index.js";
-import { commit, committed, entry, newTenant, openTestLedger, testSealing, type TestLedger } from "../support/ledger.js";
+import {
+  commit,
+  committed,
+  entry,
+  newTenant,
+  openTestLedger,
+  testSealing,
+  type TestLedger,
+} from "../support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "../support/postgres.js";
 
 let database: TestDatabase;
