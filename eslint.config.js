@@ -1,4 +1,5 @@
 /** Lint: what the compiler cannot say. The rules between folders are dependency-cruiser's, in `.dependency-cruiser.js`. */
+import { readFileSync } from "node:fs";
 import tseslint from "typescript-eslint";
 
 const hashing = ["createHash", "createHmac", "createSign", "createVerify", "hash", "sign", "verify"];
@@ -22,7 +23,13 @@ const noWholeCrypto = {
 };
 
 /** Only a kind's own folder knows which kind a target is of: elsewhere the answer would be wrong for the next kind, and nothing would say so. */
-const targetKindNames = "/^(resource|file)$/";
+const targetKinds = [
+  ...readFileSync(new URL("packages/contract/src/targets/kinds.ts", import.meta.url), "utf8").matchAll(
+    /(\w+): \w+Descriptor/g,
+  ),
+].map(([, name]) => name);
+if (targetKinds.length < 2) throw new Error("the target kinds could not be read");
+const targetKindNames = `/^(${targetKinds.join("|")})$/`;
 const noAskingForKinds = [
   `BinaryExpression[operator=/^[!=]==?$/][right.value=${targetKindNames}]:matches([left.property.name=/kind$/i], [left.name=/kind$/i])`,
   `BinaryExpression[operator=/^[!=]==?$/][left.value=${targetKindNames}]:matches([right.property.name=/kind$/i], [right.name=/kind$/i])`,
@@ -86,8 +93,10 @@ export default tseslint.config(
   {
     files: ["packages/{contract,sdk,server}/src/**/*.ts"],
     ignores: [
-      "packages/contract/src/targets/{resource,file}.ts",
-      "packages/server/src/targets/{resource,file}/**",
+      ...targetKinds.flatMap((name) => [
+        `packages/contract/src/targets/${name}.ts`,
+        `packages/server/src/targets/${name}/**`,
+      ]),
       // The demo looks at the files and documents it made itself.
       "packages/server/src/cli/demo/**",
       // Anchors have kinds of their own, and one is called `file` too.

@@ -98,7 +98,11 @@ export interface EntryToTell {
 export function sentenceOf({ action, actor, subject, data }: EntryToTell): string {
   const row = rowOfAction(action);
   const parsed = row?.data.safeParse(data);
-  return row === undefined || parsed?.success !== true
-    ? `${actor}: ${action} ${subject}`
-    : row.sentence({ actor, subject, data: parsed.data });
+  const bare = `${actor}: ${action} ${subject}`;
+  if (row === undefined || parsed?.success !== true) return bare;
+  try {
+    return row.sentence({ actor, subject, data: parsed.data });
+  } catch {
+    return bare; // forged within the schema: a time beyond all calendars
+  }
 }

@@ -25,12 +25,10 @@ export type TargetKindName = keyof typeof kinds;
 export const targetKinds = Object.keys(kinds) as [TargetKindName, ...TargetKindName[]];
 
 /** The schema of any target: which kind it is of decides which members it has. */
+type Schema = (typeof kinds)[TargetKindName]["schema"];
 export const target = z.discriminatedUnion(
   "kind",
-  Object.values(kinds).map(({ schema }) => schema) as unknown as [
-    (typeof kinds)["resource"]["schema"],
-    (typeof kinds)["file"]["schema"],
-  ],
+  Object.values(kinds).map(({ schema }) => schema) as [Schema, ...Schema[]],
 );
 export type Target = { [K in TargetKindName]: z.infer<(typeof kinds)[K]["schema"]> }[TargetKindName];
 

@@ -13,14 +13,17 @@ export function expiryJob(desk: Desk): Job {
     purpose: "change-sets whose deadline passed are rejected",
     lookMs,
     due: (tenants) => tenantsOverdue(desk.storage, tenants, desk.now()),
-    run: (tenant) => expireOverdue(desk, tenant),
+    run: (tenant, signal) => expireOverdue(desk, tenant, signal),
   };
 }
 
-/** One that cannot be rejected (the database and the ledger disagree) holds up no other. */
-async function expireOverdue(desk: Desk, tenant: TenantId): Promise<void> {
+/** One after the other, so that requests do not wait for them. One that cannot be rejected holds up no other. */
+async function expireOverdue(desk: Desk, tenant: TenantId, signal: AbortSignal): Promise<void> {
   const overdue = await desk.ledger.snapshot(tenant, (snapshot) => readOverdue(snapshot, desk.now()));
-  const ends = await Promise.allSettled(overdue.map((id) => expire(desk, tenant, id)));
-  const failed = ends.find((end) => end.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
+  const failures: unknown[] = [];
+  for (const id of overdue) {
+    if (signal.aborted) return;
+    await expire(desk, tenant, id).catch((error: unknown) => failures.push(error));
+  }
+  if (failures.length > 0) throw failures[0];
 }

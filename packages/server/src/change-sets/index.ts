@@ -98,7 +98,7 @@ export interface ChangeSets {
   readonly finishErasures: FinishErasures;
   /** Ids of change-sets that are not finished. */
   unfinished(snapshot: Snapshot): Promise<string[]>;
-  /** After a start: brings every application of the tenant that has no end to its end. Ids of those it ran. */
+  /** Brings the tenant's applications without an end to their end, but for those that run here. Ids of those it did something for. */
   recover(tenant: TenantId): Promise<string[]>;
   /** What recurs: runs without an end, deadlines that passed. */
   readonly jobs: readonly Job[];
@@ -112,11 +112,14 @@ export function openChangeSets(desk: Desk, timers?: LeaseTimers): ChangeSets {
   const runner = new Runner(desk, new Leases(desk.storage, timers));
 
   const recover = async (tenant: TenantId): Promise<string[]> => {
-    const running = await desk.ledger.snapshot(tenant, readRunning);
-    const runs = await Promise.allSettled(running.map((id) => runner.run(tenant, id)));
+    // Those that run here are in good hands: whoever waited for them would keep other tenants waiting.
+    const found = (await desk.ledger.snapshot(tenant, readRunning)).filter((id) => !runner.has(id));
+    const runs = await Promise.allSettled(found.map((id) => runner.run(tenant, id)));
+    for (const run of runs)
+      if (run.status === "rejected") desk.log.warn({ tenant, err: run.reason as unknown }, "a run was not recovered");
     const failed = runs.find((run) => run.status === "rejected");
     if (failed !== undefined) throw failed.reason;
-    return running;
+    return found.filter((_, index) => (runs[index] as PromiseFulfilledResult<unknown[]>).value.length > 0);
   };
 
   const auto = async (

@@ -331,9 +331,6 @@ export async function readBackups(snapshot: Snapshot, changeSetId: string): Prom
   return rows.map((r) => r.row);
 }
 
-/** Votes of all change-sets of one revision. */
-export type { VoteRow };
-
 /** After a restart: applications without an end. Served by applications_running. */
 export async function readRunning(snapshot: Snapshot): Promise<string[]> {
   const rows = await snapshot.query<{ id: string }>({
@@ -373,7 +370,7 @@ const overdueNow = (now: string): string =>
 
 const overdueMax = 1_000;
 
-/** Change-sets whose deadline passed, as `due` in lifecycle.rules.ts says it. By change_sets_by_status. */
+/** Change-sets whose deadline passed, as `due` in expiry.rules.ts says it. By change_sets_by_status. */
 export async function readOverdue(snapshot: Snapshot, nowMs: number): Promise<string[]> {
   const rows = await snapshot.query<{ id: string }>({
     name: "change_sets_overdue",

@@ -75,13 +75,12 @@ export type Dispatch = (request: DispatchRequest) => Promise<DispatchAnswer>;
 
 export function openDispatch(options: DispatchOptions): Dispatch {
   const handlers = handlersOver(options);
-  const sweeper = new Sweeper(options);
   return async (request) => {
     const state: { caller?: Caller } = {};
     const by = (): Pick<DispatchAnswer, "tenant" | "principal"> =>
       state.caller === undefined ? {} : { tenant: state.caller.tenant, principal: state.caller.principal.id };
     try {
-      const answer = await run({ ...options, handlers, sweeper }, request, state);
+      const answer = await run({ ...options, handlers }, request, state);
       return { ...answer, ...by() };
     } catch (error) {
       const refusal = refusalOf(error, request, options.log);
@@ -93,7 +92,6 @@ export function openDispatch(options: DispatchOptions): Dispatch {
 
 interface Running extends DispatchOptions {
   readonly handlers: Handlers;
-  readonly sweeper: Sweeper;
 }
 
 /** Refusals travel as exceptions from here on: the one place that answers them is above. */
@@ -272,7 +270,7 @@ interface Repeat {
 }
 
 async function replay(on: Running, { caller, row, idempotency, stored }: Repeat): Promise<DispatchAnswer> {
-  await on.sweeper.replayed(caller, idempotency);
+  await countReplay(on, caller, idempotency);
   const receipts = receiptViews(
     await on.ledger.snapshot(caller.tenant, (snapshot) => readReceipts(snapshot, stored.response.entries)),
   );
@@ -290,24 +288,15 @@ async function replay(on: Running, { caller, row, idempotency, stored }: Repeat)
   };
 }
 
-/** Housekeeping that nobody waits for and that decides nothing. */
-class Sweeper {
-  readonly #options: DispatchOptions;
-
-  constructor(options: DispatchOptions) {
-    this.#options = options;
-  }
-
-  async replayed({ tenant }: Caller, { scope }: Idempotency): Promise<void> {
-    try {
-      await writeOperational(this.#options.storage.app, tenant, noteReplay(tenant, scope, this.#options.now()));
-    } catch (error) {
-      // The answer stands without it; the next repeat is counted again.
-      this.#options.log.warn(
-        { message: error instanceof Error ? error.message : String(error) },
-        "housekeeping of idempotency keys failed",
-      );
-    }
+/** Counts a replay. The answer stands without it: the next one is counted again. */
+async function countReplay(on: Running, { tenant }: Caller, { scope }: Idempotency): Promise<void> {
+  try {
+    await writeOperational(on.storage.app, tenant, noteReplay(tenant, scope, on.now()));
+  } catch (error) {
+    on.log.warn(
+      { message: error instanceof Error ? error.message : String(error) },
+      "housekeeping of idempotency keys failed",
+    );
   }
 }
 

@@ -28,9 +28,12 @@ export interface HandedRow {
   readonly fresh: boolean;
 }
 
+/** Nothing of ours is put there for later: a row from the future, or for it, was forged; one of an hour ago was, or who took it hangs. */
+const isBelieved = `coalesce(j.locked_at, j.created_at) between now() - interval '1 hour' and now() + interval '1 minute'
+        and j.run_at <= now() + interval '1 minute'`;
+
 /**
- * Puts what is due into the queue, once each: a key that waits or runs already stays as it is, unless it has done so for an hour
- * (who took it hangs, or the row was forged). A kind of work is its flag, too. By job_states_pkey and jobs_key_key1.
+ * Puts what is due into the queue, once each: a key that waits or runs already stays as it is, unless its row is not to be believed. A kind of work is its flag, too. By job_states_pkey and jobs_key_key1.
  */
 export function handOver(given: HandOver): Query {
   const { job, purpose, tenants, nowMs, latestMs, atOnce, regardless } = given;
@@ -44,7 +47,8 @@ export function handOver(given: HandOver): Query {
 ), chosen as (
   select due.id from due order by due.place
    limit case when $5::int is null then null
-              else greatest(0, $5 - (select count(*) from countersign_jobs.jobs as j where j.task_identifier = $1 and j.key is not null)) end
+              else greatest(0, $5 - (select count(*) from countersign_jobs.jobs as j
+                                      where j.task_identifier = $1 and j.key is not null and ${isBelieved})) end
 )
 select c.id as tenant, handed.revision = 0 as fresh
   from chosen as c
@@ -55,8 +59,7 @@ select c.id as tenant, handed.revision = 0 as fresh
    job_key => $1 || ':' || c.id,
    flags => array[$1],
    job_key_mode => case when exists (
-     select from countersign_jobs.jobs as j
-      where j.key = $1 || ':' || c.id and coalesce(j.locked_at, j.created_at) < now() - interval '1 hour')
+     select from countersign_jobs.jobs as j where j.key = $1 || ':' || c.id and not (${isBelieved}))
      then 'replace' else 'unsafe_dedupe' end) as handed`,
     values: [job, tenants, nowMs, latestMs, atOnce, regardless, purpose],
   };

@@ -16,7 +16,7 @@
 import { EventEmitter } from "node:events";
 import type { Runner, TaskList, WorkerEvents } from "graphile-worker";
 import { type Log, type Rounds, startRounds } from "../platform/index.js";
-import type { Storage } from "../storage/index.js";
+import { connectionLost, type Storage } from "../storage/index.js";
 import { queueSchema, releaseTheDead, stayAlive } from "./queries.js";
 
 /** Jobs that one process runs at once. */
@@ -51,7 +51,10 @@ export function openQueue(options: QueueOptions): Queue {
   const dead = startRounds({
     pauseMs: deadLookMs,
     round: async () => void (await storage.jobs.query(releaseTheDead)),
-    failed: () => undefined, // the database is away: the round below says so
+    failed: (error) => {
+      // That the database is away, the round below says.
+      if (!connectionLost(error)) log.warn({ err: error }, "the jobs of a killed process cannot be taken back");
+    },
   });
   const rounds: Rounds = startRounds({
     pauseMs: againMs,
@@ -91,7 +94,10 @@ async function work(
         // What was put there before the library listened had no notice.
         workerPool.nudge(hands);
       },
-      () => undefined,
+      (error: unknown) => {
+        told(false);
+        log.warn({ err: error }, "the job queue cannot be worked on");
+      },
     );
   });
   events.on("pool:listen:error", () => {

@@ -65,6 +65,7 @@ class Scheduler implements Jobs {
   readonly #seen = new Set<string>();
   /** Runs of this process, by key. */
   readonly #running = new Set<string>();
+  readonly #performing = new Set<Promise<void>>();
   /** Due again while it runs: what it looked at may have been older. */
   readonly #again = new Set<string>();
   readonly #waiting = new Map<string, (() => void)[]>();
@@ -88,7 +89,10 @@ class Scheduler implements Jobs {
       storage,
       log,
       tasks: Object.fromEntries(
-        jobs.map((job) => [job.name, (payload: unknown): Promise<void> => this.#perform(job, payload)]),
+        jobs.map((job) => [
+          job.name,
+          (payload: unknown): Promise<void> => this.#performed(this.#perform(job, payload)),
+        ]),
       ),
     });
     for (const job of jobs) {
@@ -103,6 +107,8 @@ class Scheduler implements Jobs {
     this.#stopping.abort();
     await Promise.all([...this.#looks.values()].map((look) => look.stop()));
     await this.#queue?.stop();
+    // The queue gives up on a database that does not answer; work that is under way is waited for.
+    await Promise.allSettled(this.#performing);
   }
 
   wake(name: string, tenant?: TenantId): void {
@@ -155,10 +161,16 @@ class Scheduler implements Jobs {
   // ── Looking ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #look(job: Job): Promise<void> {
-    await this.#handOver(job, await this.#due(job), this.#isFirst(job));
+    const first = this.#isFirst(job);
+    try {
+      await this.#handOver(job, await this.#due(job), first);
+    } catch (error) {
+      if (first) this.#seen.delete(job.name);
+      throw error;
+    }
   }
 
-  /** Whoever starts a server wants what is due to be tried now, not when the pause after a failure before it is over. */
+  /** After a start what is due is tried at once, not when the pause after a failure of before is over. */
   #isFirst({ name }: Job): boolean {
     const first = !this.#seen.has(name);
     this.#seen.add(name);
@@ -181,6 +193,11 @@ class Scheduler implements Jobs {
     });
     const { rows } = await this.#options.storage.inTenants(tenants, (client) => client.query<HandedRow>(asked(query)));
     return rows;
+  }
+
+  #performed(run: Promise<void>): Promise<void> {
+    this.#performing.add(run);
+    return run.finally(() => this.#performing.delete(run));
   }
 
   // ── Running ────────────────────────────────────────────────────────────────────────────────────────────────────────

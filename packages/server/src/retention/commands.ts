@@ -303,7 +303,7 @@ const lookMs = 60_000;
 const dayMs = 86_400_000;
 /** A pruning by schedule that was refused is not tried again sooner; and what is finished is not looked at again at once. */
 const retryMs = 3_600_000;
-const pauseMs = 600_000;
+const pauseMs = 60_000;
 
 /** Finishes what is not finished. Once a day: prunes what is older than `retainDays`. */
 export function retentionJob(

@@ -10,6 +10,10 @@ import { connectionLost, unavailable } from "./connections.js";
 
 /** A database that does not answer is away, not slow. */
 const connectMsMax = 10_000;
+/** A connection that says nothing is asked whether it is there after this time. */
+const keepAliveMs = 10_000;
+/** How long the database may take to say goodbye: a connection that is half open never does. */
+const endMsMax = 5_000;
 
 export type Locked<T> = { readonly kind: "held"; readonly result: T } | { readonly kind: "taken" };
 
@@ -25,6 +29,7 @@ export async function whileLocked<T>(
     application_name: "countersign lock",
     connectionTimeoutMillis: connectMsMax,
     keepAlive: true,
+    keepAliveInitialDelayMillis: keepAliveMs,
   });
   client.on("error", () => lost.abort());
   client.on("end", () => lost.abort());
@@ -32,8 +37,7 @@ export async function whileLocked<T>(
     if (!(await take(client, name))) return { kind: "taken" };
     return { kind: "held", result: await use(lost.signal) };
   } finally {
-    // The lock goes with the session. One that has ended says so again; nobody needs to know.
-    await client.end().catch(() => undefined);
+    await end(client);
   }
 }
 
@@ -45,5 +49,17 @@ async function take(client: pg.Client, name: string): Promise<boolean> {
     return rows[0]?.taken === true;
   } catch (error) {
     throw connectionLost(error) ? unavailable(error) : error;
+  }
+}
+
+/** The lock goes with the session. */
+async function end(client: pg.Client): Promise<void> {
+  const late = setTimeout(() => client.connection.stream.destroy(), endMsMax);
+  try {
+    await client.end();
+  } catch {
+    // It has ended already.
+  } finally {
+    clearTimeout(late);
   }
 }

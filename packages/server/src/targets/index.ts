@@ -115,6 +115,7 @@ export async function eraseSubject(
   return {
     writes: parts.flatMap(({ writes }) => writes),
     entries: parts.flatMap(({ entries = [] }) => entries),
+    guards: parts.flatMap(({ guards = [] }) => guards),
     erased: parts.flatMap(({ erased }) => erased),
     notReached: parts.flatMap(({ notReached = [] }) => notReached),
   };

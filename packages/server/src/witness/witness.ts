@@ -4,7 +4,7 @@
  * ledger's database *and* its signing key cannot show two histories without being found out.
  *
  * Promises: never two cosignatures of one log that contradict each other, whatever happens to its process
- * (witness-crash.test.ts); a cosigned checkpoint is on the disk before the answer is sent.
+ * (witness.test.ts); a cosigned checkpoint is on the disk before the answer is sent.
  */
 import {
   appendSignature,

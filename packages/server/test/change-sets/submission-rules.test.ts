@@ -178,7 +178,7 @@ describe("a plan is judged", () => {
   drift("other bytes of a file that is there still", { after: { exists: true, hash: "0" } }, "drift");
 
   it("of a file it does not matter in which order its members come out", () => {
-    const file = { ...first, after: { exists: true, hash: "1" } };
+    const file = { ...first, target: { ...first.target, kind: "file" as const }, after: { exists: true, hash: "1" } };
     const items = [itemRow({ effects: [file] })];
     const plan = planOf(items, { effects: [{ ...file, after: { exists: true, hash: "2" } }] });
     expect(judge({ items, configuration: granted }, plan)).not.toHaveProperty("code");

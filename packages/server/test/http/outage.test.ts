@@ -71,6 +71,7 @@ describe.runIf(embedded)("the database is away for a while", () => {
           { name: "migrations", ok: false },
           { name: "door", ok: true },
           { name: "publishing", ok: true },
+          { name: "jobs", ok: false },
         ],
       },
     ]);

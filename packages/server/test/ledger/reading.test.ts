@@ -16,8 +16,12 @@ import {
   type TestLedger,
 } from "../support/ledger.js";
 import { createDatabase, withClient, type TestDatabase } from "../support/postgres.js";
+import { forgesEntriesOf } from "../support/eventCatalogue.js";
 
 let database: TestDatabase;
+// Short ones, so that a page of them is read at a glance.
+forgesEntriesOf("change_set.created", "change_set.approved");
+
 let ledger: TestLedger;
 let clock: HeldClock;
 

@@ -26,8 +26,6 @@ import { readApplication } from "../queries.js";
 
 export class CompensatingItems {
   readonly #desk: Desk;
-  /** Tokens of items this process began: nobody else can have acted on them before. */
-  readonly #begun = new Set<string>();
 
   constructor(desk: Desk) {
     this.#desk = desk;
@@ -36,14 +34,14 @@ export class CompensatingItems {
   /** `item.started`: no effect without it, and none after a kill-switch that is before it in the ledger. */
   async begin(run: Run, step: Step): Promise<readonly Receipt[]> {
     const sequence = only(step);
-    return commitStep(
+    const made = { token: "" };
+    const receipts = await commitStep(
       this.#desk,
       run,
       async (snapshot) => ({ stop: await stopped(this.#desk, snapshot, run) }),
       ({ stop }, write) => {
         if (stop.refusal !== undefined) return failRun(run, [], stop.refusal, write);
-        const token = write.uuid();
-        this.#begun.add(token);
+        const token = (made.token = write.uuid());
         const started: NewRow<ApplicationItemRow> = {
           id: write.uuid(),
           change_set_id: run.application.change_set_id,
@@ -84,6 +82,8 @@ export class CompensatingItems {
         };
       },
     );
+    if (made.token !== "") run.begun.add(made.token);
+    return receipts;
   }
 
   /** Acts, or finds out what an attempt of before left; what the targets hold then is the outcome. */
@@ -91,7 +91,6 @@ export class CompensatingItems {
     return this.#asTheOnlyOne(found, step, async (kind, context, run) => {
       const record = recordOf(run, only(step));
       const { standing, problem } = await this.#attempt(run, step, kind, context);
-      this.#begun.delete(record.token);
       const verdict = verdictOf(standing, problem);
       return this.#recordVerdict(run, { step, record, verdict });
     });
@@ -99,7 +98,7 @@ export class CompensatingItems {
 
   async #attempt(run: Run, step: Step, kind: CompensatingTargetKind, context: ActContext): Promise<Attempt> {
     const { token } = recordOf(run, only(step));
-    const isFirst = this.#begun.has(token);
+    const isFirst = run.begun.delete(token);
     if (!isFirst && kind.concurrentActs === "exclusive") {
       // A process that died may have acted. INVARIANT: what must not run twice is done again only on targets that are as before.
       const standing = await this.#stand(step.effects, context);
@@ -109,6 +108,7 @@ export class CompensatingItems {
       ? pendingEffects(step.effects, await readStates(step.effects, this.#desk.targets, context))
       : step.effects;
     const outcome = effects.length === 0 ? ({ kind: "done" } as const) : await kind.act({ effects, token }, context);
+    if (context.signal.aborted) throw new TakenOver();
     // A refusal is without effect. After a restart an effect of the process that died may lie before it, and only the targets can tell.
     const isUntouched = outcome.kind === "refused" && isFirst;
     return {
@@ -153,6 +153,7 @@ export class CompensatingItems {
       await kind.tidy({ effects: step.effects, token: record.token }, context);
       const effects = pendingEffects(inverse, await readStates(inverse, this.#desk.targets, context));
       const outcome = await kind.act({ effects, token: `${record.token}-undo` }, context);
+      if (context.signal.aborted) throw new TakenOver();
       const standing = await this.#stand(inverse, context);
       return this.#recordUndone(run, record, {
         standing,

@@ -41,6 +41,11 @@ export class Runner {
     return run;
   }
 
+  /** Whether this process runs the application now. */
+  has(applicationId: string): boolean {
+    return this.#running.has(applicationId);
+  }
+
   /** Resolves when no run is under way in this process. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
@@ -51,18 +56,22 @@ export class Runner {
     const lease = await this.#leases.take(tenant, applicationId);
     if (lease === undefined) return receipts;
     const { log } = this.#desk;
+    const begun = new Set<string>();
     try {
       const items = given ?? (await this.#found(tenant, applicationId));
       if (items === undefined) return receipts;
       for (;;) {
-        const found = { applicationId, items, lost: lease.lost };
+        const found = { applicationId, items, begun, lost: lease.lost };
         const run = await this.#desk.ledger.snapshot(tenant, (snapshot) => this.#load(snapshot, found));
         if (run.application.status !== "RUNNING") return receipts;
         receipts.push(...(await this.#step(run)));
       }
     } catch (error) {
       if (!(error instanceof TakenOver)) throw error;
-      log.warn({ tenant, applicationId }, "a run was left to the process that has it now");
+      log.warn(
+        { tenant, applicationId },
+        "a run goes no further here: another process has it, or recovery takes it up",
+      );
       return receipts;
     } finally {
       await lease
@@ -94,12 +103,12 @@ export class Runner {
 
   async #load(
     snapshot: Snapshot,
-    { applicationId, items, lost }: Pick<Run, "items" | "lost"> & { readonly applicationId: string },
+    { applicationId, ...given }: Pick<Run, "items" | "lost" | "begun"> & { readonly applicationId: string },
   ): Promise<Run> {
     const found = (await readApplication(snapshot, applicationId)) as ApplicationWhole | undefined;
     if (found === undefined) throw new Error(`application ${applicationId} is gone`);
-    const steps = stepsOf(found.application.kind, items, (kind) => this.#desk.targets.kind(kind).atomic);
-    return { tenant: snapshot.tenant, application: found.application, recorded: found.items, items, steps, lost };
+    const steps = stepsOf(found.application.kind, given.items, (kind) => this.#desk.targets.kind(kind).atomic);
+    return { tenant: snapshot.tenant, application: found.application, recorded: found.items, steps, ...given };
   }
 
   async #step(run: Run): Promise<readonly Receipt[]> {

@@ -19,11 +19,13 @@ export interface Run {
   readonly recorded: readonly ApplicationItemRow[];
   readonly items: readonly ItemRow[];
   readonly steps: readonly Step[];
-  /** Aborted when another process runs the application now, or may. */
+  /** Aborted when this process is not sure any more that it alone runs the application. */
   readonly lost: AbortSignal;
+  /** Tokens of items that were begun under this lease and not acted on yet: nobody else can have acted on them. */
+  readonly begun: Set<string>;
 }
 
-/** Another process took the run over: it brings it to its end. */
+/** This run goes no further: another process has it, or may have it. */
 export class TakenOver extends Error {}
 
 export interface Writing {

@@ -6,7 +6,7 @@
  *   written once.
  * - If the process is killed at any point, the folder holds its earlier state or the new checkpoint, and the next
  *   submission goes on from there
- *   (ledger-anchors-file.test.ts kills it at every step).
+ *   (anchors-file.test.ts kills it at every step).
  * - Several writers, also of several machines, need no lock: appending is atomic. A writer then reads all records
  *   before its own, and confirms only a checkpoint that agrees with them.
  */
