@@ -221,7 +221,7 @@ export async function prune(
   // If we die here: a file is there that nothing refers to; the next pruning of that range takes it.
   const outcome = await record(desk, caller, { upTo: first.upTo, from: first.from }, archive, transact);
   if (isRefusal(outcome)) return outcome;
-  // If we die here: the keeper of the next start does it.
+  // If we die here: the job `retention` does it, in any process.
   await finishPruning(desk.storage, caller.tenant, outcome.result.entryId);
   const rows = await archives(desk, caller);
   const view = rows.find(({ upTo }) => upTo === first.upTo);
