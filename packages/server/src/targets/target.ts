@@ -185,7 +185,8 @@ export interface ActStep<E extends Effect = Effect> {
 /**
  * What becomes of an act that two processes do at once, or of one that is done again after the first died.
  * `idempotent`: one effect, whoever does it and how often. `exclusive`: it must not run twice at once; the engine holds a lock of the
- * database for as long as it acts, and acts again only when the targets are seen to be as before.
+ * database for as long as it acts, and does a step again only when its targets are seen to be as before. Undoing a step, it acts on those
+ * of its targets that are not as they were.
  */
 export type ConcurrentActs = "idempotent" | "exclusive";
 
