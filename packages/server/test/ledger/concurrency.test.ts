@@ -340,7 +340,7 @@ test("losing every operational row changes nothing that was decided", async () =
 
 test("two processes of 64 writers on one tenant: no fork, no lost receipt", async () => {
   const tenant = newTenant();
-  const worker = await bundle(fileURLToPath(new URL("support/ledgerWorker.ts", import.meta.url)), "ledger-worker");
+  const worker = await bundle(fileURLToPath(new URL("../support/ledgerWorker.ts", import.meta.url)), "ledger-worker");
   const run = async (name: string): Promise<{ receipts: Receipt[]; refused: number }> => {
     const { stdout } = await promisify(execFile)(process.execPath, [worker, database.appUrl, tenant, "64", "8", name], {
       maxBuffer: 1 << 26,

@@ -26,7 +26,7 @@ interface PatchVector {
 }
 
 const vectors = JSON.parse(
-  readFileSync(new URL("vectors/json-patch/spec_tests.json", import.meta.url), "utf8"),
+  readFileSync(new URL("../vectors/json-patch/spec_tests.json", import.meta.url), "utf8"),
 ) as PatchVector[];
 const enabled = vectors.filter((vector) => vector.disabled !== true && vector.patch !== undefined);
 
