@@ -66,6 +66,8 @@ class Scheduler implements Jobs {
   /** Runs of this process, by key. */
   readonly #running = new Set<string>();
   readonly #performing = new Set<Promise<void>>();
+  /** The newest look at what is due, by job. */
+  readonly #looking = new Map<string, Promise<void>>();
   /** Due again while it runs: what it looked at may have been older. */
   readonly #again = new Set<string>();
   readonly #waiting = new Map<string, (() => void)[]>();
@@ -96,7 +98,11 @@ class Scheduler implements Jobs {
       ),
     });
     for (const job of jobs) {
-      const round = async (): Promise<void> => void (await this.#look(job));
+      const round = (): Promise<void> => {
+        const look = this.#look(job);
+        this.#looking.set(job.name, look);
+        return look;
+      };
       const failed = (error: unknown): void =>
         log.warn({ err: error, job: job.name }, "what is due is looked at again");
       this.#looks.set(job.name, startRounds({ pauseMs: job.lookMs, round, failed }));
@@ -133,6 +139,8 @@ class Scheduler implements Jobs {
 
   async runDue(): Promise<void> {
     for (const job of this.#options.jobs) {
+      // A look under way may hand over what is held back for others: after it, what is due is in the queue or waits its time.
+      await this.#looking.get(job.name)?.catch(() => undefined); // its round reports it
       const first = this.#isFirst(job);
       let left = await this.#due(job);
       while (left.length > 0) {
