@@ -3,7 +3,7 @@
 
 -- The schema that graphile-worker 0.17 makes by its migrations 1 to 19, as it is after them. It stands here, and is not made by the library at a
 -- start, so that every object of the database comes from a numbered migration and the server needs no right to make any. A test compares the
--- two: a newer library whose schema differs turns it red, and gets a migration of ours (docs/decisions/0018-jobs.md).
+-- two but for comments: a newer library whose schema differs turns it red, and gets a migration of ours (docs/decisions/0018-jobs.md).
 -- From graphile-worker, MIT licence, copyright Benjie Gillam.
 create schema countersign_jobs;
 
@@ -134,8 +134,6 @@ begin
   -- WARNING: this count is not 100% accurate; 'on conflict' clause will cause it to be an overestimate
   perform pg_notify('jobs:insert', '{"r":' || random()::text || ',"count":' || array_length(specs, 1)::text || '}');
 
-  -- TODO: is there a risk that a conflict could occur depending on the
-  -- isolation level?
   return query insert into "countersign_jobs"._private_jobs as jobs (
     job_queue_id,
     task_id,

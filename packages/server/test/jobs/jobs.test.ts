@@ -196,8 +196,11 @@ describe("one process", () => {
       lookMs: 20,
       due: (all) => Promise.resolve(all.filter((tenant) => !done.has(tenant))),
       run: async (tenant) => {
-        most = Math.max(most, ++now);
-        await database.storage.jobs.query("select pg_sleep(0.01)");
+        now += 1;
+        const { rows } = await database.storage.jobs.query<{ taken: number }>(
+          "select count(*)::int as taken from countersign_jobs.jobs where task_identifier = 'single'",
+        );
+        most = Math.max(most, now, rows[0]?.taken ?? 0);
         now -= 1;
         done.add(tenant);
         if (done.size === tenants.length) finished.give();
@@ -276,11 +279,7 @@ describe("several processes", () => {
     expect(runs).toBe(1);
   });
 
-  // Red in about every second run on two busy cores: the job of the killed process is then not run within a minute. Why is not known yet.
-  console.log(
-    "skipped: taking over from a killed process is not reliable yet; the queue replaces such a job after an hour",
-  );
-  test.skip("what a killed process held is taken over, and what it put there is run", async () => {
+  test("what a killed process held is taken over, and what waited there is run", async () => {
     const [held, left] = [newTenant(), newTenant()];
     const program = startProgram<JobMessage>(new URL("../support/jobProgram.ts", import.meta.url), [
       database.appUrl,
@@ -288,12 +287,13 @@ describe("several processes", () => {
       held,
     ]);
     expect(await program.next()).toEqual({ kind: "runs", tenant: held });
+    program.kill("SIGKILL");
+    await program.ended;
+    // Only now: the process knows no such tenant, and while it lived it would take this job for a forged one and be done with it.
     await database.storage.jobs.query(
       "select countersign_jobs.add_job('taken-over', json_build_object('tenant', $1::text))",
       [left],
     );
-    program.kill("SIGKILL");
-    await program.ended;
     const seen = new Set<TenantId>();
     const both = signal();
     const job = toy({
@@ -316,7 +316,7 @@ describe("several processes", () => {
 });
 
 describe("the queue's schema", () => {
-  /** Every object of the schema as PostgreSQL says it. */
+  /** Every object of the schema as PostgreSQL says it, but for comments in functions. */
   const definitions = (of: TestDatabase): Promise<string[]> =>
     withClient(of.owner, async (client) => {
       await client.query("set search_path to ''");
@@ -332,7 +332,7 @@ describe("the queue's schema", () => {
         union all select 'index ' || pg_get_indexdef(i.indexrelid) from pg_index i join pg_class c on c.oid = i.indrelid join ours on c.relnamespace = ours.schema
         union all select 'view ' || pg_get_viewdef(c.oid) from pg_class c, ours where c.relnamespace = ours.schema and c.relkind = 'v'
         union all select 'trigger ' || pg_get_triggerdef(t.oid) from pg_trigger t join pg_class c on c.oid = t.tgrelid join ours on c.relnamespace = ours.schema where not t.tgisinternal
-        union all select pg_get_functiondef(p.oid) from pg_proc p, ours where p.pronamespace = ours.schema
+        union all select regexp_replace(pg_get_functiondef(p.oid), '\\n *--[^\\n]*', '', 'g') from pg_proc p, ours where p.pronamespace = ours.schema
         union all select 'migration ' || id || ' ' || breaking from ${queueSchema}.migrations
         order by 1`);
       return rows.map((row) => row.definition);
