@@ -138,7 +138,7 @@ export async function readOverlaps(
   });
 }
 
-/** Where keys of targets stand: the first of an item, each further one, and the second of items from before `item_targets`. */
+/** Where keys of targets stand: the one an item is about, each further one, and the second of items from before `item_targets`. */
 export const targetKeyPlaces = [
   { table: "items", column: "target_key" },
   { table: "item_targets", column: "target_key" },
@@ -225,8 +225,12 @@ export async function listChangeSets(
   if (filter.authorId) conditions.push(`c.author_id = ${parameter(filter.authorId)}::uuid`);
   if (filter.tag) conditions.push(`c.tags @> array[${parameter(filter.tag)}::text]`);
   if (filter.target) {
-    conditions.push(`exists (select 1 from countersign.items i where i.tenant_id = c.tenant_id and i.revision_id = c.revision_id
-      and position(lower(${parameter(filter.target)}) in lower(i.target_id)) > 0)`);
+    const part = parameter(filter.target);
+    const touches = ["items", "item_targets"].map(
+      (table) => `exists (select 1 from countersign.${table} i where i.tenant_id = c.tenant_id
+      and i.change_set_id = c.id and i.revision_id = c.revision_id and position(lower(${part}) in lower(i.target_id)) > 0)`,
+    );
+    conditions.push(`(${touches.join(" or ")})`);
   }
   if (filter.search) {
     const text = parameter(filter.search);

@@ -537,6 +537,30 @@ describe("failing applies", () => {
 });
 
 describe("lists", () => {
+  it("find an item by each target it touches, and a conflict names the one that is shared", async () => {
+    writeFileSync(join(world.root, "from.txt"), "moves\n");
+    const move = await world.propose(world.builder, {
+      title: "From here to there",
+      items: [{ operation: "MOVE", target: file("from.txt"), to: { path: "moved/there.txt" } }],
+    });
+    const caller = await world.caller(world.builder);
+    for (const target of ["from.txt", "moved/there.txt"])
+      expect(
+        must(await world.changeSets.list(caller, { sort: "created", order: "desc", limit: 50, target })).rows.map(
+          ({ number }) => number,
+        ),
+      ).toEqual([move.changeSet.number]);
+    must(await submit(world.builder, move.changeSet.id));
+    const content = { text: "in the way\n" };
+    const create = await world.propose(world.builder, {
+      title: "There",
+      items: [{ operation: "CREATE", target: file("moved/there.txt"), content }],
+    });
+    expect(create.changeSet.conflicts).toMatchObject([
+      { number: move.changeSet.number, target: expect.stringContaining("moved/there.txt") as string },
+    ]);
+  });
+
   it("filter, search, sort and page", async () => {
     const caller = await world.caller(world.builder);
     await world.propose(world.builder, {

@@ -292,8 +292,7 @@ function revisionRows(
   const bySequence = [...plan.items].sort((a, b) => a.sequence - b.sequence);
   const items = bySequence.map(({ sequence, position, input, planned }): NewRow<ItemRow> => {
     const about = plan.checked[sequence - 1]?.targets[0];
-    const [first] = planned.effects;
-    if (about === undefined || first === undefined) throw new Error(`item ${sequence} touches no target`);
+    if (about === undefined || planned.effects.length === 0) throw new Error(`item ${sequence} touches no target`);
     return {
       id: context.uuid(),
       change_set_id: of.changeSetId,
@@ -305,7 +304,7 @@ function revisionRows(
       target_type: about.type,
       target_id: about.id,
       target_environment: about.environment,
-      target_key: first.target.key,
+      target_key: about.key,
       input: jsonOf(input),
       effects: planned.effects,
       diff: planned.diff,
@@ -332,7 +331,7 @@ function revisionRows(
   return { revision, items, itemTargets: items.flatMap((item) => furtherTargets(item, context)) };
 }
 
-/** The targets of an item beyond the first, each once. */
+/** The targets of an item beyond the one it is about, each once. */
 function furtherTargets(item: NewRow<ItemRow>, context: DecideContext): NewRow<ItemTargetRow>[] {
   const targets = new Map(item.effects.map(({ target }) => [target.key, target]));
   targets.delete(item.target_key);
