@@ -134,11 +134,21 @@ export function forgetState(tenant: TenantId, job: string): Query {
   };
 }
 
-/** Of all tenants set: few rows, those of jobs that pause or fail. */
-export const failingStates: Query = {
-  name: "countersign_jobs_failing",
-  text: `select tenant_id as tenant, job, failures, since_ms from countersign.job_states where failures > 0 order by since_ms limit 1000`,
-  values: [],
-};
+/** Of all tenants set and the jobs there are (one that was removed leaves its rows): few, those that pause or fail. */
+export function failingStates(jobs: readonly string[]): Query {
+  return {
+    name: "countersign_jobs_failing",
+    text: `select tenant_id as tenant, job, failures, since_ms from countersign.job_states
+ where failures > 0 and job = any($1::text[]) order by since_ms limit 1000`,
+    values: [jobs],
+  };
+}
 
-export const waitingJobs = `select task_identifier as job, count(*)::int as waiting from countersign_jobs.jobs where key is not null group by 1`;
+export function waitingJobs(jobs: readonly string[]): Query {
+  return {
+    name: "countersign_jobs_waiting",
+    text: `select task_identifier as job, count(*)::int as waiting from countersign_jobs.jobs
+ where key is not null and task_identifier = any($1::text[]) group by 1`,
+    values: [jobs],
+  };
+}

@@ -84,6 +84,10 @@ class Scheduler implements Jobs {
     return this.#queue?.works !== false;
   }
 
+  get #names(): string[] {
+    return this.#options.jobs.map(({ name }) => name);
+  }
+
   start(): void {
     const { jobs, storage, log } = this.#options;
     if (this.#queue !== undefined || this.#stopping.signal.aborted) return;
@@ -156,13 +160,15 @@ class Scheduler implements Jobs {
   async failing(): Promise<Failing[]> {
     const tenants = await this.#options.tenants();
     const { rows } = await this.#options.storage.inTenants(tenants, (client) =>
-      client.query<StateRow>(asked(failingStates)),
+      client.query<StateRow>(asked(failingStates(this.#names))),
     );
     return rows.map(({ job, tenant, failures, since_ms }) => ({ job, tenant, failures, sinceMs: Number(since_ms) }));
   }
 
   async waiting(): Promise<ReadonlyMap<string, number>> {
-    const { rows } = await this.#options.storage.jobs.query<{ job: string; waiting: number }>(waitingJobs);
+    const { rows } = await this.#options.storage.jobs.query<{ job: string; waiting: number }>(
+      asked(waitingJobs(this.#names)),
+    );
     return new Map(rows.map(({ job, waiting }) => [job, waiting]));
   }
 

@@ -99,6 +99,8 @@ describe("one process", () => {
     clock.now += minuteMs;
     broken = false;
     expect(await scheduler.failing()).toEqual([{ job: "failing", tenant: a, failures: 2, sinceMs }]);
+    const without = scheduling([a, b], [toy({ name: "another", run: () => Promise.resolve() })]);
+    expect(await without.scheduler.failing()).toEqual([]); // a version in which the job was removed
     expect(await runs()).toEqual(["a", "b"]);
     expect(await scheduler.failing()).toEqual([]);
     await scheduler.stop();
