@@ -11,9 +11,7 @@ import { join } from "node:path";
 import { openApiDocument, RefusalError, type TenantId, type TenantMode } from "@countersign/contract";
 import { Registry } from "prom-client";
 import { type ChangeSets, checkReferences } from "./change-sets/index.js";
-import { tailSource } from "./audit/index.js";
 import { openDispatch, openTree } from "./dispatch/index.js";
-import { openTails } from "./followers/index.js";
 import { startingBindings } from "./governance/index.js";
 import { type HttpServer, type HttpTimeouts, openHttp } from "./http/index.js";
 import { type Ledger, openLedger } from "./ledger/index.js";
@@ -48,8 +46,6 @@ export interface ServerConfig extends ModulesConfig {
   readonly sealingKeys?: readonly Uint8Array[];
   /** Time limits for slow senders and readers. */
   readonly timeouts?: HttpTimeouts;
-  /** Workspaces may be registered below these folders alone. */
-  readonly workspaceRoots?: readonly string[];
   /** Anchors, one a line; without them those of the file `anchors` in the data directory. */
   readonly anchors?: readonly string[];
   /** Whoever shows it reads /metrics; without it keys of the deployment's tenant alone. */
@@ -155,13 +151,12 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     },
   );
   opened.add(() => modules.close());
-  const { tenancy, changeSets, publishing, retention, selfChecks, jobs } = modules;
+  const { tenancy, changeSets, publishing, handlers, jobs } = modules;
 
   const tenant = await tenancy.setUp(firstStart(config));
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
   await letFirstHumanIn(tenancy, { tenant: deploymentTenant, file: join(dataDirectory, deploymentCodeFile), now });
 
-  const tails = openTails({ ...tailSource({ ledger, changeSets }), onCommitted: ledger.onCommitted, report });
   const metrics = openMetrics({
     registry: config.metricsRegistry ?? new Registry(),
     ...{ ledger, storage, tenancy, jobs, now },
@@ -169,12 +164,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     publishing: () => publishing.status(),
     token: config.metricsToken,
   });
-  const dispatch = openDispatch({
-    ...{ selfChecks, ledger, verification, tenancy, changeSets, tails, publishing, retention },
-    ...{ storage, dataDirectory, now, log },
-    anchors: specs,
-    workspaceRoots: config.workspaceRoots,
-  });
+  const dispatch = openDispatch({ handlers, ledger, tenancy, changeSets, storage, now, log });
   const stopping = { yes: false };
   const http = openHttp({
     metrics,
@@ -187,7 +177,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     ...(config.timeouts === undefined ? {} : { timeouts: config.timeouts }),
   });
   opened.add(() => http.close());
-  opened.add(() => tails.close()); // first: they would hold up the stop
+  opened.add(() => modules.tails.close()); // first: they would hold up the stop
   const url = await listen(http, config);
   storage.nameYourself(`countersign server at ${url}`);
   const file = join(dataDirectory, addressFile);

@@ -16,7 +16,7 @@ import {
 } from "@countersign/contract";
 import type { EraseSubject, FinishErasures, Snapshot } from "../ledger/index.js";
 import type { Job } from "../platform/index.js";
-import type { Caller } from "../tenancy/index.js";
+import type { Caller, Handlers } from "../tenancy/index.js";
 import { archive, cancel, resolve } from "./deciding/closing.js";
 import { requestChanges, vote } from "./deciding/review.js";
 import type { Desk, RequestContext } from "./desk.js";
@@ -183,4 +183,29 @@ async function* targetKeys(snapshot: Snapshot): AsyncGenerator<readonly string[]
       yield keys;
     } while (keys.length === keysAtOnce);
   }
+}
+
+/** Change-sets and their applications as they are asked for over the interfaces. */
+export function changeSetHandlers(changeSets: ChangeSets) {
+  return {
+    createChangeSet: ({ caller, input, request }) => changeSets.create(caller, input, request),
+    listChangeSets: ({ caller, input }) => changeSets.list(caller, input),
+    getChangeSet: ({ caller, input }) => changeSets.get(caller, input),
+    reviseChangeSet: ({ caller, input, request }) => changeSets.revise(caller, input, request),
+    getChangeSetStatus: ({ caller, input }) => changeSets.status(caller, input),
+    listChangeSetItems: ({ caller, input }) => changeSets.items(caller, input),
+    submitChangeSet: ({ caller, input, request }) => changeSets.submit(caller, input, request),
+    approveChangeSet: ({ caller, input, request }) => changeSets.vote(caller, input, "APPROVED", request),
+    rejectChangeSet: ({ caller, input, request }) => changeSets.vote(caller, input, "REJECTED", request),
+    requestChanges: ({ caller, input, request }) => changeSets.requestChanges(caller, input, request),
+    cancelChangeSet: ({ caller, input, request }) => changeSets.cancel(caller, input, request),
+    applyChangeSet: ({ caller, input, request }) => changeSets.apply(caller, input, request),
+    rollbackChangeSet: ({ caller, input, request }) => changeSets.rollBack(caller, input, request),
+    resumeChangeSet: ({ caller, input, request }) => changeSets.resume(caller, input, request),
+    resolveChangeSet: ({ caller, input, request }) => changeSets.resolve(caller, input, request),
+    archiveChangeSet: ({ caller, input, request }) => changeSets.archive(caller, input, request),
+    listApplications: ({ caller, input }) => changeSets.applications(caller, input),
+    getApplication: ({ caller, input }) => changeSets.application(caller, input),
+    listPendingApprovals: ({ caller, input }) => changeSets.pending(caller, input),
+  } satisfies Partial<Handlers>;
 }

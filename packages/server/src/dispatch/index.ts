@@ -18,6 +18,7 @@ import {
   RefusalError,
 } from "@countersign/contract";
 import { canonicalize, type JsonObject, sha256Hex } from "@countersign/proof";
+import type { ChangeSets } from "../change-sets/index.js";
 import { isRecorded, type Ledger, readReceipts, receiptViews } from "../ledger/index.js";
 import { type Log } from "../platform/index.js";
 import { type Storage, writeOperational } from "../storage/index.js";
@@ -28,9 +29,9 @@ import {
   systemCaller,
   deploymentTenant,
   type Handlers,
+  type Tenancy,
   type TextStream,
 } from "../tenancy/index.js";
-import { handlersOver, type Modules } from "./handlers.js";
 import { internalError, problemOf } from "./problems.js";
 import { checkProof, type CheckedProof } from "./proof.js";
 import { noteReplay, readResponseStoredFor, type StoredResponse } from "./queries.js";
@@ -66,7 +67,14 @@ export interface DispatchAnswer {
   readonly code?: string;
 }
 
-export interface DispatchOptions extends Modules {
+export interface DispatchOptions {
+  /** What does each operation. */
+  readonly handlers: Handlers;
+  readonly ledger: Ledger;
+  readonly tenancy: Pick<Tenancy, "authenticate" | "authenticateIn" | "authenticateHolding">;
+  /** Applications are shown as they are now when a request is repeated. */
+  readonly changeSets: Pick<ChangeSets, "application" | "get">;
+  readonly now: () => number;
   readonly storage: Pick<Storage, "app">;
   readonly log: Pick<Log, "warn" | "error">;
 }
@@ -74,13 +82,12 @@ export interface DispatchOptions extends Modules {
 export type Dispatch = (request: DispatchRequest) => Promise<DispatchAnswer>;
 
 export function openDispatch(options: DispatchOptions): Dispatch {
-  const handlers = handlersOver(options);
   return async (request) => {
     const state: { caller?: Caller } = {};
     const by = (): Pick<DispatchAnswer, "tenant" | "principal"> =>
       state.caller === undefined ? {} : { tenant: state.caller.tenant, principal: state.caller.principal.id };
     try {
-      const answer = await run({ ...options, handlers }, request, state);
+      const answer = await run(options, request, state);
       return { ...answer, ...by() };
     } catch (error) {
       const refusal = refusalOf(error, request, options.log);
@@ -90,17 +97,13 @@ export function openDispatch(options: DispatchOptions): Dispatch {
   };
 }
 
-interface Running extends DispatchOptions {
-  readonly handlers: Handlers;
-}
-
 /** Refusals travel as exceptions from here on: the one place that answers them is above. */
 function must<T>(value: T | Refusal): T {
   if (isRefusal(value)) throw new RefusalError(value);
   return value;
 }
 
-async function run(on: Running, request: DispatchRequest, state: { caller?: Caller }): Promise<DispatchAnswer> {
+async function run(on: DispatchOptions, request: DispatchRequest, state: { caller?: Caller }): Promise<DispatchAnswer> {
   const { caller, held } = await identify(on, request);
   if (request.operation !== "enrol") state.caller = caller;
   try {
@@ -112,7 +115,7 @@ async function run(on: Running, request: DispatchRequest, state: { caller?: Call
 }
 
 async function identify(
-  on: Running,
+  on: DispatchOptions,
   { operation, credential, idempotencyKey: key }: DispatchRequest,
 ): Promise<{ readonly caller: Caller; readonly held?: Held }> {
   if (operation === "enrol") return { caller: systemCaller(deploymentTenant) };
@@ -131,7 +134,7 @@ async function identify(
 }
 
 async function runFor(
-  on: Running,
+  on: DispatchOptions,
   request: DispatchRequest,
   caller: Caller,
   held: Held | undefined,
@@ -240,7 +243,7 @@ function idempotencyOf(row: Operation, caller: Caller, request: DispatchRequest)
 }
 
 async function provenBy(
-  on: Running,
+  on: DispatchOptions,
   caller: Caller,
   given: { request: DispatchRequest; sent: JsonObject; idempotency: Idempotency | undefined },
 ): Promise<CheckedProof> {
@@ -269,7 +272,7 @@ interface Repeat {
   readonly stored: StoredResponse;
 }
 
-async function replay(on: Running, { caller, row, idempotency, stored }: Repeat): Promise<DispatchAnswer> {
+async function replay(on: DispatchOptions, { caller, row, idempotency, stored }: Repeat): Promise<DispatchAnswer> {
   await countReplay(on, caller, idempotency);
   const receipts = receiptViews(
     await on.ledger.snapshot(caller.tenant, (snapshot) => readReceipts(snapshot, stored.response.entries)),
@@ -289,7 +292,7 @@ async function replay(on: Running, { caller, row, idempotency, stored }: Repeat)
 }
 
 /** Counts a replay. The answer stands without it: the next one is counted again. */
-async function countReplay(on: Running, { tenant }: Caller, { scope }: Idempotency): Promise<void> {
+async function countReplay(on: DispatchOptions, { tenant }: Caller, { scope }: Idempotency): Promise<void> {
   try {
     await writeOperational(on.storage.app, tenant, noteReplay(tenant, scope, on.now()));
   } catch (error) {
