@@ -15,7 +15,7 @@ import {
   type VoteDecision,
 } from "@countersign/contract";
 import type { EraseSubject, FinishErasures, Snapshot } from "../ledger/index.js";
-import type { Job } from "../platform/index.js";
+import type { Job, Timers } from "../platform/index.js";
 import type { Caller, Handlers } from "../tenancy/index.js";
 import { archive, cancel, resolve } from "./deciding/closing.js";
 import { requestChanges, vote } from "./deciding/review.js";
@@ -37,7 +37,7 @@ import {
 import { applicationNamed, applicationsOf, list, pending, read, readStatus } from "./reading.js";
 import { apply } from "./running/apply.js";
 import { thenAuto } from "./running/auto.js";
-import { Leases, type LeaseTimers } from "./running/leases.js";
+import { Leases } from "./running/leases.js";
 import { resume } from "./running/resume.js";
 import { rollBack } from "./running/rollBack.js";
 import { Runner } from "./running/run.js";
@@ -107,7 +107,7 @@ export interface ChangeSets {
 }
 
 /** `timers`: of the leases of runs; tests hold them. */
-export function openChangeSets(desk: Desk, timers?: LeaseTimers): ChangeSets {
+export function openChangeSets(desk: Desk, timers?: Timers): ChangeSets {
   const numbers = new NumberBlocks(desk.ledger);
   const runner = new Runner(desk, new Leases(desk.storage, timers));
 

@@ -24,3 +24,4 @@ export {
   type Sealing,
 } from "./sealing.js";
 export { dayMs, hourMs, iso, minuteMs } from "./time.js";
+export { realTimers, type Timers } from "./timers.js";

@@ -1,8 +1,8 @@
 /**
  * Storage: the program's one PostgreSQL, embedded or by URL.
  *
- * Promises: after `openStorage` the database answers and its roles exist (the schema is brought up by `migrate`) ·
- * `close` ends every connection and, if this process started or adopted the embedded server, the server too.
+ * Promises: after `openStorage` the database answers and its roles exist (the schema is brought up by `migrate`) · `close` ends every
+ * connection, also those that hold locks; and if this process started or adopted the embedded server, the server too.
  */
 import pg from "pg";
 import type { Log } from "../platform/index.js";
@@ -20,7 +20,7 @@ import {
 } from "./connections.js";
 import { attachEmbedded, startEmbedded, type EmbeddedOptions } from "./embedded.js";
 import { openExternal } from "./external.js";
-import { type Locked, whileLocked } from "./lock.js";
+import { type Locks, openLocks } from "./lock.js";
 import { readServerFacts, type ServerFacts } from "./queries.js";
 import { supervise } from "./supervisor.js";
 import { acquireServerLock, currentHolder, inUse } from "./serverLock.js";
@@ -43,6 +43,7 @@ export {
   readMigrations,
   type MigrationStatus,
 } from "./migrations.js";
+export { isHeld } from "./lock.js";
 export { hasEmbeddedCluster } from "./embedded.js";
 export { dumpSchema } from "./schemaDump.js";
 export { tables, tableClasses, type GovernedTable, type TableClass, type TableName } from "./tables.js";
@@ -94,7 +95,7 @@ export interface Storage {
    */
   inTenant<T>(tenant: string, work: (client: SnapshotClient) => Promise<T>): Promise<T>;
   /** Runs `use` while a lock of the database is held by a connection of its own; not at all while somebody else holds it. */
-  whileLocked<T>(name: string, use: (lost: AbortSignal) => Promise<T>): Promise<Locked<T>>;
+  readonly whileLocked: Locks["whileLocked"];
   /** The same over several tenants, for one question to all of them. */
   inTenants<T>(tenants: readonly string[], work: (client: SnapshotClient) => Promise<T>): Promise<T>;
   /** The application's role, for the job queue alone: one of its connections listens all the time. */
@@ -174,9 +175,10 @@ export function storageOver(opened: Opened): Storage {
   const aside = openPool(opened.application, "countersign aside", asidePoolLimits);
   const jobs = openPool(opened.application, "countersign jobs", jobPoolLimits);
   const owner = openPool(opened.owner, "countersign owner", ownerPoolLimits);
+  const locks = openLocks(opened.application);
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
-    await Promise.all([app.end(), aside.end(), jobs.end(), owner.end()]);
+    await Promise.all([app.end(), aside.end(), jobs.end(), owner.end(), locks.close()]);
     await opened.close?.();
   };
   return {
@@ -189,7 +191,7 @@ export function storageOver(opened: Opened): Storage {
     describe: async () => ({ kind: opened.kind, how: opened.how, at: opened.at, ...(await readServerFacts(owner)) }),
     withSnapshot: (tenant, read) => withSnapshot(app, tenant, read),
     inTenant: (tenant, work) => inTenant(aside, tenant, work),
-    whileLocked: (name, use) => whileLocked(opened.application, name, use),
+    whileLocked: locks.whileLocked,
     inTenants: (tenants, work) => inTenants(aside, tenants, work),
     nameYourself: (doing) => opened.nameYourself?.(doing),
     close: () => (closing ??= close()),

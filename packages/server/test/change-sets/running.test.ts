@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { openChangeSets, type ChangeSets, type Desk } from "../../src/change-sets/index.js";
-import type { LeaseTimers } from "../../src/change-sets/running/leases.js";
+import type { Timers } from "../../src/platform/index.js";
 import type { ActContext, CompensatingTargetKind, ConcurrentActs } from "../../src/targets/index.js";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.js";
 import { createWorld, file, must, type World } from "../support/world.js";
@@ -65,7 +65,7 @@ class SlowFiles {
 }
 
 /** Renewals and limits of leases, when the test says so. */
-class HeldTimers implements LeaseTimers {
+class HeldTimers implements Timers {
   beat: () => Promise<void> = () => Promise.resolve();
   readonly limits = new Set<() => void>();
 

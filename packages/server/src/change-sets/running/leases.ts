@@ -9,21 +9,13 @@
 import { readlinkSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import type { TenantId } from "@countersign/contract";
-import { newId } from "../../platform/index.js";
+import { newId, realTimers, type Timers } from "../../platform/index.js";
 import type { Storage } from "../../storage/index.js";
 
 /** How long others wait for a process that is gone. */
 const leaseMs = 15_000;
 /** Two renewals may fail before the lease ends. */
 const renewMs = leaseMs / 3;
-
-/** Time, as an argument: tests give their own. Both return what ends them. */
-export interface LeaseTimers {
-  /** Calls `beat` again and again, never while the one before still runs. */
-  every(ms: number, beat: () => Promise<void>): () => void;
-  /** Calls `act` once. */
-  after(ms: number, act: () => void): () => void;
-}
 
 export interface Lease {
   /** Aborted when this process does not hold the lease any more. */
@@ -34,9 +26,9 @@ export interface Lease {
 
 export class Leases {
   readonly #storage: Pick<Storage, "inTenant">;
-  readonly #timers: LeaseTimers;
+  readonly #timers: Timers;
 
-  constructor(storage: Pick<Storage, "inTenant">, timers: LeaseTimers = realTimers) {
+  constructor(storage: Pick<Storage, "inTenant">, timers: Timers = realTimers) {
     this.#storage = storage;
     this.#timers = timers;
   }
@@ -60,13 +52,13 @@ type Ask = (text: string, more?: readonly unknown[]) => Promise<{ readonly holde
 
 class HeldLease implements Lease {
   readonly #ask: Ask;
-  readonly #timers: LeaseTimers;
+  readonly #timers: Timers;
   readonly #lost = new AbortController();
   #endLimit: () => void = () => undefined;
   #endBeats: () => void = () => undefined;
   #renewing: Promise<void> = Promise.resolve();
 
-  constructor(ask: Ask, timers: LeaseTimers) {
+  constructor(ask: Ask, timers: Timers) {
     this.#ask = ask;
     this.#timers = timers;
   }
@@ -137,25 +129,6 @@ returning holder`;
 
 const giveLeaseBack = `
 delete from countersign.application_leases where tenant_id = $1 and application_id = $2 and holder = $3`;
-
-const realTimers: LeaseTimers = {
-  every: (ms, beat) => {
-    let timer: NodeJS.Timeout | undefined;
-    let ended = false;
-    const again = (): void => {
-      if (!ended) timer = setTimeout(() => void beat().finally(again), ms).unref();
-    };
-    again();
-    return () => {
-      ended = true;
-      clearTimeout(timer);
-    };
-  },
-  after: (ms, act) => {
-    const timer = setTimeout(act, ms).unref();
-    return () => clearTimeout(timer);
-  },
-};
 
 // ── Processes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
