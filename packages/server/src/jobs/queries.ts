@@ -4,6 +4,7 @@
  */
 import type { TenantId } from "@countersign/contract";
 import type { Query } from "../ledger/index.js";
+import { isHeld } from "../storage/index.js";
 
 /** The schema of the queue; migration 8 makes it. */
 export const queueSchema = "countersign_jobs";
@@ -65,31 +66,24 @@ select c.id as tenant, handed.revision = 0 as fresh
   };
 }
 
+/** The name of the lock that a pool holds for as long as it may have jobs. */
+export function lifeOf(pool: string): string {
+  return `job queue ${pool}`;
+}
+
 /**
- * Takes back what dead processes hold, and says so to hands that rest: a living process listens, and the connection on which it does holds the
- * lock of its name. What was replaced while somebody had it, and has nobody any more, goes too.
+ * Takes back what dead pools hold, and says so to hands that rest: a pool that lives holds the lock of its name. What was replaced while
+ * somebody had it, and has nobody any more, goes too.
  */
 export const releaseTheDead = `with dead as (
   select array_agg(distinct j.locked_by) as pools from countersign_jobs.jobs as j
-   where j.locked_by is not null
-     and not exists (
-       select from pg_locks as l
-        where l.locktype = 'advisory' and l.database = (select oid from pg_database where datname = current_database())
-          and l.classid = ${aliveClass()}::oid and l.objid = ((hashtext(j.locked_by)::bigint + 4294967296) % 4294967296)::oid)
+   where j.locked_by is not null and not ${isHeld(`('${lifeOf("")}' || j.locked_by)`)}
 ), unlocked as (
   select countersign_jobs.force_unlock_workers(pools), pg_notify('jobs:insert', '{"count":8}') from dead where pools is not null
 )
 select (select count(*) from unlocked) as unlocked,
        (select count(*) from countersign_jobs.complete_jobs(array(
           select j.id from countersign_jobs.jobs as j where j.key is null and j.locked_by is null and j.attempts >= j.max_attempts))) as left`;
-
-/** Shared, so that the connection after a lost one need not wait for PostgreSQL to notice. Given back with the connection. */
-export const stayAlive = `select pg_advisory_lock_shared(${aliveClass()}, hashtext($1))`;
-
-/** The number is ours: "cs jobs". */
-function aliveClass(): number {
-  return 7_161_106;
-}
 
 export interface StateRow {
   readonly tenant: TenantId;

@@ -9,15 +9,16 @@
  * - it ends jobs without waiting for the answer, and a failure of that would end our process as an unhandled rejection: so it
  *   ends them in batches, which it does wait for, and tries again;
  * - a pool that could not end a job in twenty tries stops: so it is opened again, in rounds;
- * - the jobs of a killed process stay locked for four hours: so each pool holds a lock while it listens, and who sees a pool without
- *   one takes its jobs back;
+ * - the jobs of a killed process stay locked for four hours: so each pool of hands holds a lock for as long as it may have any, and who
+ *   sees a pool without one takes its jobs back. The lock has a session of its own: the library gives the connection on which it listens
+ *   back before its hands have ended, to our pool of connections, which keeps it, and all its locks, long after the hands are gone;
  * - it handles SIGTERM by itself unless it is told not to.
  */
 import { EventEmitter } from "node:events";
-import type { Runner, TaskList, WorkerEvents } from "graphile-worker";
+import type { Runner, TaskList, WorkerEvents, WorkerPool } from "graphile-worker";
 import { type Log, type Rounds, startRounds } from "../platform/index.js";
 import { connectionLost, type Storage } from "../storage/index.js";
-import { queueSchema, releaseTheDead, stayAlive } from "./queries.js";
+import { lifeOf, queueSchema, releaseTheDead } from "./queries.js";
 
 /** Jobs that one process runs at once. */
 export const hands = 8;
@@ -33,7 +34,7 @@ const deadLookMs = 5_000;
 const stopMsMax = 10_000;
 
 export interface QueueOptions {
-  readonly storage: Pick<Storage, "jobs">;
+  readonly storage: Pick<Storage, "jobs" | "whileLocked">;
   readonly log: Pick<Log, "warn">;
   readonly tasks: TaskList;
 }
@@ -76,60 +77,105 @@ export function openQueue(options: QueueOptions): Queue {
 }
 
 /** Runs what is in the queue until the signal. */
-async function work(
-  { storage, log, tasks }: QueueOptions,
-  signal: AbortSignal,
-  told: (works: boolean) => void,
-): Promise<void> {
+async function work(options: QueueOptions, signal: AbortSignal, told: (works: boolean) => void): Promise<void> {
+  const { storage, log, tasks } = options;
   // Loaded when first needed: a start does not wait for it.
   const { Logger, run } = await import("graphile-worker");
   if (signal.aborted) return;
   const events: WorkerEvents = new EventEmitter();
-  events.on("pool:listen:success", ({ client, workerPool }) => {
-    // If the connection is lost the library makes another, and comes here again.
-    client.query(stayAlive, [workerPool.id]).then(
-      () => {
-        reach.open(true);
-        told(true);
-        // What was put there before the library listened had no notice.
-        workerPool.nudge(hands);
-      },
-      (error: unknown) => {
-        told(false);
-        log.warn({ err: error }, "the job queue cannot be worked on");
-      },
-    );
-  });
-  events.on("pool:listen:error", () => {
-    reach.open(false);
-    told(false);
-  });
   const reach = new Reach(events);
-  const runner = await run({
-    pgPool: storage.jobs,
-    schema: queueSchema,
-    taskList: tasks,
-    concurrency: hands,
-    pollInterval: pollMs,
-    noHandleSignals: true,
-    parsedCronItems: [],
-    forbiddenFlags: () => reach.forbidden(Object.keys(tasks)),
-    logger: new Logger(() => (level, message) => {
-      if (loud.has(level)) log.warn({ message }, "the job queue");
-    }),
-    events,
-    preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
-  });
-  const stopped = onAbort(signal, () => {
-    // A stop waits for hands that reach out: they get nothing any more.
-    reach.open(true);
-    return stop(runner);
-  });
+  const life = new Life(options, { events, reach, told });
   try {
-    await Promise.race([runner.promise, stopped.done]);
+    const runner = await run({
+      pgPool: storage.jobs,
+      schema: queueSchema,
+      taskList: tasks,
+      concurrency: hands,
+      pollInterval: pollMs,
+      noHandleSignals: true,
+      parsedCronItems: [],
+      forbiddenFlags: () => reach.forbidden(Object.keys(tasks)),
+      logger: new Logger(() => (level, message) => {
+        if (loud.has(level)) log.warn({ message }, "the job queue");
+      }),
+      events,
+      preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
+    });
+    const stopped = onAbort(signal, () => {
+      reach.end();
+      return stop(runner);
+    });
+    try {
+      await Promise.race([runner.promise, stopped.done]);
+    } finally {
+      stopped.forget();
+    }
   } finally {
-    stopped.forget();
+    // Only now: whoever sees no life in a pool takes its jobs, and its hands have ended.
+    await life.end();
     told(false);
+  }
+}
+
+/** Shows others that a pool of hands lives: for as long as it does, a lock is held; its hands take nothing while it is not. */
+class Life {
+  readonly #options: QueueOptions;
+  readonly #reach: Reach;
+  readonly #told: (works: boolean) => void;
+  #rounds: Rounds | undefined;
+  #listens = false;
+  #lives = false;
+
+  constructor(options: QueueOptions, of: { events: WorkerEvents; reach: Reach; told: (works: boolean) => void }) {
+    this.#options = options;
+    this.#reach = of.reach;
+    this.#told = of.told;
+    of.events.on("pool:create", ({ workerPool }) => this.#begin(workerPool));
+    of.events.on("pool:listen:success", ({ client, workerPool }) => {
+      this.#listens = true;
+      this.#tell();
+      // What was put there before the library listened had no notice. Behind this answer it does: its next statement listens.
+      client.query("select 1").then(() => workerPool.nudge(hands), nothing);
+    });
+    of.events.on("pool:listen:error", () => {
+      this.#listens = false;
+      this.#told(false);
+    });
+  }
+
+  /** After the pool's hands have ended. */
+  async end(): Promise<void> {
+    await this.#rounds?.stop();
+  }
+
+  /** A lock whose session is lost is taken anew. It is shared, so that this need not wait until PostgreSQL has noticed the loss. */
+  #begin(pool: WorkerPool): void {
+    this.#rounds ??= startRounds({
+      pauseMs: againMs,
+      round: async (ending) => {
+        const live = (lost: AbortSignal): Promise<void> => this.#live(pool, AbortSignal.any([lost, ending]));
+        await this.#options.storage.whileLocked(lifeOf(pool.id), live, { shared: true });
+      },
+      failed: (error) => {
+        this.#told(false);
+        this.#options.log.warn({ err: error }, "the job queue cannot be worked on");
+      },
+    });
+  }
+
+  async #live(pool: WorkerPool, end: AbortSignal): Promise<void> {
+    this.#lives = true;
+    this.#reach.open(true);
+    this.#tell();
+    pool.nudge(hands);
+    await aborted(end);
+    this.#lives = false;
+    this.#reach.open(false);
+    this.#told(false);
+  }
+
+  #tell(): void {
+    if (this.#lives && this.#listens) this.#told(true);
   }
 }
 
@@ -141,6 +187,7 @@ class Reach {
   readonly #taken = new Map<string, number>();
   readonly #waiting: (() => void)[] = [];
   #open = false;
+  #ended = false;
   #reaching = false;
 
   constructor(events: WorkerEvents) {
@@ -158,6 +205,12 @@ class Reach {
     this.#next();
   }
 
+  /** A stop waits for hands that reach out: they get nothing any more, so none of them is kept back. */
+  end(): void {
+    this.#ended = true;
+    this.#next();
+  }
+
   /** Resolves when it is this hand's turn, with the kinds it may not take. */
   async forbidden(kinds: readonly string[]): Promise<string[]> {
     await new Promise<void>((resolve) => {
@@ -168,7 +221,7 @@ class Reach {
   }
 
   #next(): void {
-    if (!this.#open || this.#reaching) return;
+    if (!(this.#open || this.#ended) || this.#reaching) return;
     const next = this.#waiting.shift();
     this.#reaching = next !== undefined;
     next?.();
@@ -190,6 +243,15 @@ async function stop(runner: Runner): Promise<void> {
   const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, stopMsMax)));
   await Promise.race([runner.stop().catch(() => undefined), late]); // it has ended already
   clearTimeout(timer);
+}
+
+function nothing(): void {
+  // Whoever listens meets the same error.
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted)
+    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
 /** Begins `then` when the signal comes, now if it has come; `done` resolves at its end. */

@@ -24,7 +24,7 @@ import {
 import { openQueue, type Queue } from "./queue.js";
 
 export interface SchedulerOptions {
-  readonly storage: Pick<Storage, "inTenant" | "inTenants" | "jobs">;
+  readonly storage: Pick<Storage, "inTenant" | "inTenants" | "jobs" | "whileLocked">;
   readonly jobs: readonly Job[];
   readonly tenants: () => Promise<readonly TenantId[]>;
   readonly clock: Clock;

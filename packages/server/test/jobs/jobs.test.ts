@@ -4,7 +4,7 @@ import type { TenantId } from "@countersign/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Jobs, openJobs, type Ran } from "../../src/jobs/index.js";
 import { pauseAfter } from "../../src/jobs/pause.rules.js";
-import { queueSchema } from "../../src/jobs/queries.js";
+import { lifeOf, queueSchema, releaseTheDead } from "../../src/jobs/queries.js";
 import { type Job, openLog } from "../../src/platform/index.js";
 import { type Storage, storageOver } from "../../src/storage/index.js";
 import { heldClock, newTenant } from "../support/ledger.js";
@@ -235,8 +235,7 @@ describe("one process", () => {
       ),
     );
     // Whoever it is locked by listens: only time says that it hangs.
-    await withClient(database.app, async (client) => {
-      await client.query("select pg_advisory_lock_shared(7161106, hashtext('pool-of-nobody'))");
+    await database.storage.whileLocked(lifeOf("pool-of-nobody"), async () => {
       await withClient(database.superuser, (superuser) =>
         superuser.query(
           "update countersign_jobs._private_jobs set locked_at = now() - interval '2 hours' where key = $1",
@@ -249,6 +248,66 @@ describe("one process", () => {
     expect(new Set(ran.map((one) => one.tenant))).toEqual(new Set([tenant]));
     await scheduler.stop();
   });
+});
+
+describe("the sign of life of a pool of hands", () => {
+  /** Locks of sessions in this database: nothing but pools takes any here. */
+  const locks = async (): Promise<number> => {
+    const { rows } = await database.storage.owner.query<{ locks: number }>(
+      "select count(*)::int as locks from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
+    );
+    return rows[0]?.locks ?? 0;
+  };
+  const holding = async (name: string) => {
+    const [gate, begun] = [signal(), signal()];
+    const run = async (): Promise<void> => {
+      begun.give();
+      await gate.comes;
+    };
+    const { scheduler } = scheduling([newTenant()], [toy({ name, run })]);
+    scheduler.start();
+    await begun.comes;
+    return { scheduler, letGo: () => gate.give() };
+  };
+
+  test("ends with it, though the connections that it used stay open", async () => {
+    const { scheduler, letGo } = await holding("mortal");
+    expect(await locks()).toBe(1);
+    letGo();
+    await scheduler.stop();
+    expect(await locks()).toBe(0);
+  });
+
+  test("does not end before it: what a stop waits for is nobody else's", async () => {
+    const { scheduler, letGo } = await holding("waited-for");
+    const stopping = scheduler.stop();
+    // The library gives its connections back first.
+    while ((await listening()) > 0);
+    const { rows } = await database.storage.jobs.query(releaseTheDead);
+    expect(rows).toMatchObject([{ unlocked: "0" }]);
+    letGo();
+    await stopping;
+  });
+
+  test("is given anew when its session was lost, and hands take something again", async () => {
+    const [tenant, job] = [newTenant(), toy({ name: "reborn", run: () => Promise.resolve() })];
+    const { scheduler, ran } = scheduling([tenant], [job]);
+    scheduler.start();
+    await scheduler.runDue();
+    const end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'countersign lock'";
+    await withClient(database.superuser, (client) => client.query(end));
+    const before = ran.length;
+    await scheduler.runDue();
+    expect([ran.length > before, await locks(), scheduler.works]).toEqual([true, 1, true]);
+    await scheduler.stop();
+  });
+
+  const listening = async (): Promise<number> => {
+    const { rows } = await database.storage.owner.query<{ now: number }>(
+      `select count(*)::int as now from pg_stat_activity where datname = current_database() and query like 'LISTEN %'`,
+    );
+    return rows[0]?.now ?? 0;
+  };
 });
 
 describe("several processes", () => {

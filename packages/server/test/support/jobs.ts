@@ -9,7 +9,7 @@ const neverMs = 3_600_000;
 
 /** Started; whoever calls it stops it. `byThemselves`: they look as in a server. */
 export function startJobs(of: {
-  readonly storage: Pick<Storage, "inTenant" | "inTenants" | "jobs">;
+  readonly storage: Pick<Storage, "inTenant" | "inTenants" | "jobs" | "whileLocked">;
   readonly tenants: readonly TenantId[];
   readonly jobs: readonly Job[];
   readonly clock?: Clock;
