@@ -25,6 +25,8 @@ export interface HandOver {
 
 export interface HandedRow {
   readonly tenant: TenantId;
+  /** The queue's, of the job. */
+  readonly id: string;
   /** It was not in the queue. */
   readonly fresh: boolean;
 }
@@ -51,7 +53,7 @@ export function handOver(given: HandOver): Query {
               else greatest(0, $5 - (select count(*) from countersign_jobs.jobs as j
                                       where j.task_identifier = $1 and j.key is not null and ${isBelieved})) end
 )
-select c.id as tenant, handed.revision = 0 as fresh
+select c.id as tenant, handed.id::text as id, handed.revision = 0 as fresh
   from chosen as c
  cross join lateral countersign_jobs.add_job(
    identifier => $1,

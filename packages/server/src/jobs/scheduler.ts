@@ -6,6 +6,7 @@
  * a forged one runs a job that finds nothing to do · after a start everything that is due is tried at once.
  */
 import type { TenantId } from "@countersign/contract";
+import type { JobHelpers } from "graphile-worker";
 import { type Clock, type Job, type Log, maskText, type Rounds, startRounds } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
 import type { Query } from "../ledger/index.js";
@@ -70,7 +71,7 @@ class Scheduler implements Jobs {
   readonly #looking = new Map<string, Promise<void>>();
   /** Due again while it runs: what it looked at may have been older. */
   readonly #again = new Set<string>();
-  readonly #waiting = new Map<string, (() => void)[]>();
+  readonly #ends = new Ends();
   readonly #stopping = new AbortController();
   #queue: Queue | undefined;
 
@@ -97,7 +98,8 @@ class Scheduler implements Jobs {
       tasks: Object.fromEntries(
         jobs.map((job) => [
           job.name,
-          (payload: unknown): Promise<void> => this.#performed(this.#perform(job, payload)),
+          (payload: unknown, { job: { id } }: JobHelpers): Promise<void> =>
+            this.#performed(this.#perform(job, payload).finally(() => this.#ends.ended(id))),
         ]),
       ),
     });
@@ -148,9 +150,10 @@ class Scheduler implements Jobs {
       const first = this.#isFirst(job);
       let left = await this.#due(job);
       while (left.length > 0) {
-        const ended = new Map(left.map((tenant) => [tenant, this.#ended(keyOf(job.name, tenant))]));
+        const watch = this.#ends.watch();
         const handed = await this.#handOver(job, left, first);
-        for (const { tenant, fresh } of handed) if (fresh) await ended.get(tenant);
+        for (const { id, fresh } of handed) if (fresh) await watch.ended(id);
+        watch.end();
         // What was in the queue already may have seen less than is due now: once more, behind it.
         left = handed.filter(({ fresh }) => !fresh).map(({ tenant }) => tenant);
       }
@@ -230,8 +233,6 @@ class Scheduler implements Jobs {
     await this.#note(job, ran);
     this.#running.delete(key);
     this.#options.onRan?.(ran);
-    for (const ended of this.#waiting.get(key) ?? []) ended();
-    this.#waiting.delete(key);
     if (this.#again.delete(key)) this.wake(job.name, tenant);
     if (job.atOnce !== undefined) setTimeout(() => this.#looks.get(job.name)?.soon(), againMs).unref();
   }
@@ -295,9 +296,39 @@ class Scheduler implements Jobs {
   #late(job: Job, error: unknown): void {
     this.#options.log.warn({ err: error, job: job.name }, "what is due is looked at again");
   }
+}
 
-  #ended(key: string): Promise<void> {
-    return new Promise((resolve) => this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), resolve]));
+/** Which jobs of the queue have ended here. A job may end before whoever put it there is told its id: so it is watched from before. */
+class Ends {
+  readonly #watches = new Set<Watch>();
+
+  watch(): Watch {
+    const watch = new Watch(() => this.#watches.delete(watch));
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  ended(id: string): void {
+    for (const watch of this.#watches) watch.note(id);
+  }
+}
+
+class Watch {
+  readonly end: () => void;
+  readonly #seen = new Set<string>();
+  readonly #waiting = new Map<string, () => void>();
+
+  constructor(end: () => void) {
+    this.end = end;
+  }
+
+  note(id: string): void {
+    this.#seen.add(id);
+    this.#waiting.get(id)?.();
+  }
+
+  async ended(id: string): Promise<void> {
+    if (!this.#seen.has(id)) await new Promise<void>((resolve) => this.#waiting.set(id, resolve));
   }
 }
 
