@@ -123,8 +123,6 @@ class Life {
   readonly #reach: Reach;
   readonly #told: (works: boolean) => void;
   #rounds: Rounds | undefined;
-  #listens = false;
-  #lives = false;
 
   constructor(options: QueueOptions, of: { events: WorkerEvents; reach: Reach; told: (works: boolean) => void }) {
     this.#options = options;
@@ -132,14 +130,8 @@ class Life {
     this.#told = of.told;
     of.events.on("pool:create", ({ workerPool }) => this.#begin(workerPool));
     of.events.on("pool:listen:success", ({ client, workerPool }) => {
-      this.#listens = true;
-      this.#tell();
       // What was put there before the library listened had no notice. Behind this answer it does: its next statement listens.
-      client.query("select 1").then(() => workerPool.nudge(hands), nothing);
-    });
-    of.events.on("pool:listen:error", () => {
-      this.#listens = false;
-      this.#told(false);
+      client.query("select 1").then(() => nudge(workerPool), nothing);
     });
   }
 
@@ -153,7 +145,7 @@ class Life {
     this.#rounds ??= startRounds({
       pauseMs: againMs,
       round: async (ending) => {
-        const live = (lost: AbortSignal): Promise<void> => this.#live(pool, AbortSignal.any([lost, ending]));
+        const live = (lost: AbortSignal): Promise<void> => this.#live(AbortSignal.any([lost, ending]));
         await this.#options.storage.whileLocked(lifeOf(pool.id), live, { shared: true });
       },
       failed: (error) => {
@@ -163,19 +155,21 @@ class Life {
     });
   }
 
-  async #live(pool: WorkerPool, end: AbortSignal): Promise<void> {
-    this.#lives = true;
+  async #live(end: AbortSignal): Promise<void> {
     this.#reach.open(true);
-    this.#tell();
-    pool.nudge(hands);
+    this.#told(true);
     await aborted(end);
-    this.#lives = false;
     this.#reach.open(false);
     this.#told(false);
   }
+}
 
-  #tell(): void {
-    if (this.#lives && this.#listens) this.#told(true);
+/** Hands that rest look into the queue. */
+function nudge(pool: WorkerPool): void {
+  try {
+    pool.nudge(hands);
+  } catch {
+    // They have ended meanwhile.
   }
 }
 

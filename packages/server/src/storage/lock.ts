@@ -75,7 +75,7 @@ class Session {
       application_name: "countersign lock",
       connectionTimeoutMillis: connectMsMax,
     });
-    this.#client.on("error", () => this.#lost.abort());
+    this.#client.on("error", () => undefined); // its end follows
     this.#client.on("end", () => this.#lost.abort());
   }
 

@@ -27,12 +27,20 @@ const aborted = (of: AbortSignal): Promise<void> =>
 
 /** Beats and limits when the test says so; `limits` by their milliseconds. */
 class HeldTimers implements Timers {
-  beat: () => Promise<void> = () => Promise.resolve();
+  #beat: (() => Promise<void>) | undefined;
   readonly limits = new Map<() => void, number>();
 
+  get beats(): boolean {
+    return this.#beat !== undefined;
+  }
+
+  async beat(): Promise<void> {
+    await this.#beat?.();
+  }
+
   every(_: number, beat: () => Promise<void>): () => void {
-    this.beat = beat;
-    return () => (this.beat = () => Promise.resolve());
+    this.#beat = beat;
+    return () => (this.#beat = undefined);
   }
 
   after(ms: number, act: () => void): () => void {
@@ -125,6 +133,15 @@ describe("a lock", () => {
     await expect(storage.whileLocked("closed", () => Promise.resolve())).rejects.toThrow("was closed");
   });
 
+  test("that was given back leaves nothing that goes on", async () => {
+    const timers = new HeldTimers();
+    const { done, letGo } = await holding("quiet", timers);
+    expect([timers.beats, timers.limits.size]).toEqual([true, 0]);
+    letGo();
+    await done;
+    expect([timers.beats, timers.limits.size]).toEqual([false, 0]);
+  });
+
   test("whose session PostgreSQL ended is told as lost", async () => {
     const { lost, done, letGo } = await holding("ended", new HeldTimers());
     await withClient(database.superuser, (client) =>
@@ -167,6 +184,19 @@ describe("over a line that falls silent", () => {
     expect(ended).toBe(false);
     expect(timers.pass()).toEqual([5_000]);
     expect(await done).toEqual({ kind: "held", result: "done" });
+  });
+
+  test("holders are told at once that their storage closes", async () => {
+    const timers = new HeldTimers();
+    const { locks, lost, done, letGo } = await holding("closing", timers);
+    const swallowed = silence();
+    const closing = locks.close();
+    await swallowed;
+    expect(lost.aborted).toBe(true);
+    timers.pass();
+    await closing;
+    letGo();
+    await done;
   });
 
   test("a lock that is asked for is `database_unavailable` when no answer comes", async () => {
