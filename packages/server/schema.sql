@@ -854,7 +854,9 @@ alter table countersign.self_checks force row level security;
 
 create policy tenant_rows on countersign.self_checks for all using ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[]))) with check ((tenant_id = ANY (( SELECT (NULLIF(current_setting('app.tenants'::text, true), ''::text))::uuid[] AS "nullif")::uuid[])));
 
-CREATE INDEX self_checks_by_start ON countersign.self_checks USING btree (tenant_id, kind, started_ms);
+CREATE INDEX self_checks_done ON countersign.self_checks USING btree (tenant_id, kind, started_ms) WHERE ((verdict ->> 'state'::text) = 'done'::text);
+
+CREATE INDEX self_checks_open ON countersign.self_checks USING btree (tenant_id) WHERE (finished_ms IS NULL);
 
 create table countersign.signing_keys (
   tenant_id uuid not null,

@@ -18,9 +18,9 @@ import {
 import { type Jobs, openJobs, type Ran } from "./jobs/index.js";
 import type { Ledger } from "./ledger/index.js";
 import { anchorsFrom, type AnchorSpec, openAnchors, openPublishing, type Publishing } from "./publishing/index.js";
-import type { TenantReport, Verification } from "./verification/index.js";
+import type { Verification } from "./verification/index.js";
 import { type Module, operationsOf } from "./module.js";
-import { logKeysFolder, openSelfChecks, type SelfChecks } from "./ops/index.js";
+import { logKeysFolder, openSelfChecks, type SelfCheckOptions, type SelfChecks } from "./ops/index.js";
 import { type RetentionDesk, retentionHandlers, retentionJob } from "./retention/index.js";
 import { type Clock, type Log, newId, type openSealing, selfCheckMinutesDefault } from "./platform/index.js";
 import type { Storage } from "./storage/index.js";
@@ -65,13 +65,14 @@ export interface Modules {
   readonly handlers: Handlers;
   /** Closed before the server is, or readers that follow would hold it up. */
   readonly tails: Tails;
+  readonly selfChecks: SelfChecks;
   readonly jobs: Jobs;
   /** From the last to the first. */
   close(): Promise<void>;
 }
 
 export interface Listeners {
-  readonly onReport: (tenant: Parameters<SelfChecks["list"]>[0], kind: string, report: TenantReport) => void;
+  readonly onReport: NonNullable<SelfCheckOptions["onReport"]>;
   readonly onRan: (ran: Ran) => void;
 }
 
@@ -117,7 +118,7 @@ export function openModules(on: Foundation, told: Listeners): Modules {
   });
   const unlisten = wakeOnCommit(ledger.onCommitted, followers, (job, tenant) => jobs.wake(job, tenant));
   list.push({ name: "followers", close: unlisten });
-  return { ...opened, handlers, tails, jobs, close: () => closeAll(list) };
+  return { ...opened, handlers, tails, selfChecks, jobs, close: () => closeAll(list) };
 }
 
 interface Governed {

@@ -151,7 +151,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
     },
   );
   opened.add(() => modules.close());
-  const { tenancy, changeSets, publishing, handlers, jobs } = modules;
+  const { tenancy, changeSets, publishing, handlers, selfChecks, jobs } = modules;
 
   const tenant = await tenancy.setUp(firstStart(config));
   const firstCode = await letFirstHumanIn(tenancy, { tenant, file: join(dataDirectory, firstCodeFile), now });
@@ -159,7 +159,7 @@ async function start(config: ServerConfig, opened: Opened): Promise<RunningServe
 
   const metrics = openMetrics({
     registry: config.metricsRegistry ?? new Registry(),
-    ...{ ledger, storage, tenancy, jobs, now },
+    ...{ ledger, storage, tenancy, jobs, selfChecks, now },
     tenants: () => tenancy.tenants(),
     publishing: () => publishing.status(),
     token: config.metricsToken,

@@ -15,6 +15,7 @@ import type { Storage } from "../storage/index.js";
 import { type Caller, checkPermission, deploymentTenant, type Tenancy } from "../tenancy/index.js";
 import { followerLags, type Lag } from "../followers/index.js";
 import type { Failing, Jobs, Ran } from "../jobs/index.js";
+import { checkOf, type NewestCheck, type SelfChecks } from "./selfCheck.js";
 
 export interface MetricsOptions {
   readonly registry: Registry;
@@ -22,6 +23,7 @@ export interface MetricsOptions {
   readonly storage: Pick<Storage, "inTenant" | "inTenants">;
   readonly jobs: Pick<Jobs, "failing" | "waiting" | "works">;
   readonly tenants: () => Promise<readonly TenantId[]>;
+  readonly selfChecks: Pick<SelfChecks, "newest">;
   readonly publishing: () => PublishingStatus;
   readonly now: () => number;
   /** A request with it may read; without it only keys of the deployment's tenant may. */
@@ -42,7 +44,7 @@ export interface Metrics {
   /** The text, or why it is not given. */
   read(credential: string | undefined): Promise<{ readonly type: string; readonly text: string } | Refusal>;
   answered(what: Answered): void;
-  checked(tenant: TenantId, kind: string, report: TenantReport): void;
+  checked(tenant: TenantId, kind: NewestCheck["kind"], report: TenantReport): void;
   ran(run: Ran): void;
 }
 
@@ -64,6 +66,7 @@ export function openMetrics(options: MetricsOptions): Metrics {
     names.choose(entries);
     sizes(entries, names);
     published(options.publishing(), { entries, names, nowMs: now() });
+    for (const check of await options.selfChecks.newest()) checks.take(check);
     checks.ages(now(), names);
     jobs.scraped(await readJobs(options), { names, nowMs: now() });
     door();
@@ -73,7 +76,7 @@ export function openMetrics(options: MetricsOptions): Metrics {
     read: async (credential) => (await refusalOf(options, credential)) ?? (await read()),
     answered: requests,
     ran: jobs.ran,
-    checked: (tenant, kind, report) => checks.take(tenant, kind, { report, nowMs: now() }),
+    checked: (tenant, kind, report) => checks.take(checkOf(tenant, kind, { report, atMs: now() })),
   };
 }
 
@@ -258,10 +261,14 @@ function checkGauges(registry: Registry) {
   const duration = gauge(registry, "self_check_duration_seconds", "How long the newest self-check took", ["kind"]);
   const newest = new Map<TenantId, { findings: number; undecided: boolean; at: Map<string, number> }>();
   return {
-    take: (tenant: TenantId, kind: string, { report, nowMs }: { report: TenantReport; nowMs: number }): void => {
-      const at = (newest.get(tenant)?.at ?? new Map<string, number>()).set(kind, nowMs);
-      newest.set(tenant, { findings: report.findingsTotal, undecided: report.integrity === "undecided", at });
-      duration.set({ kind }, report.durationMs / 1000);
+    /** What this process found itself, and what is recorded: a record that was deleted or is older changes nothing. */
+    take: ({ tenant, kind, atMs, ...found }: NewestCheck): void => {
+      const at = newest.get(tenant)?.at ?? new Map<string, number>();
+      if ((at.get(kind) ?? -Infinity) >= atMs) return;
+      const isNewest = Math.max(-Infinity, ...at.values()) <= atMs;
+      at.set(kind, atMs);
+      if (isNewest) newest.set(tenant, { findings: found.findings, undecided: found.isUndecided, at });
+      duration.set({ kind }, found.durationMs / 1000);
     },
     ages: (nowMs: number, names: TenantNames): void => {
       for (const one of [findings, undecided, age]) one.reset();

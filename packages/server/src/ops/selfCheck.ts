@@ -2,13 +2,13 @@
  * The server verifies its own ledgers: new entries every few minutes, everything once a day, and everything on request.
  * A tampered server can be silent about it; but a self-check shows a tampered database.
  *
- * Promises: one check at a time over all processes · half of the time it rests, so requests do not wait for it · a
- * finding is reported once: an entry `ledger.alert_raised`, a line of the log, a metric; not again while it is the same
- * · a process that ends leaves no check that others wait for.
+ * Promises: one check at a time over all processes, and one an interval: whether the next is due follows from what is recorded, by whatever
+ * process · half of the time it rests, so requests do not wait for it · a finding is reported once: an entry `ledger.alert_raised`, a line
+ * of the log, a metric; not again while it is the same · a process that ends, or is cut off from the database, leaves no check that others
+ * wait for.
  */
 import type { TenantId, Verification, VerifyReport } from "@countersign/contract";
 import { sha256Hex } from "@countersign/proof";
-import pg from "pg";
 import type { OwnChecks } from "../audit/index.js";
 import type { EntryDraft, Ledger, Query } from "../ledger/index.js";
 import {
@@ -20,20 +20,23 @@ import {
   type VerifyTenantOptions,
   verifyView,
 } from "../verification/index.js";
-import type { Clock, Job, Log, NewId } from "../platform/index.js";
+import { type Clock, dayMs, type Job, type Log, minuteMs, type NewId } from "../platform/index.js";
 import type { Storage } from "../storage/index.js";
 import {
   earlierAlerts,
   forgetChecks,
   insertCheck,
   newestChecks,
+  checksOf,
   newestFinished,
+  newestOfEach,
   oneCheck,
   openChecks,
-  openChecksOf,
-  takeTurn,
+  turn,
   updateCheck,
   type CheckRow,
+  type NewestRow,
+  type StandingRow,
 } from "./selfCheckQueries.js";
 
 type Kind = Verification["kind"];
@@ -49,7 +52,7 @@ interface Verdict {
 export interface SelfCheckOptions {
   readonly ledger: Pick<Ledger, "transact">;
   readonly verification: Pick<LedgerVerification, "verifyTenant">;
-  readonly storage: Pick<Storage, "applicationLogin" | "inTenant" | "inTenants">;
+  readonly storage: Pick<Storage, "applicationLogin" | "inTenant" | "inTenants" | "whileLocked">;
   readonly deploymentTenant: TenantId;
   readonly tenants: () => Promise<readonly TenantId[]>;
   /** Something was asked for: what is due is looked at now. */
@@ -59,20 +62,43 @@ export interface SelfCheckOptions {
   readonly log: Pick<Log, "error" | "warn" | "info">;
   /** Between two rounds; 0: checks run only on request. */
   readonly everyMinutes: number;
-  /** How often a process looks whether something is due; 2000. */
+  /** How often a process looks whether something is due; 10,000. */
   readonly lookMs?: number;
   /** Told of every report, for metrics. */
   readonly onReport?: (tenant: TenantId, kind: Kind, report: TenantReport) => void;
 }
 
-export interface SelfChecks extends OwnChecks {
-  readonly job: Job;
+/** The newest finished check of a kind, by whatever process. */
+export interface NewestCheck {
+  readonly tenant: TenantId;
+  readonly kind: Kind;
+  readonly findings: number;
+  readonly isUndecided: boolean;
+  readonly durationMs: number;
+  readonly atMs: number;
 }
 
-const dayMs = 86_400_000;
+export interface SelfChecks extends OwnChecks {
+  readonly job: Job;
+  /** Of every tenant and kind; the oldest first. */
+  newest(): Promise<NewestCheck[]>;
+}
+
+/** What this process found itself. */
+export function checkOf(
+  tenant: TenantId,
+  kind: Kind,
+  { report, atMs }: { readonly report: TenantReport; readonly atMs: number },
+): NewestCheck {
+  const { findingsTotal: findings, integrity, durationMs } = report;
+  return { tenant, kind, findings, isUndecided: integrity === "undecided", durationMs, atMs };
+}
+
 const weekMs = 7 * dayMs;
 const latestMs = 8.64e15;
-const lookMsDefault = 2_000;
+const lookMsDefault = 10_000;
+/** Between the clocks of two processes. */
+const clocksApartMsMax = minuteMs;
 const progressMs = 1_000;
 /** How old heads may be that a ledger is held against; a round over many tenants reads them once. */
 const recordMs = 60_000;
@@ -91,6 +117,7 @@ export function openSelfChecks(options: SelfCheckOptions): SelfChecks {
       due: (tenants) => checks.due(tenants),
       run: (tenant, signal) => checks.run(tenant, signal),
     },
+    newest: () => checks.newest(),
     last: (tenant) => checks.last(tenant),
     tail: (tenant) => checks.tail(tenant),
     request: (tenant) => checks.request(tenant),
@@ -102,8 +129,8 @@ export function openSelfChecks(options: SelfCheckOptions): SelfChecks {
 class Checks {
   readonly #options: SelfCheckOptions;
   readonly #startedMs: number;
-  /** When this process last verified of a ledger what was to be verified, and when it last began all of it. */
-  readonly #lastMs = new Map<TenantId, number>();
+  /** When this process itself last verified something of a ledger, and when it last began all of it: rows can be forged, this cannot. */
+  readonly #ownMs = new Map<TenantId, number>();
   readonly #wholeMs = new Map<TenantId, number>();
   #record: { readonly atMs: number; readonly read: DeploymentRecord } | undefined;
 
@@ -112,41 +139,42 @@ class Checks {
     this.#startedMs = options.clock.nowMs();
   }
 
-  /** Those that somebody asked for before those whose time has come. */
+  /** Those that somebody asked for before those whose time has come; of these the one first that waited longest. */
   async due(tenants: readonly TenantId[]): Promise<TenantId[]> {
-    const { storage } = this.#options;
-    const { name, text, values } = openChecksOf(tenants);
+    const { storage, clock } = this.#options;
+    const { name, text, values } = checksOf(tenants, clock.nowMs() + clocksApartMsMax);
     const { rows } = await storage.inTenants(tenants, (client) =>
-      client.query<{ tenant: TenantId }>({ name, text, values: [...values] }),
+      client.query<StandingRow>({ name, text, values: [...values] }),
     );
-    const asked = new Set(rows.map(({ tenant }) => tenant));
-    return [...asked, ...tenants.filter((tenant) => !asked.has(tenant) && this.#isTime(tenant))];
+    return rows.filter((row) => row.open || this.#isTime(row)).map(({ tenant }) => tenant);
   }
 
-  /** Rows can be forged; when this process last did it cannot. */
-  #isTime(tenant: TenantId): boolean {
+  #isTime({ tenant, last_ms }: StandingRow): boolean {
     const { clock, everyMinutes } = this.#options;
-    const lastMs = this.#lastMs.get(tenant) ?? -Infinity;
-    return everyMinutes > 0 && clock.nowMs() - lastMs >= everyMinutes * 60_000;
+    if (everyMinutes === 0) return false;
+    const everyMs = everyMinutes * minuteMs;
+    const nowMs = clock.nowMs();
+    // Rows that say that others check all the time may be forged: once a day each process convinces itself.
+    const ownMs = this.#ownMs.get(tenant) ?? this.#startedMs;
+    return last_ms === null || nowMs - Number(last_ms) >= everyMs || nowMs - ownMs >= Math.max(dayMs, 2 * everyMs);
   }
 
   /** Whatever is to be done for a tenant, if no other process is at it. */
   async run(tenant: TenantId, signal: AbortSignal): Promise<void> {
-    const turn = await takeTheTurn(this.#options.storage.applicationLogin);
-    if (turn === undefined) return;
-    try {
-      // Recorded heads are read before any ledger is.
-      const record = await this.#deploymentRecord();
-      const others = (await this.#options.tenants()).filter((other) => other !== tenant);
-      const round = { record, others, signal };
-      await this.#asked(tenant, round);
-      if (signal.aborted || !this.#isTime(tenant)) return;
-      const nowMs = this.#options.clock.nowMs();
-      await this.#regular(tenant, round);
-      this.#lastMs.set(tenant, nowMs);
-    } finally {
-      await turn.end().catch(() => undefined); // the lock goes with the connection
-    }
+    const { storage } = this.#options;
+    await storage.whileLocked(turn, (lost) => this.#inTurn(tenant, AbortSignal.any([signal, lost])));
+  }
+
+  async #inTurn(tenant: TenantId, signal: AbortSignal): Promise<void> {
+    const { clock, tenants } = this.#options;
+    // Recorded heads are read before any ledger is.
+    const record = await this.#deploymentRecord();
+    const others = (await tenants()).filter((other) => other !== tenant);
+    const round = { record, others, signal };
+    await this.#asked(tenant, round);
+    // Asked anew, because another process may have done it since this one looked.
+    const [standing] = await this.ask<StandingRow>(checksOf([tenant], clock.nowMs() + clocksApartMsMax), tenant);
+    if (!signal.aborted && standing !== undefined && this.#isTime(standing)) await this.#regular(tenant, round);
   }
 
   /** Heads that are older than they could be are still heads that every ledger must contain. */
@@ -168,6 +196,26 @@ class Checks {
   async last(tenant: TenantId): Promise<Verification | undefined> {
     const found = (await this.ask(newestFinished(tenant, this.#options.clock.nowMs()), tenant)).map(viewOf);
     return found.sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1))[0];
+  }
+
+  async newest(): Promise<NewestCheck[]> {
+    const { storage, tenants, clock } = this.#options;
+    const all = await tenants();
+    const nowMs = clock.nowMs();
+    const { name, text, values } = newestOfEach(all, nowMs);
+    const { rows } = await storage.inTenants(all, (client) =>
+      client.query<NewestRow>({ name, text, values: [...values] }),
+    );
+    return rows.map(({ tenant, kind, started_ms, finished_ms, integrity, findings }) => {
+      // A row that was forged with an end in the future ended now.
+      const atMs = Math.min(nowMs, Number(finished_ms));
+      return {
+        ...{ tenant, kind, atMs },
+        findings: typeof findings === "number" ? findings : 0,
+        isUndecided: integrity === "undecided",
+        durationMs: Math.max(0, atMs - Number(started_ms)),
+      };
+    });
   }
 
   async tail(tenant: TenantId): Promise<{ report: TenantReport; check: Verification | undefined }> {
@@ -242,6 +290,7 @@ class Checks {
     });
     await told.writing;
     if (round.signal.aborted) return this.#finish(tenant, id, { state: "abandoned" });
+    this.#ownMs.set(tenant, clock.nowMs());
     await this.#finish(tenant, id, { state: "done", report: verifyView(report) }, report);
     onReport?.(tenant, kind, report);
     await this.#raise(tenant, { id, report });
@@ -297,28 +346,7 @@ interface Check {
   readonly since?: KnownTree;
 }
 
-/** A database that does not answer does not hold up a stop for longer. */
-const connectMsMax = 10_000;
-
 const nothing = (): Promise<undefined> => Promise.resolve(undefined);
-
-/** A connection that holds the lock; undefined: somebody else does. */
-async function takeTheTurn(login: pg.ClientConfig): Promise<pg.Client | undefined> {
-  const client = new pg.Client({
-    ...login,
-    application_name: "countersign self-check",
-    connectionTimeoutMillis: connectMsMax,
-  });
-  client.on("error", () => undefined); // whoever queries meets it
-  await client.connect();
-  let taken: boolean | undefined;
-  try {
-    taken = (await client.query<{ taken: boolean }>(takeTurn)).rows[0]?.taken;
-  } finally {
-    if (taken !== true) await client.end().catch(() => undefined); // nothing was taken
-  }
-  return taken === true ? client : undefined;
-}
 
 /** The result of a check without findings, on which the next check builds. */
 function knownFrom(check: Verification | undefined): KnownTree | undefined {

@@ -13,10 +13,11 @@ export interface CheckRow {
   readonly verdict: unknown;
 }
 
+const kinds = "'incremental', 'full', 'requested'";
 const columns = "id, kind, started_ms, finished_ms, verdict";
 
-/** One at a time over all processes; given back with the connection. The number is ours: "cs check". */
-export const takeTurn = "select pg_try_advisory_lock(7161118117231) as taken";
+/** The lock of whoever checks: one at a time over all processes. */
+export const turn = "self-check";
 
 export function insertCheck(
   tenant: TenantId,
@@ -62,15 +63,15 @@ export function newestChecks(tenant: TenantId, limit: number): Query {
 
 /**
  * The newest finished one of each kind; none that begins later than now, because it would put off every other check. By
- * self_checks_by_start.
+ * self_checks_done.
  */
 export function newestFinished(tenant: TenantId, nowMs: number): Query {
   return {
     name: "countersign_newest_finished",
-    text: `select c.* from unnest(array['incremental', 'full', 'requested']) as k (kind)
+    text: `select c.* from unnest(array[${kinds}]) as k (kind)
  cross join lateral (
    select ${columns} from countersign.self_checks
-    where tenant_id = $1 and kind = k.kind and finished_ms is not null and started_ms <= $2 and verdict ->> 'state' = 'done' order by started_ms desc limit 1
+    where tenant_id = $1 and kind = k.kind and verdict ->> 'state' = 'done' and finished_ms is not null and started_ms <= $2 order by started_ms desc limit 1
  ) as c`,
     values: [tenant, nowMs],
   };
@@ -85,13 +86,62 @@ export function openChecks(tenant: TenantId): Query {
   };
 }
 
-/** Which of the tenants have such. By self_checks_by_start. */
-export function openChecksOf(tenants: readonly TenantId[]): Query {
+export interface StandingRow {
+  readonly tenant: TenantId;
+  /** A check waits, or was left behind. */
+  readonly open: boolean;
+  /** When the newest finished one began; null: there is none. */
+  readonly last_ms: string | null;
+}
+
+/**
+ * Where each tenant stands; the tenants that have an open check first, then those that were not checked for the longest. A check that begins
+ * later than `latestMs` does not count: it would put off every other. By self_checks_open and self_checks_done: 200 tenants with 500 checks each
+ * are asked in 8 ms, 2,200 pages; without the two it took 386 ms, and which have an open one alone 183 ms, 13,310 pages.
+ */
+export function checksOf(tenants: readonly TenantId[], latestMs: number): Query {
   return {
-    name: "countersign_tenants_with_open_checks",
-    text: `select t.id as tenant from unnest($1::uuid[]) as t (id)
- where exists (select from countersign.self_checks as c where c.tenant_id = t.id and c.finished_ms is null)`,
-    values: [tenants],
+    name: "countersign_standing_of_checks",
+    text: `with open as (
+  select distinct tenant_id from countersign.self_checks where tenant_id = any($1::uuid[]) and finished_ms is null
+)
+select t.id as tenant, o.tenant_id is not null as open, last.started_ms as last_ms
+  from unnest($1::uuid[]) as t (id)
+  left join open as o on o.tenant_id = t.id
+ cross join lateral (
+    select max(newest.started_ms) as started_ms from unnest(array[${kinds}]) as k (kind)
+     cross join lateral (
+       select c.started_ms from countersign.self_checks as c
+        where c.tenant_id = t.id and c.kind = k.kind and c.verdict ->> 'state' = 'done' and c.started_ms <= $2 order by c.started_ms desc limit 1
+     ) as newest
+  ) as last
+ order by open desc, last_ms nulls first`,
+    values: [tenants, latestMs],
+  };
+}
+
+export interface NewestRow {
+  readonly tenant: TenantId;
+  readonly kind: CheckRow["kind"];
+  readonly started_ms: string;
+  readonly finished_ms: string;
+  readonly integrity: unknown;
+  readonly findings: unknown;
+}
+
+/** The newest finished one of each kind, of all tenants; as `newestFinished`. By self_checks_done. */
+export function newestOfEach(tenants: readonly TenantId[], nowMs: number): Query {
+  return {
+    name: "countersign_newest_checks_of_each",
+    text: `select t.id as tenant, k.kind, c.started_ms, c.finished_ms, c.verdict #>> '{report,integrity}' as integrity, c.verdict #> '{report,findingsTotal}' as findings
+  from unnest($1::uuid[]) as t (id)
+ cross join unnest(array[${kinds}]) as k (kind)
+ cross join lateral (
+   select started_ms, finished_ms, verdict from countersign.self_checks
+    where tenant_id = t.id and kind = k.kind and verdict ->> 'state' = 'done' and finished_ms is not null and started_ms <= $2 order by started_ms desc limit 1
+ ) as c
+ order by c.finished_ms`,
+    values: [tenants, nowMs],
   };
 }
 

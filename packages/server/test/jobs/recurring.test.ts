@@ -103,7 +103,7 @@ test("self-checks: b and c are checked though a cannot be, also when one is aske
       log: quiet,
     },
     tenants: () => Promise.resolve([a, b, c]),
-    storage: { applicationLogin: storage.applicationLogin, inTenant, inTenants: storage.inTenants },
+    storage: { ...storage, inTenant },
     wake: () => jobs.wake("self-check"),
     onReport: (tenant, kind) => (kind === "requested" ? requested : checked).name(tenant),
   });

@@ -24,6 +24,12 @@ afterAll(async () => {
   await database.close();
 });
 
+/** What two processes share, or what is otherwise in one. */
+interface World {
+  readonly clock: ReturnType<typeof heldClock>;
+  readonly verifyTenant: TestLedger["verifyTenant"];
+}
+
 interface Checked {
   readonly tenant: TenantId;
   readonly kind: string;
@@ -31,14 +37,17 @@ interface Checked {
 }
 
 /** Checks over some tenants; `next` resolves with the next report, whatever it is. */
-function checking(tenants: readonly TenantId[], everyMinutes = 15) {
-  const clock = heldClock(Date.parse("2026-11-21T12:00:00Z"));
+function checking(
+  tenants: readonly TenantId[],
+  everyMinutes = 15,
+  { clock = heldClock(Date.parse("2026-11-21T12:00:00Z")), verifyTenant = ledger.verifyTenant }: Partial<World> = {},
+) {
   const reports: Checked[] = [];
   const waiting: ((one: Checked) => void)[] = [];
   const started = { jobs: undefined as Jobs | undefined };
   const checks = openSelfChecks({
     wake: () => start().wake("self-check"),
-    ...{ ledger, verification: ledger, storage: database.storage, deploymentTenant: deployment },
+    ...{ ledger, verification: { verifyTenant }, storage: database.storage, deploymentTenant: deployment },
     ...{ clock, newId, everyMinutes },
     log: openLog({ level: "silent" }),
     lookMs: 50,
@@ -66,6 +75,21 @@ async function filled(entries: number): Promise<TenantId> {
   const tenant = newTenant();
   for (let i = 0; i < entries; i++) await committed(commit(ledger, tenant, { entries: [entry({ body: { i } })] }));
   return tenant;
+}
+
+/** Written by hand, as another process would have: a check that ended. */
+async function forgedCheck(
+  tenant: TenantId,
+  { startedMs, finishedMs, findings = 0 }: { startedMs: string; finishedMs: string | null; findings?: number },
+  storage = database.storage,
+): Promise<void> {
+  const report = { integrity: findings === 0 ? "ok" : "tampered", findingsTotal: findings, to: 1, root: "00" };
+  await storage.inTenant(tenant, (client) =>
+    client.query(
+      "insert into countersign.self_checks (tenant_id, id, kind, started_ms, finished_ms, from_seq, verdict) values ($1, $2, 'full', $3, $4, 0, $5)",
+      [tenant, newId(), startedMs, finishedMs, JSON.stringify({ state: "done", report })],
+    ),
+  );
 }
 
 async function done(checks: SelfChecks, tenant: TenantId, id: string) {
@@ -129,13 +153,8 @@ describe("self-check", () => {
 
   test("a forged check of the future, or of no time at all, puts nothing off", async () => {
     const tenant = await filled(2);
-    const forged = async (startedMs: string, finished: boolean) =>
-      database.storage.inTenant(tenant, (client) =>
-        client.query(
-          'insert into countersign.self_checks (tenant_id, id, kind, started_ms, finished_ms, from_seq, verdict) values ($1, $2, \'full\', $3, $4, 0, \'{"state":"done","report":{"integrity":"ok","to":1,"root":"00"}}\')',
-          [tenant, newId(), startedMs, finished ? startedMs : null],
-        ),
-      );
+    const forged = (startedMs: string, finished: boolean) =>
+      forgedCheck(tenant, { startedMs, finishedMs: finished ? startedMs : null });
     await forged(String(Date.parse("2226-11-21T12:00:00Z")), true);
     await forged("9000000000000000000", true);
     await forged("9000000000000000000", false);
@@ -156,6 +175,109 @@ describe("self-check", () => {
     const asked = await Promise.all([a.checks.request(tenant), b.checks.request(tenant)]);
     for (const { id } of asked) expect(await done(a.checks, tenant, id)).toMatchObject({ state: "done" });
     await Promise.all([a.stop(), b.stop()]);
+  });
+
+  describe("is due by what is recorded", () => {
+    const { signal } = new AbortController();
+    const minutes = 60_000;
+    /** Processes without a scheduler: each looks, and runs, when the test says so. */
+    const processes = (tenants: readonly TenantId[]) => {
+      const clock = heldClock(Date.parse("2026-11-21T12:00:00Z"));
+      const one = () => {
+        const { checks } = checking(tenants, 15, { clock });
+        const due = async (): Promise<readonly TenantId[]> => (await checks.job.due?.(tenants)) ?? [];
+        const run = (tenant: TenantId): Promise<void> => checks.job.run(tenant, signal);
+        return {
+          due,
+          run,
+          kinds: async (tenant: TenantId) => (await checks.list(tenant, 100)).map(({ kind }) => kind),
+        };
+      };
+      return { clock, one };
+    };
+
+    test("several processes check together once an interval", async () => {
+      const tenant = await filled(2);
+      const { clock, one } = processes([tenant]);
+      const [a, b] = [one(), one()];
+      expect([await a.due(), await b.due()]).toEqual([[tenant], [tenant]]);
+      await a.run(tenant);
+      expect([await a.due(), await b.due()]).toEqual([[], []]);
+      // It had looked before the other was done.
+      await b.run(tenant);
+      expect(await b.kinds(tenant)).toEqual(["full"]);
+      clock.now += 15 * minutes - 1;
+      expect([await a.due(), await b.due()]).toEqual([[], []]);
+      clock.now += 1;
+      expect([await a.due(), await b.due()]).toEqual([[tenant], [tenant]]);
+      await b.run(tenant);
+      await a.run(tenant);
+      expect(await a.kinds(tenant)).toEqual(["incremental", "full"]);
+      // A process that starts does not check everything anew.
+      expect(await one().due()).toEqual([]);
+    });
+
+    test("those that somebody asked for first, then those that waited longest", async () => {
+      const [asked, never, long, short] = [await filled(1), await filled(1), await filled(1), await filled(1)];
+      const tenants = [short, long, never, asked];
+      const { clock, one } = processes(tenants);
+      const a = one();
+      await a.run(long);
+      clock.now += 1;
+      await a.run(short);
+      clock.now += 15 * minutes;
+      await a.run(asked);
+      await forgedCheck(asked, { startedMs: String(clock.now), finishedMs: null });
+      expect(await a.due()).toEqual([asked, never, long, short]);
+      // Only on request: nothing but that.
+      expect(await checking(tenants, 0, { clock }).checks.job.due?.(tenants)).toEqual([asked]);
+    });
+
+    test("rows that say that another process checks all the time put off none for longer than a day", async () => {
+      const tenant = await filled(2);
+      const { clock, one } = processes([tenant]);
+      const [a, b] = [one(), one()];
+      await a.run(tenant);
+      const passed = async (ms: number): Promise<void> => {
+        clock.now += ms;
+        await forgedCheck(tenant, { startedMs: String(clock.now - 1000), finishedMs: String(clock.now) });
+      };
+      await passed(24 * 60 * minutes - 1);
+      expect([await a.due(), await b.due()]).toEqual([[], []]);
+      await passed(1);
+      expect([await a.due(), await b.due()]).toEqual([[tenant], [tenant]]);
+      await a.run(tenant);
+      expect([await a.due(), await b.due()]).toEqual([[], [tenant]]);
+    });
+
+    test("another process whose clock is a little ahead has checked; one of the far future has not", async () => {
+      const tenant = await filled(1);
+      const { clock, one } = processes([tenant]);
+      const ahead = String(clock.now + 2_000);
+      await forgedCheck(tenant, { startedMs: String(clock.now + 2 * minutes), finishedMs: ahead });
+      expect(await one().due()).toEqual([tenant]);
+      await forgedCheck(tenant, { startedMs: ahead, finishedMs: ahead });
+      expect(await one().due()).toEqual([]);
+    });
+  });
+
+  test("whose turn was lost is abandoned, because another process may begin", async () => {
+    const tenant = await filled(2);
+    const { checks } = checking([tenant], 15, {
+      verifyTenant: async (of, options) => {
+        const lost = new Promise<void>((resolve) => options?.signal?.addEventListener("abort", () => resolve()));
+        await withClient(database.superuser, (client) =>
+          client.query(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'countersign lock'",
+          ),
+        );
+        await lost;
+        return ledger.verifyTenant(of, options);
+      },
+    });
+    await checks.job.run(tenant, new AbortController().signal);
+    expect(await checks.list(tenant, 10)).toMatchObject([{ state: "abandoned" }]);
+    expect(await checks.job.due?.([tenant])).toEqual([tenant]);
   });
 
   test("a finding is told once, by an entry", async () => {
@@ -215,6 +337,19 @@ describe("over HTTP", () => {
         "http_request_seconds_count",
       ])
         expect(text).toContain(`countersign_${name}`);
+      const found = async (): Promise<string | undefined> => {
+        const label = `countersign_self_check_findings{tenant="${server.tenant}"} `;
+        const lines = (await (await read("a-token-of-sixteen")).text()).split("\n");
+        return lines.find((line) => line.startsWith(label))?.slice(label.length);
+      };
+      expect(await found()).toBe("0");
+      // What another process found is told here too; what was taken out of the table again is not forgotten.
+      const at = String(Date.now() + 1);
+      await forgedCheck(server.tenant, { startedMs: at, finishedMs: at, findings: 2 }, server.storage);
+      while ((await found()) === "0");
+      expect(await found()).toBe("2");
+      await server.storage.inTenant(server.tenant, (client) => client.query("delete from countersign.self_checks"));
+      expect(await found()).toBe("2");
     } finally {
       await server.close();
     }
