@@ -62,7 +62,8 @@ export function describeTarget(facts: TargetFacts): string {
 
 /** A target as it is shown on the command line: `development:CONFIG:shop/checkout`, `file:shop:config/app.json`. */
 export function shownTarget(facts: TargetFacts): string {
-  return findTargetKind(facts.kind)?.shown(facts) ?? describeTarget(facts);
+  const shown = findTargetKind(facts.kind)?.shown(facts);
+  return shown === undefined ? describeTarget(facts) : withKind(facts.kind, shown);
 }
 
 /** The part of a target's names that its protection depends on. */
@@ -72,14 +73,30 @@ export function localName(facts: TargetFacts): string {
 
 /** The target as a person types it; empty for what is none. */
 export function targetText(sent: Target): string {
-  return findTargetKind(sent.kind)?.text(sent) ?? "";
+  const text = findTargetKind(sent.kind)?.text(sent);
+  return text === undefined ? "" : withKind(sent.kind, text);
 }
+
+/**
+ * A text without its kind whose first name is called like a kind (an environment `file`) would be read as of that kind: it is written with its
+ * own.
+ */
+function withKind(kind: string, text: string): string {
+  return findTargetKind(kind)?.typed.isDefault === true && findTargetKind(firstOf(text)) !== undefined
+    ? `${kind}:${text}`
+    : text;
+}
+
+const firstOf = (text: string): string => text.split(":", 1)[0] ?? "";
 
 export type ParsedTarget = { readonly target: Target } | { readonly wrong: string };
 
-/** The target a person typed; `environment`: of targets that are typed without one. */
+/**
+ * The target a person typed; `environment`: of targets that are typed without one. A text that begins with a kind's name is of that kind,
+ * whatever else is called so.
+ */
 export function parseTargetText(text: string, environment: string): ParsedTarget {
-  const [first = ""] = text.split(":");
+  const first = firstOf(text);
   const named = findTargetKind(first);
   const [kind, rest] = named === undefined ? [defaultKind, text] : [named, text.slice(first.length + 1)];
   const parsed = kind?.parse(rest, environment);

@@ -6,7 +6,7 @@ import { draftItem, fileContent, parseTarget, parseValue, QuickForms, type Quick
 import { sendItems, titleOf } from "../../src/cli/propose.js";
 import { pointInTime, roughly } from "../../src/cli/when.js";
 import { CountersignError } from "@countersign/sdk";
-import { type ChangeSetAnswer, type ItemInput, targetText } from "@countersign/contract";
+import { type ChangeSetAnswer, type ItemInput, shownTarget, targetText } from "@countersign/contract";
 
 const read = (path: string): Buffer =>
   Buffer.from(path === "bin" ? Buffer.from([0xff, 0x00]) : path === "doc.json" ? '{"a":1}' : "text\n");
@@ -31,6 +31,14 @@ describe("targets", () => {
     ["eu.staging:API_ENDPOINT:x", resource("eu.staging", "API_ENDPOINT", "x")],
     ["file:shop:config/app.json", { kind: "file", workspace: "shop", path: "config/app.json" }],
     ["file:shop:a:b", { kind: "file", workspace: "shop", path: "a:b" }],
+    // Names called like a kind: what stands first is the kind.
+    ["resource:file:CONFIG:a", resource("file", "CONFIG", "a")],
+    ["resource:resource:CONFIG:a", resource("resource", "CONFIG", "a")],
+    ["resource:CONFIG:file:a", resource("development", "CONFIG", "file:a")],
+    ["file.eu:CONFIG:a", resource("file.eu", "CONFIG", "a")],
+    ["file:CONFIG:a", { kind: "file", workspace: "CONFIG", path: "a" }],
+    ["file:resource:CONFIG:a", { kind: "file", workspace: "resource", path: "CONFIG:a" }],
+    ["file:file:file", { kind: "file", workspace: "file", path: "file" }],
   ])("%s", (text, target) => {
     expect(parseTarget(text, "development")).toEqual(target);
   });
@@ -49,8 +57,17 @@ describe("targets", () => {
   ])("%j is refused with the forms there are", (text) => {
     expect(refused(() => parseTarget(text, "development"))).toMatch(/^usage: `.*` is no (file )?target; write/);
   });
-  test.each(["production:CONFIG:shop/checkout", "file:shop:a/b.json"])("%s is shown as it is typed", (text) => {
-    expect(targetText(parseTarget(text, "development"))).toBe(text);
+  test.each([
+    "production:CONFIG:shop/checkout",
+    "file:shop:a/b.json",
+    "resource:file:CONFIG:a",
+    "resource:resource:CONFIG:a",
+    "file:file:file",
+  ])("%s is shown as it is typed", (text) => {
+    const target = parseTarget(text, "development");
+    expect(targetText(target)).toBe(text);
+    const facts = target.kind === "file" ? { environment: "", type: "FILE", id: text.slice("file:".length) } : target;
+    expect(shownTarget({ kind: target.kind, ...facts })).toBe(text);
   });
 });
 

@@ -92,6 +92,18 @@ describe("permits are read narrowly, restrictions widely", () => {
     return undefined;
   });
 
+  test.each([
+    ["file:file:**", "file:file:a", true],
+    ["file:file:**", "resource:file:CONFIG:a", false],
+    ["file:resource:CONFIG:a", "file:resource:CONFIG:a", true],
+    ["resource:file:*:**", "resource:file:CONFIG:a", true],
+    ["resource:file:CONFIG:a", "file:CONFIG:a", false],
+    ["resource:resource:*:a", "resource:resource:CONFIG:a", true],
+    ["resource:resource:*:a", "resource:development:CONFIG:a", false],
+  ] as const)("%s, where names are called like a kind: %s %s", (pattern, name, matches) => {
+    for (const use of ["permit", "restrict"] as const) check(pattern, name, matches, use);
+  });
+
   test("a workspace's name may hold colons", () => {
     const file: FileFacts = {
       kind: "file",
