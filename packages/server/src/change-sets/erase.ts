@@ -6,7 +6,7 @@
  */
 import { finishedStatuses, isIn, type Refusal, refused, type RiskAssessment } from "@countersign/contract";
 import type { ErasureBy, ErasureSubject, Ledger, ModuleErasure, Snapshot, Write } from "../ledger/index.js";
-import { type Effect, targetRules } from "../targets/index.js";
+import { type Effect, targetRules, targetsThatStay } from "../targets/index.js";
 import { countAuthored, type Everything, readEverything } from "./queries.js";
 import { type ItemRow, update } from "./rows.js";
 
@@ -24,7 +24,7 @@ export async function eraseSubject(
   if (all === undefined) return refused("not_found", `there is no change-set \`${subject.id}\``);
   const { changeSet } = all;
   if (changeSet.erased_at_ms !== null && changeSet.erased_at_ms !== undefined)
-    return { writes: [], erased: [], notReached: stays };
+    return { writes: [], erased: [], notReached: stays() };
   if (!isIn(finishedStatuses, changeSet.status))
     return refused(
       "illegal_transition",
@@ -47,12 +47,12 @@ export async function eraseSubject(
       { what: "reasons and errors of runs", count: all.applications.length },
       { what: "backups", count: all.backups.length },
     ].filter(({ count }) => count > 0),
-    notReached: stays,
+    notReached: stays(),
   };
 }
 
-const stays = [
-  "the targets themselves: files in workspaces, and git with their history; JSON resources as they are now",
+const stays = (): string[] => [
+  `the targets themselves: ${targetsThatStay().join("; ")}`,
   "bundles and reports that were exported before, archives of prunings, backups of the database",
   "anchors and checkpoints: they hold digests alone, and never had the texts",
 ];

@@ -98,6 +98,12 @@ export async function openKeys(snapshot: Snapshot): Promise<PartsOfKey> {
   return (key) => readers.get(key.slice(0, key.indexOf(":")))?.(key);
 }
 
+/** What erasing leaves of targets, of every kind there is: what lies beyond our reach first. */
+export function targetsThatStay(): string[] {
+  const stays = modules.map(([, { rules }]) => rules.stays);
+  return [...stays.filter(({ beyond }) => beyond), ...stays.filter(({ beyond }) => !beyond)].map(({ what }) => what);
+}
+
 /** What erasing a subject takes away of what the kinds themselves keep. */
 export async function eraseSubject(
   ledger: Pick<Ledger, "attest">,

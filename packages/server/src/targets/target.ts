@@ -247,6 +247,8 @@ export interface TargetRules<Ref extends TargetRef = TargetRef, Image extends St
   bareTarget(environment: string, erased: string): Target;
   /** A state without what it held: digests and sizes stay. */
   bareImage(image: Image): Image;
+  /** What of its targets an erasure leaves, in plain words. `beyond`: it lies where nothing of ours reaches. */
+  readonly stays: { readonly what: string; readonly beyond: boolean };
   /** Reads target keys: of which targets they are. */
   openKeys(snapshot: Snapshot): Promise<PartsOfKey>;
   /** Takes away what the kind itself keeps of what a change-set wrote. */

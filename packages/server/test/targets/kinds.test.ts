@@ -9,6 +9,7 @@ const read = (path: string): string => {
   return existsSync(url) ? readFileSync(url, "utf8") : "";
 };
 const targets = read("../../../../docs/targets.md");
+const retention = read("../../../../docs/retention.md").replaceAll(/\s+/g, " ");
 const policy = read("../../../../docs/policy.md");
 
 /** Cells of the rows of a table, by the words its header begins with. */
@@ -37,6 +38,7 @@ function missing(kind: string): string[] {
   const suite = read(`./${kind}.test.ts`);
   const lacks = {
     "rules in packages/server/src/targets/kinds.ts": findTargetRules(kind) === undefined,
+    "what stays after an erasure, in docs/retention.md": !retention.includes(findTargetRules(kind)?.stays.what ?? "?"),
     "a conformance suite": !new RegExp(`^exerciseTarget(<\\w+>)?\\("${kind}", `, "m").test(suite),
     "a column in the first table of docs/targets.md": table(targets, "| |")[0]?.includes(kind) !== true,
     "what its operations do, in docs/targets.md": !itemOperations.every((operation) => isDescribed(kind, operation)),
@@ -48,4 +50,4 @@ function missing(kind: string): string[] {
 
 test.each(targetKinds)("%s is whole", (kind) => expect(missing(kind)).toEqual([]));
 
-test("what a kind lacks is found", () => expect(missing("kv")).toHaveLength(6));
+test("what a kind lacks is found", () => expect(missing("kv")).toHaveLength(7));

@@ -162,6 +162,10 @@ describe("a toy kind, over REST", () => {
         policy: "gdpr-art-17",
       });
       expect(erased.status, JSON.stringify(erased.body)).toBeLessThan(300);
+      // What its kind says stays, beside what the others say.
+      expect(erased.body.notReached).toContain(
+        "the targets themselves: files in workspaces, and git with their history; values in stores; JSON resources as they are now",
+      );
     }
     const shown = JSON.stringify((await ada.call("getChangeSet", { id })).body);
     expect(shown).not.toContain("group");

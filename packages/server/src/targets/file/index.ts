@@ -35,6 +35,7 @@ const rules: TargetRules<FileRef, FileImage> = {
     ...(bytes === undefined ? {} : { bytes }),
     ...(mode === undefined ? {} : { mode }),
   }),
+  stays: { what: "files in workspaces, and git with their history", beyond: true },
   openKeys: async (snapshot) => {
     const names = new Map((await allWorkspaces(snapshot)).map(({ id, name }) => [id, name]));
     return (key) => {

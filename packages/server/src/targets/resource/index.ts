@@ -22,6 +22,7 @@ const rules: TargetRules<ResourceRef, ResourceImage> = {
   needs: () => [],
   bareTarget: (environment, erased) => ({ kind: "resource", type: erased, id: erased, environment }),
   bareImage: ({ exists, hash }) => ({ exists, hash }),
+  stays: { what: "JSON resources as they are now", beyond: false },
   openKeys: async () => (key) => {
     const [, environment, type, ...id] = key.split(":");
     return [environment, type, id.join(":")];

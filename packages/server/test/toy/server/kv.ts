@@ -157,6 +157,7 @@ export const kv: TargetKindModule = {
     needs: () => [],
     bareTarget: (environment, erased) => ({ kind: "kv", store: erased, key: erased, environment }) as never,
     bareImage: ({ exists, hash }: KvImage) => ({ exists, hash }),
+    stays: { what: "values in stores", beyond: true },
     openKeys: async () => (key) => {
       const [, environment, store, ...rest] = key.split(":");
       return [environment, store, rest.join(":")];
