@@ -112,6 +112,7 @@ export async function startServer(config: ServerConfig): Promise<RunningServer> 
   }
 }
 
+/** Longer than other functions: it is the order in which a server begins, one step after the other, and nothing is decided in it. */
 async function start(config: ServerConfig, opened: Opened): Promise<RunningServer> {
   const log = config.log ?? openLog({ level: "info" });
   const { anchors: lines } = config;

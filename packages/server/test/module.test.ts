@@ -1,6 +1,6 @@
 /** The handlers of all modules in one table: every operation once. */
 import { type OperationId, operations } from "@countersign/contract";
-import { describe, expect, test } from "vitest";
+import { describe, expect, expectTypeOf, test } from "vitest";
 import { type Module, operationsOf } from "../src/module.js";
 import type { Handlers } from "../src/tenancy/index.js";
 
@@ -19,10 +19,9 @@ describe("operations of modules", () => {
     expect(table.listAudit).toBe(listAudit);
   });
 
-  test("nobody's is an error of the compiler", () => {
-    const { listAudit: _, ...others } = every;
-    // @ts-expect-error: `listAudit` is done by no module.
-    operationsOf([{ name: "others", operations: others }]);
+  test("nobody's is an error of the compiler, which names it", () => {
+    type Lacking = readonly [{ readonly name: string; readonly operations: Omit<Handlers, "listAudit"> }];
+    expectTypeOf<Parameters<typeof operationsOf<Lacking>>[0]>().toEqualTypeOf<{ readonly nobodyDoes: "listAudit" }>();
   });
 
   test("done by two modules is refused, with both names", () => {

@@ -239,7 +239,7 @@ describe("an act that must not run twice", () => {
     );
     await withClient(database.superuser, (client) =>
       client.query(
-        `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'countersign lock'`,
+        `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'countersign lock' and datname = current_database()`,
       ),
     );
     await told;

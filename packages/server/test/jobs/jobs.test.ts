@@ -294,7 +294,8 @@ describe("the sign of life of a pool of hands", () => {
     const { scheduler, ran } = scheduling([tenant], [job]);
     scheduler.start();
     await scheduler.runDue();
-    const end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'countersign lock'";
+    const end =
+      "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'countersign lock' and datname = current_database()";
     await withClient(database.superuser, (client) => client.query(end));
     const before = ran.length;
     await scheduler.runDue();

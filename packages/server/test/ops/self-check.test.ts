@@ -268,7 +268,7 @@ describe("self-check", () => {
         const lost = new Promise<void>((resolve) => options?.signal?.addEventListener("abort", () => resolve()));
         await withClient(database.superuser, (client) =>
           client.query(
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'countersign lock'",
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'countersign lock' and datname = current_database()",
           ),
         );
         await lost;

@@ -146,7 +146,7 @@ describe("a lock", () => {
     const { lost, done, letGo } = await holding("ended", new HeldTimers());
     await withClient(database.superuser, (client) =>
       client.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'countersign lock'",
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'countersign lock' and datname = current_database()",
       ),
     );
     await aborted(lost);
