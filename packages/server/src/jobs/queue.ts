@@ -26,6 +26,8 @@ export const hands = 8;
 const handsOfOneKind = 4;
 /** Levels of the library that are told. */
 const loud: ReadonlySet<string> = new Set(["error", "warning"]);
+/** How the library begins to warn, at each start, of hands that share connections: ours do, on purpose (docs/storage.md). */
+const sharedConnections = "WARNING: having maxPoolSize";
 /** A notice that was lost is made up for after this. */
 const pollMs = 10_000;
 const againMs = 1_000;
@@ -96,7 +98,7 @@ async function work(options: QueueOptions, signal: AbortSignal, told: (works: bo
       parsedCronItems: [],
       forbiddenFlags: () => reach.forbidden(Object.keys(tasks)),
       logger: new Logger(() => (level, message) => {
-        if (loud.has(level)) log.warn({ message }, "the job queue");
+        if (loud.has(level) && !message.startsWith(sharedConnections)) log.warn({ message }, "the job queue");
       }),
       events,
       preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },

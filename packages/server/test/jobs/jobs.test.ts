@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Jobs, openJobs, type Ran } from "../../src/jobs/index.js";
 import { pauseAfter } from "../../src/jobs/pause.rules.js";
 import { lifeOf, queueSchema, releaseTheDead } from "../../src/jobs/queries.js";
-import { type Job, openLog } from "../../src/platform/index.js";
+import { type Job, type Log, openLog } from "../../src/platform/index.js";
 import { type Storage, storageOver } from "../../src/storage/index.js";
 import { heldClock, newTenant } from "../support/ledger.js";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.js";
@@ -32,7 +32,12 @@ const toy = (given: Partial<Job> & Pick<Job, "name" | "run">): Job => ({
   ...given,
 });
 
-function scheduling(tenants: readonly TenantId[], jobs: readonly Job[], clock = heldClock(Date.now())) {
+function scheduling(
+  tenants: readonly TenantId[],
+  jobs: readonly Job[],
+  clock = heldClock(Date.now()),
+  log: Pick<Log, "info" | "warn"> = quiet,
+) {
   const ran: Ran[] = [];
   // Connections of its own, as a process has.
   const storage = storageOver({
@@ -43,7 +48,7 @@ function scheduling(tenants: readonly TenantId[], jobs: readonly Job[], clock = 
     application: database.app,
   });
   const scheduler = openJobs({
-    ...{ storage, jobs, clock, log: quiet },
+    ...{ storage, jobs, clock, log },
     tenants: () => Promise.resolve(tenants),
     onRan: (one) => ran.push(one),
   });
@@ -248,6 +253,17 @@ describe("one process", () => {
     expect(new Set(ran.map((one) => one.tenant))).toEqual(new Set([tenant]));
     await scheduler.stop();
   });
+});
+
+test("a start warns of nothing", async () => {
+  const warned: unknown[] = [];
+  const log = { info: () => undefined, warn: (...line: unknown[]) => void warned.push(line) };
+  const job = toy({ name: "silent", run: () => Promise.resolve() });
+  const { scheduler, ran } = scheduling([newTenant()], [job], heldClock(Date.now()), log);
+  scheduler.start();
+  await scheduler.runDue();
+  await scheduler.stop();
+  expect([ran.length > 0, warned]).toEqual([true, []]);
 });
 
 describe("the sign of life of a pool of hands", () => {
